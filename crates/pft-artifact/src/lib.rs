@@ -1,1 +1,48 @@
-//! pft-artifact
+//! Artifacts: the sealed boxes that stages hand each other.
+//!
+//! An artifact is a folder with a `manifest.json` and files that the ecosystem's own tools read
+//! (Parquet, safetensors, JSON). This crate knows the kinds and their schemas, streams records in
+//! and out of Parquet shards, computes content hashes, seals and opens folders, and keeps them in
+//! a [`Store`] by content hash. It may depend on arrow and parquet, and on no other crate of this
+//! workspace.
+//!
+//! ```
+//! use pft_artifact::{CorpusReader, CorpusWriter, Document, Kind, Manifest, Split};
+//! # fn main() -> Result<(), pft_artifact::ArtifactError> {
+//! let folder = tempfile::tempdir().unwrap();
+//! let mut writer = CorpusWriter::create(folder.path())?;
+//! writer.push(&Document {
+//!     doc_id: "case-1/3".into(),
+//!     unit_id: "case-1".into(),
+//!     split: Split::Train,
+//!     text: "The applicant was born in 1961.".into(),
+//! })?;
+//! let rows = writer.finish()?;
+//! Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::json!({}))?;
+//!
+//! let reader = CorpusReader::open(folder.path())?;
+//! assert_eq!(reader.iter().next().unwrap()?.unit_id, "case-1");
+//! # Ok(())
+//! # }
+//! ```
+
+mod columns;
+mod error;
+mod hash;
+mod kind;
+mod lock;
+mod manifest;
+mod reader;
+mod record;
+mod store;
+mod writer;
+
+pub use error::ArtifactError;
+pub use hash::{canonical_json, hash_bytes, hash_file, text_hash};
+pub use kind::Kind;
+pub use lock::KeyLock;
+pub use manifest::{FileEntry, MANIFEST, Manifest};
+pub use reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
+pub use record::{Document, Example, Record, Span, Split, TaggedDocument};
+pub use store::{Action, Store};
+pub use writer::{CorpusWriter, RecordWriter, TagsWriter, TokensWriter};

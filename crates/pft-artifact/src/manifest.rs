@@ -1,0 +1,255 @@
+//! The manifest that seals a folder into an artifact.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ArtifactError, Kind, hash};
+
+/// The file that makes a folder an artifact.
+pub const MANIFEST: &str = "manifest.json";
+
+/// One file of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Path inside the artifact, `/` between its parts.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// BLAKE3 of the contents, 64 hexadecimal digits.
+    pub blake3: String,
+}
+
+/// What an artifact is made of, and where it came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The artifact's kind.
+    pub kind: Kind,
+    /// Version of the kind's schema.
+    pub schema_version: u32,
+    /// BLAKE3 over kind, schema version and the sorted (path, BLAKE3) list of the files.
+    pub content_hash: String,
+    /// The files, sorted by path; the manifest is not among them.
+    pub files: Vec<FileEntry>,
+    /// Number of records, 0 for kinds without records.
+    pub rows: u64,
+    /// Stage, revision, key, config, inputs, timings, host. Not hashed.
+    #[serde(default)]
+    pub provenance: Value,
+}
+
+impl Manifest {
+    /// Hashes every file below `folder` and writes the manifest beside them, last and atomically:
+    /// a folder without one is not an artifact.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the manifest cannot be written.
+    pub fn seal(
+        folder: &Path,
+        kind: Kind,
+        rows: u64,
+        provenance: Value,
+    ) -> Result<Self, ArtifactError> {
+        use rayon::prelude::*;
+
+        let mut paths = Vec::new();
+        collect_files(folder, folder, &mut paths)?;
+        paths.sort();
+        let files = paths
+            .into_par_iter()
+            .filter(|path| path != MANIFEST)
+            .map(|path| {
+                let full = folder.join(&path);
+                let size = std::fs::metadata(&full).map_err(ArtifactError::io(&full, "read"))?.len();
+                sync(&full)?;
+                Ok(FileEntry { blake3: hash::hash_file(&full)?, path, size })
+            })
+            .collect::<Result<Vec<_>, ArtifactError>>()?;
+        let schema_version = kind.schema_version();
+        let content_hash = content_hash(kind, schema_version, &files);
+        let manifest = Self { kind, schema_version, content_hash, files, rows, provenance };
+        manifest.write(folder)?;
+        Ok(manifest)
+    }
+
+    /// Writes the manifest into `folder` through a temporary name.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|error| ArtifactError::invalid(folder, error.to_string()))?;
+        let path = folder.join(MANIFEST);
+        write_atomically(&path, (json + "\n").as_bytes())
+    }
+
+    /// Reads the manifest of an artifact folder, and checks that it is consistent and that every
+    /// file is there with its size. Contents are checked by [`Manifest::verify`].
+    ///
+    /// # Errors
+    /// When the folder is not an artifact, or not a whole one.
+    pub fn open(folder: &Path) -> Result<Self, ArtifactError> {
+        let path = folder.join(MANIFEST);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let message = if folder.is_dir() {
+                    "not an artifact: it has no manifest.json (was the stage that made it stopped?)"
+                } else {
+                    "there is no such artifact folder"
+                };
+                return Err(ArtifactError::invalid(folder, message));
+            }
+            Err(error) => return Err(ArtifactError::io(&path, "read")(error)),
+        };
+        let manifest: Self = serde_json::from_str(&text).map_err(|error| {
+            ArtifactError::invalid(&path, format!("not a manifest of this project: {error}"))
+        })?;
+        manifest.check(folder)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, folder: &Path) -> Result<(), ArtifactError> {
+        let path = folder.join(MANIFEST);
+        if self.schema_version != self.kind.schema_version() {
+            return Err(ArtifactError::invalid(
+                &path,
+                format!(
+                    "{} schema version {}, but this build reads version {}; make the artifact again",
+                    self.kind,
+                    self.schema_version,
+                    self.kind.schema_version()
+                ),
+            ));
+        }
+        if content_hash(self.kind, self.schema_version, &self.files) != self.content_hash {
+            return Err(ArtifactError::invalid(&path, "its content hash is not that of its files"));
+        }
+        for file in &self.files {
+            let relative = Path::new(&file.path);
+            if !relative.components().all(|c| matches!(c, std::path::Component::Normal(_))) {
+                return Err(ArtifactError::invalid(
+                    &path,
+                    format!("file path {:?} leaves the artifact", file.path),
+                ));
+            }
+            let full = folder.join(relative);
+            let size = std::fs::metadata(&full)
+                .map_err(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => ArtifactError::invalid(
+                        &full,
+                        "the file is missing from the artifact; make the artifact again",
+                    ),
+                    _ => ArtifactError::io(&full, "read")(error),
+                })?
+                .len();
+            if size != file.size {
+                return Err(ArtifactError::invalid(
+                    &full,
+                    format!(
+                        "{size} bytes, but its manifest says {}; make the artifact again",
+                        file.size
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes every file again and compares.
+    ///
+    /// # Errors
+    /// Names the first file whose contents have changed.
+    pub fn verify(&self, folder: &Path) -> Result<(), ArtifactError> {
+        for file in &self.files {
+            let full = folder.join(&file.path);
+            if hash::hash_file(&full)? != file.blake3 {
+                return Err(ArtifactError::invalid(
+                    &full,
+                    "its contents are not those that the manifest was sealed with",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses an artifact of another kind.
+    ///
+    /// # Errors
+    /// Names the kind found and the kind wanted.
+    pub fn expect_kind(&self, folder: &Path, kind: Kind) -> Result<(), ArtifactError> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        Err(ArtifactError::invalid(
+            folder,
+            format!("a {} artifact, where a {kind} artifact is needed", self.kind),
+        ))
+    }
+}
+
+fn content_hash(kind: Kind, schema_version: u32, files: &[FileEntry]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("pft artifact\n{kind}\n{schema_version}\n").as_bytes());
+    for file in files {
+        hasher.update(format!("{}\0{}\n", file.path, file.blake3).as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn collect_files(root: &Path, folder: &Path, paths: &mut Vec<String>) -> Result<(), ArtifactError> {
+    let entries = std::fs::read_dir(folder).map_err(ArtifactError::io(folder, "list"))?;
+    for entry in entries {
+        let entry = entry.map_err(ArtifactError::io(folder, "list"))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(ArtifactError::io(&path, "read"))?;
+        if kind.is_dir() {
+            collect_files(root, &path, paths)?;
+        } else if kind.is_file() {
+            paths.push(relative_name(root, &path)?);
+        } else {
+            return Err(ArtifactError::invalid(path, "artifacts hold plain files and folders only"));
+        }
+    }
+    Ok(())
+}
+
+fn relative_name(root: &Path, path: &Path) -> Result<String, ArtifactError> {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let parts: Option<Vec<&str>> = relative.components().map(|c| c.as_os_str().to_str()).collect();
+    parts
+        .map(|parts| parts.join("/"))
+        .ok_or_else(|| ArtifactError::invalid(path, "its name is not valid UTF-8"))
+}
+
+/// Flushes a file or folder to the disk.
+pub(crate) fn sync(path: &Path) -> Result<(), ArtifactError> {
+    std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(ArtifactError::io(path, "flush to disk"))
+}
+
+/// Writes through a temporary name in the same folder, flushed before it is renamed.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtifactError> {
+    use std::io::Write;
+
+    let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut file = tempfile::Builder::new()
+        .prefix(".partial-")
+        .tempfile_in(&folder)
+        .map_err(ArtifactError::io(&folder, "write to"))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(ArtifactError::io(path, "write"))?;
+    // Temporary files are private to their owner; artifacts are shared with the group.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o644))
+            .map_err(ArtifactError::io(path, "write"))?;
+    }
+    file.persist(path).map_err(|error| ArtifactError::io(path, "write")(error.error))?;
+    sync(&folder)
+}

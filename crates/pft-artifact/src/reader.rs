@@ -1,0 +1,124 @@
+//! Streaming readers over one artifact folder.
+
+use std::fs::File;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use crate::{ArtifactError, Document, Example, Manifest, Record, TaggedDocument};
+
+const BATCH_ROWS: usize = 1024;
+
+/// Reads a `corpus`; see [`RecordReader`].
+pub type CorpusReader = RecordReader<Document>;
+/// Reads `tags`; see [`RecordReader`].
+pub type TagsReader = RecordReader<TaggedDocument>;
+/// Reads `tokens`; see [`RecordReader`].
+pub type TokensReader = RecordReader<Example>;
+
+/// Reads an artifact's records in order, holding one batch in memory.
+#[derive(Debug, Clone)]
+pub struct RecordReader<R: Record> {
+    shards: Vec<PathBuf>,
+    rows: u64,
+    manifest: Manifest,
+    record: PhantomData<R>,
+}
+
+impl<R: Record> RecordReader<R> {
+    /// Opens an artifact folder and checks its kind and schema version against its manifest.
+    ///
+    /// # Errors
+    /// When there is no manifest, it is another kind's, or a file of it is missing.
+    pub fn open(folder: &Path) -> Result<Self, ArtifactError> {
+        let manifest = Manifest::open(folder)?;
+        manifest.expect_kind(folder, R::KIND)?;
+        let shards: Vec<PathBuf> = manifest
+            .files
+            .iter()
+            .filter(|file| file.path.ends_with(".parquet"))
+            .map(|file| folder.join(&file.path))
+            .collect();
+        Ok(Self { shards, rows: manifest.rows, manifest, record: PhantomData })
+    }
+
+    /// Number of records in all shards.
+    pub fn num_rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The artifact's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// All records in order. After an error the iterator ends.
+    pub fn iter(&self) -> impl Iterator<Item = Result<R, ArtifactError>> + Send + use<R> {
+        Records {
+            shards: self.shards.clone().into_iter(),
+            open: None,
+            batch: Vec::new().into_iter(),
+            failed: false,
+        }
+    }
+}
+
+struct Records<R: Record> {
+    shards: std::vec::IntoIter<PathBuf>,
+    open: Option<(PathBuf, ParquetRecordBatchReader)>,
+    batch: std::vec::IntoIter<R>,
+    failed: bool,
+}
+
+impl<R: Record> Records<R> {
+    fn advance(&mut self) -> Result<Option<R>, ArtifactError> {
+        loop {
+            if let Some(record) = self.batch.next() {
+                return Ok(Some(record));
+            }
+            let Some((path, reader)) = &mut self.open else {
+                let Some(path) = self.shards.next() else { return Ok(None) };
+                let reader = open_shard(&path)?;
+                self.open = Some((path, reader));
+                continue;
+            };
+            match reader.next() {
+                Some(batch) => {
+                    let batch = batch.map_err(|error| unreadable(path, &error))?;
+                    let records = R::from_batch(&batch)
+                        .map_err(|message| ArtifactError::invalid(&*path, message))?;
+                    self.batch = records.into_iter();
+                }
+                None => self.open = None,
+            }
+        }
+    }
+}
+
+impl<R: Record> Iterator for Records<R> {
+    type Item = Result<R, ArtifactError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.advance().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+fn open_shard(path: &Path) -> Result<ParquetRecordBatchReader, ArtifactError> {
+    let file = File::open(path).map_err(ArtifactError::io(path, "open"))?;
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+        .map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> ArtifactError {
+    ArtifactError::invalid(
+        path,
+        format!("not a readable Parquet file ({error}); make the artifact again"),
+    )
+}

@@ -1,0 +1,117 @@
+//! The rows of `corpus`, `tags` and `tokens` artifacts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ArtifactError, Kind};
+
+/// Which part of the data a document belongs to. Splits are made by unit, never by document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Trained on.
+    Train,
+    /// Held out, looked at during training.
+    Validation,
+    /// Held out.
+    Test,
+}
+
+impl Split {
+    /// The name in the `split` column.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Validation => "validation",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl std::str::FromStr for Split {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "train" => Ok(Split::Train),
+            "validation" | "valid" | "val" | "dev" => Ok(Split::Validation),
+            "test" => Ok(Split::Test),
+            other => Err(format!("split is {other:?}; it must be train, validation or test")),
+        }
+    }
+}
+
+/// A row of a `corpus`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Unique in the corpus.
+    pub doc_id: String,
+    /// The privacy unit: a case, an author, or the document itself.
+    pub unit_id: String,
+    /// The unit's split.
+    pub split: Split,
+    /// The text.
+    pub text: String,
+}
+
+/// A piece of personal data: byte offsets into the UTF-8 text, half open, on char boundaries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+    /// `PERSON`, `EMAIL`, …
+    pub label: String,
+    /// The tagger's confidence, 0 to 1.
+    pub score: f32,
+    /// Which tagger found it.
+    pub source: String,
+}
+
+/// A row of a `tags` artifact: a document's spans, sorted and not overlapping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaggedDocument {
+    /// The document's id.
+    pub doc_id: String,
+    /// BLAKE3 of the text that was tagged, 64 hexadecimal digits (see [`crate::text_hash`]).
+    pub text_hash: String,
+    /// Sorted by start, not overlapping.
+    pub spans: Vec<Span>,
+}
+
+/// A row of a `tokens` artifact. An example never mixes two units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// Unique in the artifact.
+    pub example_id: String,
+    /// The document that it was cut from.
+    pub doc_id: String,
+    /// The document's privacy unit.
+    pub unit_id: String,
+    /// The unit's split.
+    pub split: Split,
+    /// Token ids.
+    pub input_ids: Vec<u32>,
+    /// For each token, whether it touches personal data.
+    pub pii: Vec<bool>,
+}
+
+/// A record kind that lives in Parquet shards.
+pub trait Record: Sized + Clone + Send + 'static {
+    /// The artifact kind that holds these records.
+    const KIND: Kind;
+
+    /// Checks the rules that a column type cannot express.
+    ///
+    /// # Errors
+    /// Names the document and the broken rule.
+    fn check(&self) -> Result<(), ArtifactError>;
+    /// An estimate of the record's size in memory, in bytes.
+    fn bytes(&self) -> usize;
+    #[doc(hidden)]
+    fn schema() -> arrow::datatypes::SchemaRef;
+    #[doc(hidden)]
+    fn to_batch(records: &[Self]) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError>;
+    #[doc(hidden)]
+    fn from_batch(batch: &arrow::array::RecordBatch) -> Result<Vec<Self>, String>;
+}

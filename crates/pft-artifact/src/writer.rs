@@ -1,0 +1,139 @@
+//! Streaming writers: records in, Parquet shards of bounded size out.
+
+use std::fs::File;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::{ArtifactError, Document, Example, Record, TaggedDocument};
+
+/// Records are written as a row group once this many bytes or rows are waiting. It bounds the
+/// memory of writers and readers alike.
+const ROW_GROUP_BYTES: usize = 16 << 20;
+const ROW_GROUP_ROWS: usize = 16_384;
+/// A shard is closed once it has taken this many bytes of records.
+const SHARD_BYTES: usize = 512 << 20;
+
+/// Writes documents; see [`RecordWriter`].
+pub type CorpusWriter = RecordWriter<Document>;
+/// Writes tagged documents; see [`RecordWriter`].
+pub type TagsWriter = RecordWriter<TaggedDocument>;
+/// Writes examples; see [`RecordWriter`].
+pub type TokensWriter = RecordWriter<Example>;
+
+/// Writes records into shards `KIND-00000.parquet`, … of a folder. The bytes depend only on the
+/// records and their order.
+pub struct RecordWriter<R: Record> {
+    folder: PathBuf,
+    pending: Vec<R>,
+    pending_bytes: usize,
+    shard: Option<(PathBuf, ArrowWriter<File>)>,
+    shard_bytes: usize,
+    shards: usize,
+    rows: u64,
+    record: PhantomData<R>,
+}
+
+impl<R: Record> RecordWriter<R> {
+    /// A writer into an existing folder.
+    ///
+    /// # Errors
+    /// When the folder does not exist.
+    pub fn create(folder: &Path) -> Result<Self, ArtifactError> {
+        if !folder.is_dir() {
+            return Err(ArtifactError::invalid(folder, "the output folder does not exist"));
+        }
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            pending: Vec::new(),
+            pending_bytes: 0,
+            shard: None,
+            shard_bytes: 0,
+            shards: 0,
+            rows: 0,
+            record: PhantomData,
+        })
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// When the record breaks a rule of its schema, or the disk refuses.
+    pub fn push(&mut self, record: &R) -> Result<(), ArtifactError> {
+        record.check()?;
+        self.pending_bytes += record.bytes();
+        self.pending.push(record.clone());
+        self.rows += 1;
+        if self.pending_bytes >= ROW_GROUP_BYTES || self.pending.len() >= ROW_GROUP_ROWS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is waiting, closes the last shard, and returns the number of rows. Without any
+    /// record an empty shard is written, so that the schema is there to read.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn finish(mut self) -> Result<u64, ArtifactError> {
+        if !self.pending.is_empty() || self.shards == 0 {
+            self.flush()?;
+        }
+        self.close_shard()?;
+        Ok(self.rows)
+    }
+
+    fn flush(&mut self) -> Result<(), ArtifactError> {
+        if self.shard_bytes >= SHARD_BYTES {
+            self.close_shard()?;
+        }
+        if self.shard.is_none() {
+            self.open_shard()?;
+        }
+        if let Some((path, writer)) = &mut self.shard {
+            let write = |writer: &mut ArrowWriter<File>| -> Result<(), parquet::errors::ParquetError> {
+                writer.write(&R::to_batch(&self.pending)?)?;
+                writer.flush()
+            };
+            write(writer).map_err(|error| cannot_write(path, &error))?;
+        }
+        self.shard_bytes += self.pending_bytes;
+        self.pending.clear();
+        self.pending_bytes = 0;
+        Ok(())
+    }
+
+    fn open_shard(&mut self) -> Result<(), ArtifactError> {
+        let path = self.folder.join(format!("{}-{:05}.parquet", R::KIND, self.shards));
+        let file = File::create(&path).map_err(ArtifactError::io(&path, "create"))?;
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_created_by("pft".to_string())
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_dictionary_enabled(false);
+        for repeated in ["unit_id", "split"] {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(repeated), true);
+        }
+        let writer = ArrowWriter::try_new(file, R::schema(), Some(properties.build()))
+            .map_err(|error| cannot_write(&path, &error))?;
+        self.shards += 1;
+        self.shard = Some((path, writer));
+        Ok(())
+    }
+
+    fn close_shard(&mut self) -> Result<(), ArtifactError> {
+        self.shard_bytes = 0;
+        if let Some((path, writer)) = self.shard.take() {
+            writer.close().map_err(|error| cannot_write(&path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn cannot_write(path: &Path, error: &parquet::errors::ParquetError) -> ArtifactError {
+    ArtifactError::invalid(path, format!("cannot write: {error}"))
+}

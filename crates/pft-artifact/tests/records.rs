@@ -1,0 +1,162 @@
+//! Records survive a round trip through Parquet, and broken ones are refused.
+
+use pft_artifact::{
+    CorpusReader, CorpusWriter, Document, Example, Kind, Manifest, Span, Split, TaggedDocument,
+    TagsReader, TagsWriter, TokensReader, TokensWriter,
+};
+use proptest::prelude::*;
+
+fn span() -> impl Strategy<Value = (u32, u32, String, f32)> {
+    (1u32..20, 1u32..20, "[A-Z]{1,8}", 0f32..1.0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn documents_round_trip(texts in prop::collection::vec(any::<String>(), 0..40)) {
+        let folder = tempfile::tempdir().unwrap();
+        let documents: Vec<Document> = texts
+            .into_iter()
+            .enumerate()
+            .map(|(i, text)| Document {
+                doc_id: format!("d{i}"),
+                unit_id: format!("u{}", i / 3),
+                split: [Split::Train, Split::Validation, Split::Test][i % 3],
+                text,
+            })
+            .collect();
+        let mut writer = CorpusWriter::create(folder.path()).unwrap();
+        documents.iter().for_each(|d| writer.push(d).unwrap());
+        let rows = writer.finish().unwrap();
+        Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
+        let reader = CorpusReader::open(folder.path()).unwrap();
+        prop_assert_eq!(reader.num_rows() as usize, documents.len());
+        let read: Vec<Document> = reader.iter().map(Result::unwrap).collect();
+        prop_assert_eq!(read, documents);
+    }
+
+    #[test]
+    fn tags_round_trip(rows in prop::collection::vec(prop::collection::vec(span(), 0..5), 0..20)) {
+        let folder = tempfile::tempdir().unwrap();
+        let records: Vec<TaggedDocument> = rows
+            .into_iter()
+            .enumerate()
+            .map(|(i, spans)| {
+                let mut at = 0;
+                let spans = spans
+                    .into_iter()
+                    .map(|(gap, length, label, score)| {
+                        let start = at + gap;
+                        at = start + length;
+                        Span { start, end: at, label, score, source: "rules".into() }
+                    })
+                    .collect();
+                TaggedDocument { doc_id: format!("d{i}"), text_hash: "00".repeat(32), spans }
+            })
+            .collect();
+        let mut writer = TagsWriter::create(folder.path()).unwrap();
+        records.iter().for_each(|r| writer.push(r).unwrap());
+        let count = writer.finish().unwrap();
+        Manifest::seal(folder.path(), Kind::Tags, count, serde_json::Value::Null).unwrap();
+        let read: Vec<TaggedDocument> =
+            TagsReader::open(folder.path()).unwrap().iter().map(Result::unwrap).collect();
+        prop_assert_eq!(read, records);
+    }
+
+    #[test]
+    fn examples_round_trip(rows in prop::collection::vec(
+        prop::collection::vec((any::<u32>(), any::<bool>()), 0..50), 0..20)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let records: Vec<Example> = rows
+            .into_iter()
+            .enumerate()
+            .map(|(i, tokens)| Example {
+                example_id: format!("d{i}#0"),
+                doc_id: format!("d{i}"),
+                unit_id: format!("u{i}"),
+                split: Split::Train,
+                input_ids: tokens.iter().map(|t| t.0).collect(),
+                pii: tokens.iter().map(|t| t.1).collect(),
+            })
+            .collect();
+        let mut writer = TokensWriter::create(folder.path()).unwrap();
+        records.iter().for_each(|r| writer.push(r).unwrap());
+        let count = writer.finish().unwrap();
+        Manifest::seal(folder.path(), Kind::Tokens, count, serde_json::Value::Null).unwrap();
+        let read: Vec<Example> =
+            TokensReader::open(folder.path()).unwrap().iter().map(Result::unwrap).collect();
+        prop_assert_eq!(read, records);
+    }
+}
+
+fn tagged(spans: &[(u32, u32)]) -> TaggedDocument {
+    TaggedDocument {
+        doc_id: "case-7".into(),
+        text_hash: "00".repeat(32),
+        spans: spans
+            .iter()
+            .map(|&(start, end)| Span {
+                start,
+                end,
+                label: "PERSON".into(),
+                score: 1.0,
+                source: "rules".into(),
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn overlapping_or_empty_spans_are_refused_with_the_document_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = TagsWriter::create(folder.path()).unwrap();
+    for spans in [&[(0, 5), (4, 8)][..], &[(3, 3)], &[(5, 8), (0, 2)]] {
+        let message = writer.push(&tagged(spans)).unwrap_err().to_string();
+        assert!(message.contains("case-7"), "{message}");
+    }
+    writer.push(&tagged(&[(0, 5), (5, 8)])).unwrap();
+}
+
+#[test]
+fn another_kind_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = CorpusWriter::create(folder.path()).unwrap().finish().unwrap();
+    Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
+    let message = TagsReader::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("a corpus artifact, where a tags artifact is needed"), "{message}");
+}
+
+#[test]
+fn a_truncated_shard_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = CorpusWriter::create(folder.path()).unwrap();
+    let document = Document {
+        doc_id: "a".into(),
+        unit_id: "a".into(),
+        split: Split::Test,
+        text: "x".repeat(10_000),
+    };
+    writer.push(&document).unwrap();
+    let rows = writer.finish().unwrap();
+    let shard = folder.path().join("corpus-00000.parquet");
+    let bytes = std::fs::read(&shard).unwrap();
+    std::fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
+    // Sealed after the damage, so that only the Parquet footer can tell.
+    Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
+    let reader = CorpusReader::open(folder.path()).unwrap();
+    let message = reader.iter().next().unwrap().unwrap_err().to_string();
+    assert!(message.contains("corpus-00000.parquet"), "{message}");
+}
+
+#[test]
+fn files_cut_after_sealing_are_noticed_on_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = CorpusWriter::create(folder.path()).unwrap().finish().unwrap();
+    Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
+    let shard = folder.path().join("corpus-00000.parquet");
+    std::fs::write(&shard, b"PAR1").unwrap();
+    let message = CorpusReader::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("its manifest says"), "{message}");
+}
