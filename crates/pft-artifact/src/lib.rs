@@ -41,7 +41,7 @@ pub use error::ArtifactError;
 pub use hash::{canonical_json, hash_bytes, hash_file, text_hash};
 pub use kind::Kind;
 pub use lock::KeyLock;
-pub use manifest::{FileEntry, MANIFEST, Manifest};
+pub use manifest::{FileEntry, MANIFEST, Manifest, count_rows};
 pub use reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
 pub use record::{Document, Example, Record, Span, Split, TaggedDocument};
 pub use store::{Action, Store};

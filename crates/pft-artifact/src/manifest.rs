@@ -253,3 +253,27 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Artifact
     file.persist(path).map_err(|error| ArtifactError::io(path, "write")(error.error))?;
     sync(&folder)
 }
+
+/// Number of records in a folder that is not sealed yet, from its Parquet footers; 0 for kinds
+/// that hold no records.
+///
+/// # Errors
+/// When a shard cannot be read.
+pub fn count_rows(folder: &Path, kind: Kind) -> Result<u64, ArtifactError> {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    if !matches!(kind, Kind::Corpus | Kind::Tags | Kind::Tokens) {
+        return Ok(0);
+    }
+    let mut paths = Vec::new();
+    collect_files(folder, folder, &mut paths)?;
+    let mut rows = 0;
+    for path in paths.iter().filter(|path| path.ends_with(".parquet")) {
+        let full = folder.join(path);
+        let file = std::fs::File::open(&full).map_err(ArtifactError::io(&full, "open"))?;
+        let reader = SerializedFileReader::new(file)
+            .map_err(|error| ArtifactError::invalid(&full, format!("cannot read back: {error}")))?;
+        rows += u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or_default();
+    }
+    Ok(rows)
+}

@@ -1,0 +1,110 @@
+//! Errors for people, each with the exit code of its class.
+
+use std::fmt;
+
+/// The classes of failure, which are also the exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Bug = 1,
+    Config = 2,
+    Input = 3,
+    Service = 4,
+    Interrupted = 130,
+}
+
+/// Why a stage stopped: what is wrong, where, and what to do.
+#[derive(Debug)]
+pub struct StageError {
+    class: Class,
+    message: String,
+    help: Option<String>,
+}
+
+impl StageError {
+    /// Wrong usage or config: exit code 2.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(Class::Config, message)
+    }
+
+    /// Wrong input data: exit code 3.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(Class::Input, message)
+    }
+
+    /// An external service failed: exit code 4.
+    pub fn service(message: impl Into<String>) -> Self {
+        Self::new(Class::Service, message)
+    }
+
+    /// A bug of the stage or a failing machine: exit code 1.
+    pub fn bug(message: impl Into<String>) -> Self {
+        Self::new(Class::Bug, message)
+    }
+
+    /// Stopped by SIGINT or SIGTERM: exit code 130.
+    pub fn interrupted() -> Self {
+        Self::new(Class::Interrupted, "interrupted")
+    }
+
+    fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), help: None }
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.class as u8
+    }
+
+    /// What is wrong, without the help.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for StageError {}
+
+impl From<anyhow::Error> for StageError {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<StageError>() {
+            Ok(error) => error,
+            Err(error) => Self::bug(format!("{error:#}")),
+        }
+    }
+}
+
+impl From<pft_artifact::ArtifactError> for StageError {
+    fn from(error: pft_artifact::ArtifactError) -> Self {
+        let full_disk = matches!(
+            &error,
+            pft_artifact::ArtifactError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::StorageFull
+        );
+        let message = error.to_string();
+        if full_disk || message.contains("No space left on device") {
+            return Self::bug(message).with_help("free some disk space and run again");
+        }
+        Self::input(message)
+    }
+}
