@@ -1,0 +1,269 @@
+//! The pipeline file.
+//!
+//! ```yaml
+//! pipeline: echr-dp8
+//! stages:
+//!   cases: { stage: ingest, config: ../configs/ingest/echr.yml }
+//!   tags:  { stage: tag-pii, config: ../configs/tag-pii/default.yml, inputs: { corpus: cases } }
+//! ```
+//!
+//! A pipeline may `include` others: their stages join the graph as `PIPELINE/STAGE`.
+
+use std::path::{Path, PathBuf};
+
+use pft_stage::ConfigSource;
+use pft_stage::schema::suggestion;
+use pft_stage::yaml::{Data, Key, Node};
+
+use crate::RunError;
+
+/// A pipeline and everything that it includes.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// Its stages, in the order of the file; included pipelines first.
+    pub stages: Vec<StageEntry>,
+}
+
+/// One stage of a pipeline.
+#[derive(Debug, Clone)]
+pub struct StageEntry {
+    /// Unique name: `tags`, or `echr-dp8/tags` where it comes from an included pipeline.
+    pub name: String,
+    /// The executable: a name, or a path relative to the file.
+    pub stage: String,
+    /// The config file, absolute.
+    pub config: Option<PathBuf>,
+    /// What each input port is connected to.
+    pub inputs: Vec<Connection>,
+    /// Overrides of the config's keys.
+    pub set: Vec<Setting>,
+    /// The file that it stands in.
+    pub file: PathBuf,
+    /// The line that it stands on.
+    pub line: u64,
+}
+
+/// `port: stage` or `port: stage.port`.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The input port.
+    pub port: String,
+    /// Unique name of the stage whose output is taken.
+    pub from: String,
+    /// Its output port; the only one where none is named.
+    pub from_port: Option<String>,
+    /// The line that it stands on.
+    pub line: u64,
+}
+
+/// A key of `set`.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Dotted key of the config.
+    pub key: String,
+    /// The value.
+    pub value: Node,
+    /// The line that it stands on.
+    pub line: u64,
+}
+
+impl Pipeline {
+    /// Reads a pipeline file and those that it includes.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with file and line.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        let mut open = Vec::new();
+        read(path, &mut open)
+    }
+}
+
+fn read(path: &Path, open: &mut Vec<PathBuf>) -> Result<Pipeline, RunError> {
+    let source = ConfigSource::read(path).map_err(|m| RunError::config(m.replace("the config", "the pipeline")))?;
+    let identity = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    if open.contains(&identity) {
+        return Err(RunError::config(format!("{}: the pipeline includes itself", path.display())));
+    }
+    open.push(identity);
+    let parser = Parser { path };
+    let pipeline = parser.pipeline(&source.node, open)?;
+    open.pop();
+    Ok(pipeline)
+}
+
+struct Parser<'a> {
+    path: &'a Path,
+}
+
+impl Parser<'_> {
+    fn error(&self, line: u64, message: impl std::fmt::Display) -> RunError {
+        RunError::config(format!("{}:{line}: {message}", self.path.display()))
+    }
+
+    fn mapping<'n>(&self, node: &'n Node, what: &str) -> Result<&'n [(Key, Node)], RunError> {
+        match &node.data {
+            Data::Mapping(entries) => Ok(entries),
+            _ => Err(self.error(node.line, format!("{what} must be a mapping"))),
+        }
+    }
+
+    fn string(&self, node: &Node, what: &str) -> Result<String, RunError> {
+        node.as_str()
+            .map(str::to_string)
+            .ok_or_else(|| self.error(node.line, format!("{what} must be a string")))
+    }
+
+    fn known(&self, entries: &[(Key, Node)], known: &[&str]) -> Result<(), RunError> {
+        for (key, _) in entries {
+            if !known.contains(&key.name.as_str()) {
+                let hint = suggestion(&key.name, known);
+                return Err(self.error(key.line, format!("unknown key `{}`{hint}", key.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn relative(&self, path: &str) -> PathBuf {
+        let base = std::path::absolute(self.path).unwrap_or_else(|_| self.path.to_path_buf());
+        let folder = base.parent().map(Path::to_path_buf).unwrap_or_default();
+        PathBuf::from(pft_stage::OutsidePath::resolve(path, &folder))
+    }
+
+    fn pipeline(&self, root: &Node, open: &mut Vec<PathBuf>) -> Result<Pipeline, RunError> {
+        let entries = self.mapping(root, "a pipeline")?;
+        self.known(entries, &["pipeline", "description", "include", "stages"])?;
+        let name = match root.get("pipeline") {
+            Some(node) => self.string(node, "`pipeline`")?,
+            None => return Err(self.error(1, "`pipeline: NAME` is missing")),
+        };
+        let mut stages = Vec::new();
+        if let Some(node) = root.get("include") {
+            let Data::Sequence(items) = &node.data else {
+                return Err(self.error(node.line, "`include` must be a list of pipeline files"));
+            };
+            for item in items {
+                let path = self.relative(&self.string(item, "an included pipeline")?);
+                let included = read(&path, open)?;
+                stages.extend(included.stages.into_iter().map(|s| s.inside(&included.name)));
+            }
+        }
+        if let Some(node) = root.get("stages") {
+            for (key, value) in self.mapping(node, "`stages`")? {
+                stages.push(self.stage(key, value)?);
+            }
+        }
+        if stages.is_empty() {
+            return Err(self.error(1, "the pipeline has no stages"));
+        }
+        Ok(Pipeline { name, stages })
+    }
+
+    fn stage(&self, key: &Key, node: &Node) -> Result<StageEntry, RunError> {
+        if key.name.contains(['.', '/']) {
+            return Err(self.error(key.line, format!("stage name `{}` holds `.` or `/`", key.name)));
+        }
+        let entries = self.mapping(node, &format!("stage `{}`", key.name))?;
+        self.known(entries, &["stage", "config", "inputs", "set"])?;
+        let stage = match node.get("stage") {
+            Some(stage) => self.string(stage, "`stage`")?,
+            None => {
+                let message = format!("stage `{}` lacks `stage: NAME`, its executable", key.name);
+                return Err(self.error(key.line, message));
+            }
+        };
+        // A path, rather than a name, is relative to the file.
+        let stage = if stage.contains('/') {
+            self.relative(&stage).to_string_lossy().into_owned()
+        } else {
+            stage
+        };
+        let config = match node.get("config") {
+            Some(config) => Some(self.relative(&self.string(config, "`config`")?)),
+            None => None,
+        };
+        let mut inputs = Vec::new();
+        if let Some(node) = node.get("inputs") {
+            for (port, from) in self.mapping(node, "`inputs`")? {
+                let from = self.string(from, "an input")?;
+                let (from, from_port) = match from.split_once('.') {
+                    Some((stage, port)) => (stage.to_string(), Some(port.to_string())),
+                    None => (from, None),
+                };
+                inputs.push(Connection { port: port.name.clone(), from, from_port, line: port.line });
+            }
+        }
+        let mut set = Vec::new();
+        if let Some(node) = node.get("set") {
+            for (key, value) in self.mapping(node, "`set`")? {
+                set.push(Setting { key: key.name.clone(), value: value.clone(), line: key.line });
+            }
+        }
+        let file = self.path.to_path_buf();
+        Ok(StageEntry { name: key.name.clone(), stage, config, inputs, set, file, line: key.line })
+    }
+}
+
+impl StageEntry {
+    fn inside(mut self, pipeline: &str) -> Self {
+        self.name = format!("{pipeline}/{}", self.name);
+        for input in &mut self.inputs {
+            input.from = format!("{pipeline}/{}", input.from);
+        }
+        self
+    }
+
+    /// `file:line` of a line in this stage's file.
+    pub fn place(&self, line: u64) -> String {
+        format!("{}:{line}", self.file.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Pipeline, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.yml");
+        std::fs::write(&path, text).unwrap();
+        Pipeline::read(&path).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn a_pipeline_is_read_with_its_connections() {
+        let pipeline = parse(
+            "pipeline: p\nstages:\n  a: { stage: ingest }\n  b:\n    stage: scrub\n    inputs: { corpus: a.corpus }\n    set: { mode: mask, x.y: 2 }\n",
+        )
+        .unwrap();
+        let b = &pipeline.stages[1];
+        assert_eq!((b.inputs[0].from.as_str(), b.inputs[0].from_port.as_deref()), ("a", Some("corpus")));
+        assert_eq!(b.set[1].key, "x.y");
+        assert_eq!(b.line, 4);
+    }
+
+    #[test]
+    fn mistakes_name_the_line_and_the_nearest_key() {
+        let message = parse("pipeline: p\nstages:\n  a: { stag: ingest }\n").unwrap_err();
+        assert!(message.contains("p.yml:3: unknown key `stag`; did you mean `stage`?"), "{message}");
+        let message = parse("pipeline: p\nstages:\n  a: {}\n").unwrap_err();
+        assert!(message.contains("p.yml:3: stage `a` lacks"), "{message}");
+        let message = parse("stages: {}\n").unwrap_err();
+        assert!(message.contains("`pipeline: NAME` is missing"), "{message}");
+    }
+
+    #[test]
+    fn an_included_pipeline_keeps_its_own_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("one.yml", "pipeline: one\nstages:\n  a: { stage: x }\n  b: { stage: y, inputs: { i: a } }\n");
+        write("both.yml", "pipeline: both\ninclude: [one.yml]\n");
+        write("loop.yml", "pipeline: loop\ninclude: [loop.yml]\n");
+        let both = Pipeline::read(&folder.path().join("both.yml")).unwrap();
+        assert_eq!(both.stages[1].name, "one/b");
+        assert_eq!(both.stages[1].inputs[0].from, "one/a");
+        let error = Pipeline::read(&folder.path().join("loop.yml")).unwrap_err();
+        assert!(error.message.contains("includes itself"));
+    }
+}

@@ -1,0 +1,197 @@
+//! What the person sees while a pipeline runs, and the JSON object at its end.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use pft_stage::Event;
+use serde_json::{Value, json};
+
+use crate::execute::{Outcome, Status};
+use crate::graph::{Graph, Node};
+
+/// Prints the course of a run to standard error: bars on a terminal, lines otherwise.
+#[derive(Debug)]
+pub struct Reporter {
+    bars: Option<MultiProgress>,
+    running: Mutex<BTreeMap<String, ProgressBar>>,
+    width: usize,
+}
+
+impl Reporter {
+    /// A reporter for the stages of a graph.
+    pub fn new(graph: &Graph) -> Self {
+        let width = graph.nodes.iter().map(|node| node.name.len()).max().unwrap_or(8);
+        let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
+        Self { bars, running: Mutex::default(), width }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bars {
+            // A terminal that has gone away is no reason to stop working.
+            Some(bars) => drop(bars.println(text)),
+            None => drop(writeln!(std::io::stderr().lock(), "{text}")),
+        }
+    }
+
+    pub(crate) fn started(&self, node: &Node, reason: &str) {
+        let stage = &node.binary.description.name;
+        self.line(&format!("{:w$}  {stage} runs: {reason}", node.name, w = self.width));
+    }
+
+    pub(crate) fn event(&self, node: &Node, event: &Event) {
+        match event {
+            Event::Note { message } => {
+                self.line(&format!("{:w$}  {message}", node.name, w = self.width));
+            }
+            Event::Start { task, total, unit } => {
+                let (Some(bars), Ok(mut running)) = (&self.bars, self.running.lock()) else { return };
+                let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+                let template = if total.is_some() {
+                    "{prefix}  {bar:30.cyan} {human_pos}/{human_len} UNIT {per_sec} eta {eta} {msg}"
+                } else {
+                    "{prefix}  {spinner} {human_pos} UNIT {per_sec} {msg}"
+                };
+                if let Ok(style) = ProgressStyle::with_template(&template.replace("UNIT", unit)) {
+                    bar.set_style(style);
+                }
+                bar.set_prefix(format!("{:w$}  {task}", node.name, w = self.width));
+                let bar = bars.add(bar);
+                if let Some(old) = running.insert(node.name.clone(), bar) {
+                    old.finish_and_clear();
+                }
+            }
+            Event::Progress { done, message, task, total, unit } => {
+                if self.bars.is_some() {
+                    if let Ok(running) = self.running.lock()
+                        && let Some(bar) = running.get(&node.name)
+                    {
+                        bar.set_position(*done);
+                        bar.set_message(message.clone());
+                    }
+                    return;
+                }
+                self.plain_progress(node, task, *done, *total, unit, message);
+            }
+            Event::Finish { task, done, seconds } => {
+                if let Ok(mut running) = self.running.lock()
+                    && let Some(bar) = running.remove(&node.name)
+                {
+                    bar.finish_and_clear();
+                }
+                self.line(&format!(
+                    "{:w$}  {task}: {done} in {seconds:.1} s",
+                    node.name,
+                    w = self.width
+                ));
+            }
+            Event::Error { .. } => {}
+        }
+    }
+
+    /// Off a terminal a line at most every ten seconds, told by a hidden bar that keeps the time.
+    fn plain_progress(
+        &self,
+        node: &Node,
+        task: &str,
+        done: u64,
+        total: Option<u64>,
+        unit: &str,
+        message: &str,
+    ) {
+        let Ok(mut running) = self.running.lock() else { return };
+        let clock = running.entry(node.name.clone()).or_insert_with(ProgressBar::hidden);
+        if clock.elapsed().as_secs() < 10 {
+            return;
+        }
+        clock.reset_elapsed();
+        let of = total.map(|total| format!("/{total}")).unwrap_or_default();
+        let line = format!("{:w$}  {task}: {done}{of} {unit} {message}", node.name, w = self.width);
+        drop(running);
+        self.line(line.trim_end());
+    }
+
+    pub(crate) fn outcome(&self, node: &Node, outcome: &Outcome) {
+        if let Ok(mut running) = self.running.lock()
+            && let Some(bar) = running.remove(&node.name)
+        {
+            bar.finish_and_clear();
+        }
+        let reason = outcome.reason.as_deref().unwrap_or_default();
+        let text = match outcome.status {
+            Status::Ran => format!("done in {:.1} s", outcome.seconds),
+            Status::Cached => "cached".to_string(),
+            Status::Skipped => "skipped".to_string(),
+            Status::WouldRun => format!("would run: {reason}"),
+            Status::Failed => format!("failed: {reason}"),
+        };
+        self.line(&format!("{:w$}  {text}", node.name, w = self.width));
+    }
+}
+
+/// The name of a status in the JSON result.
+fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Ran => "ran",
+        Status::Cached => "cached",
+        Status::Failed => "failed",
+        Status::Skipped | Status::WouldRun => "skipped",
+    }
+}
+
+/// The result as one JSON object: `pipeline`, `run`, `stages`.
+pub(crate) fn to_json(graph: &Graph, run: &str, outcomes: &[Outcome]) -> Value {
+    let stages: Vec<Value> = graph
+        .nodes
+        .iter()
+        .zip(outcomes)
+        .map(|(node, outcome)| {
+            let outputs: BTreeMap<&String, Value> = outcome
+                .outputs
+                .iter()
+                .map(|(port, (hash, path))| (port, json!({ "artifact": hash, "path": path })))
+                .collect();
+            let first = node
+                .binary
+                .description
+                .outputs
+                .iter()
+                .find_map(|port| outcome.outputs.get(&port.name));
+            json!({
+                "name": node.name,
+                "stage": node.binary.description.name,
+                "status": status_name(outcome.status),
+                "seconds": outcome.seconds,
+                "key": outcome.key.as_ref().map(|key| &key.hash),
+                "artifact": first.map(|(hash, _)| hash),
+                "path": first.map(|(_, path)| path),
+                "outputs": outputs,
+                "reason": outcome.reason,
+            })
+        })
+        .collect();
+    json!({ "pipeline": graph.pipeline, "run": run, "stages": stages })
+}
+
+/// The closing lines: how much was done, and where the last results lie.
+pub(crate) fn summary(graph: &Graph, outcomes: &[Outcome], seconds: f64, dry_run: bool) -> String {
+    let count = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
+    let (ran, cached) = (count(Status::Ran), count(Status::Cached));
+    let mut text = if dry_run {
+        format!("{}: {} would run, {cached} cached", graph.pipeline, count(Status::WouldRun))
+    } else if ran == 0 && cached == outcomes.len() {
+        format!("{}: nothing to do, all {cached} stages are cached ({seconds:.2} s)", graph.pipeline)
+    } else {
+        format!("{}: {ran} ran, {cached} cached ({seconds:.1} s)", graph.pipeline)
+    };
+    for (index, (node, outcome)) in graph.nodes.iter().zip(outcomes).enumerate() {
+        let is_last = !graph.nodes.iter().any(|n| n.inputs.values().any(|(from, _)| *from == index));
+        if is_last {
+            for (_, path) in outcome.outputs.values() {
+                text.push_str(&format!("\n  {}: {}", node.name, path.display()));
+            }
+        }
+    }
+    text
+}
