@@ -1,1 +1,21 @@
-//! pft-lm
+//! Decoder language models (GPT-2, LLaMA, Mistral) that train and generate at the speed of their
+//! matrix products. It may depend on tensors, tokenizers and file formats; it knows nothing of
+//! stages, artifacts or privacy beyond handing out what per-unit gradients are made of.
+//!
+//! The way through the crate:
+//! - [`config::ModelConfig`] reads and writes Hugging Face's `config.json`;
+//!   [`parameters::parameter_specs`] lists the names and shapes that follow from it, and
+//!   [`parameters::Parameters`] holds the tensors (LoRA's beside the base model's, under the
+//!   names of PEFT: `base_model.model.….lora_A.weight`).
+//! - [`model::LanguageModel`] runs them: `forward_backward` over a [`batch::Batch`] gives losses
+//!   and hands gradients to a [`gradient::GradientSink`]; `evaluate` gives each token's negative
+//!   log-likelihood; `generate` samples with a key-value cache.
+//! - [`optimizer`] and [`schedule`] turn the sums of a [`gradient::GradientSum`] into steps.
+//!
+//! Every layer is one file with its forward and its backward beside each other, over `f32`
+//! buffers that are reused from step to step. Results do not depend on the number of threads.
+
+pub mod batch;
+pub mod buffer;
+pub mod config;
+pub mod parameters;

@@ -1,0 +1,407 @@
+//! The named tensors of a model: Hugging Face names and shapes, in one fixed order.
+
+use std::collections::HashMap;
+
+use half::bf16;
+use thiserror::Error;
+
+use crate::config::{Architecture, ModelConfig};
+
+/// What a parameter is for: decides its initial values and whether weight decay touches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// A lookup table `[rows, hidden]`: token or position embedding (and the head tied to it).
+    Embedding,
+    /// A matrix.
+    Weight,
+    /// The bias of a matrix.
+    Bias,
+    /// The scale of LayerNorm or RMSNorm.
+    NormScale,
+    /// The shift of LayerNorm.
+    NormShift,
+    /// LoRA's `A`, `[rank, in]`.
+    LoraA,
+    /// LoRA's `B`, `[out, rank]`.
+    LoraB,
+}
+
+impl ParameterKind {
+    /// Whether weight decay applies, by Hugging Face Trainer's rule: everything but biases and
+    /// the parameters of norms.
+    pub fn decays(self) -> bool {
+        !matches!(self, Self::Bias | Self::NormScale | Self::NormShift)
+    }
+}
+
+/// Name and shape of one parameter, as in Hugging Face's `state_dict`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// For instance `model.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// Linear weights are `[out, in]`, except those of GPT-2's `Conv1D`, which are `[in, out]`.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub kind: ParameterKind,
+}
+
+impl ParameterSpec {
+    /// A specification from its parts.
+    pub fn new(name: impl Into<String>, shape: &[usize], kind: ParameterKind) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), kind }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Every parameter of `config`'s model, in the order in which the model uses them.
+///
+/// A tied head is not listed: it is the token embedding.
+pub fn parameter_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
+    match config.architecture {
+        Architecture::Gpt2 => gpt2_specs(config),
+        Architecture::Llama | Architecture::Mistral => llama_specs(config),
+    }
+}
+
+fn gpt2_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
+    use ParameterKind::{Bias, Embedding, NormScale, NormShift, Weight};
+    let (width, inner) = (config.hidden_size, config.intermediate_size);
+    let mut specs = vec![
+        ParameterSpec::new("transformer.wte.weight", &[config.vocab_size, width], Embedding),
+        ParameterSpec::new(
+            "transformer.wpe.weight",
+            &[config.max_position_embeddings, width],
+            Embedding,
+        ),
+    ];
+    for layer in 0..config.num_hidden_layers {
+        let mut push = |name: &str, shape: &[usize], kind| {
+            specs.push(ParameterSpec::new(format!("transformer.h.{layer}.{name}"), shape, kind));
+        };
+        push("ln_1.weight", &[width], NormScale);
+        push("ln_1.bias", &[width], NormShift);
+        push("attn.c_attn.weight", &[width, 3 * width], Weight);
+        push("attn.c_attn.bias", &[3 * width], Bias);
+        push("attn.c_proj.weight", &[width, width], Weight);
+        push("attn.c_proj.bias", &[width], Bias);
+        push("ln_2.weight", &[width], NormScale);
+        push("ln_2.bias", &[width], NormShift);
+        push("mlp.c_fc.weight", &[width, inner], Weight);
+        push("mlp.c_fc.bias", &[inner], Bias);
+        push("mlp.c_proj.weight", &[inner, width], Weight);
+        push("mlp.c_proj.bias", &[width], Bias);
+    }
+    specs.push(ParameterSpec::new("transformer.ln_f.weight", &[width], NormScale));
+    specs.push(ParameterSpec::new("transformer.ln_f.bias", &[width], NormShift));
+    if !config.tie_word_embeddings {
+        specs.push(ParameterSpec::new("lm_head.weight", &[config.vocab_size, width], Weight));
+    }
+    specs
+}
+
+fn llama_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
+    use ParameterKind::{Bias, Embedding, NormScale, Weight};
+    let (width, inner) = (config.hidden_size, config.intermediate_size);
+    let queries = config.num_attention_heads * config.head_dim;
+    let keys = config.num_key_value_heads * config.head_dim;
+    let mut specs = vec![ParameterSpec::new(
+        "model.embed_tokens.weight",
+        &[config.vocab_size, width],
+        Embedding,
+    )];
+    for layer in 0..config.num_hidden_layers {
+        let mut push = |name: &str, shape: &[usize], kind| {
+            specs.push(ParameterSpec::new(format!("model.layers.{layer}.{name}"), shape, kind));
+        };
+        push("input_layernorm.weight", &[width], NormScale);
+        for (name, outputs, inputs) in [
+            ("self_attn.q_proj", queries, width),
+            ("self_attn.k_proj", keys, width),
+            ("self_attn.v_proj", keys, width),
+            ("self_attn.o_proj", width, queries),
+        ] {
+            push(&format!("{name}.weight"), &[outputs, inputs], Weight);
+            if config.attention_bias {
+                push(&format!("{name}.bias"), &[outputs], Bias);
+            }
+        }
+        push("post_attention_layernorm.weight", &[width], NormScale);
+        for (name, outputs, inputs) in [
+            ("mlp.gate_proj", inner, width),
+            ("mlp.up_proj", inner, width),
+            ("mlp.down_proj", width, inner),
+        ] {
+            push(&format!("{name}.weight"), &[outputs, inputs], Weight);
+            if config.mlp_bias {
+                push(&format!("{name}.bias"), &[outputs], Bias);
+            }
+        }
+    }
+    specs.push(ParameterSpec::new("model.norm.weight", &[width], NormScale));
+    if !config.tie_word_embeddings {
+        specs.push(ParameterSpec::new("lm_head.weight", &[config.vocab_size, width], Weight));
+    }
+    specs
+}
+
+/// The values of a tensor. Only frozen weights may be kept in bf16.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TensorData {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// bfloat16: half the memory, for weights that are not trained.
+    Bf16(Vec<bf16>),
+}
+
+/// A dense tensor in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// The extent of each dimension.
+    pub shape: Vec<usize>,
+    /// The elements, last dimension fastest.
+    pub data: TensorData,
+}
+
+impl Tensor {
+    /// A 32-bit tensor.
+    ///
+    /// # Errors
+    /// When `data` has another number of elements than `shape`.
+    pub fn new(shape: &[usize], data: Vec<f32>) -> Result<Self, ParameterError> {
+        check_len(shape, data.len())?;
+        Ok(Self { shape: shape.to_vec(), data: TensorData::F32(data) })
+    }
+
+    /// A bfloat16 tensor.
+    ///
+    /// # Errors
+    /// When `data` has another number of elements than `shape`.
+    pub fn new_bf16(shape: &[usize], data: Vec<bf16>) -> Result<Self, ParameterError> {
+        check_len(shape, data.len())?;
+        Ok(Self { shape: shape.to_vec(), data: TensorData::Bf16(data) })
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match &self.data {
+            TensorData::F32(values) => values.len(),
+            TensorData::Bf16(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values as 32-bit floats, whatever they are kept in.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match &self.data {
+            TensorData::F32(values) => values.clone(),
+            TensorData::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
+        }
+    }
+
+    /// The values if they are 32-bit floats.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        match &self.data {
+            TensorData::F32(values) => Some(values),
+            TensorData::Bf16(_) => None,
+        }
+    }
+}
+
+fn check_len(shape: &[usize], elements: usize) -> Result<(), ParameterError> {
+    if shape.iter().product::<usize>() == elements {
+        Ok(())
+    } else {
+        Err(ParameterError::Length { shape: shape.to_vec(), elements })
+    }
+}
+
+/// Parameters that do not make the model that they are for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParameterError {
+    /// Elements and shape disagree.
+    #[error("{elements} elements do not fill the shape {shape:?}")]
+    Length {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// The elements given.
+        elements: usize,
+    },
+    /// The model needs a tensor that is not there.
+    #[error("parameter `{0}` is missing")]
+    Missing(String),
+    /// A tensor has another shape than the config says.
+    #[error("parameter `{name}` has shape {found:?} where the config needs {expected:?}")]
+    Shape {
+        /// The parameter's name.
+        name: String,
+        /// The shape it has.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A name occurs twice.
+    #[error("parameter `{0}` occurs twice")]
+    Duplicate(String),
+    /// A trainable parameter is not kept in 32 bits.
+    #[error("parameter `{0}` is to be trained but kept in bf16; load it as f32")]
+    NotTrainable(String),
+    /// LoRA was asked for modules that the model does not have.
+    #[error("LoRA target module `{name}` matches no linear layer; this model has {known}")]
+    NoSuchModule {
+        /// The name asked for.
+        name: String,
+        /// The names that would match.
+        known: String,
+    },
+    /// LoRA settings that make no adapter.
+    #[error("LoRA {0}")]
+    Lora(String),
+}
+
+/// Index of a parameter within its [`Parameters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParameterId(pub usize);
+
+/// One parameter with its values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// Name, shape and kind.
+    pub spec: ParameterSpec,
+    /// The values.
+    pub tensor: Tensor,
+    /// Whether training changes it. Nothing is computed for the gradient of a frozen one.
+    pub trainable: bool,
+}
+
+/// An ordered table of parameters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Parameters {
+    entries: Vec<Parameter>,
+    by_name: HashMap<String, ParameterId>,
+}
+
+impl Parameters {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The table of `config`'s model, each tensor asked of `load` in order. All are trainable.
+    ///
+    /// # Errors
+    /// Whatever `load` returns, or when a tensor has the wrong shape.
+    pub fn load<E: From<ParameterError>>(
+        config: &ModelConfig,
+        mut load: impl FnMut(&ParameterSpec) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let mut parameters = Self::new();
+        for spec in parameter_specs(config) {
+            let tensor = load(&spec)?;
+            parameters.insert(spec, tensor, true)?;
+        }
+        Ok(parameters)
+    }
+
+    /// Appends a parameter.
+    ///
+    /// # Errors
+    /// When the name is taken or the shapes differ.
+    pub fn insert(
+        &mut self,
+        spec: ParameterSpec,
+        tensor: Tensor,
+        trainable: bool,
+    ) -> Result<ParameterId, ParameterError> {
+        if tensor.shape != spec.shape {
+            return Err(ParameterError::Shape {
+                name: spec.name,
+                found: tensor.shape,
+                expected: spec.shape,
+            });
+        }
+        if self.by_name.contains_key(&spec.name) {
+            return Err(ParameterError::Duplicate(spec.name));
+        }
+        let id = ParameterId(self.entries.len());
+        self.by_name.insert(spec.name.clone(), id);
+        self.entries.push(Parameter { spec, tensor, trainable });
+        Ok(id)
+    }
+
+    /// Number of parameters (tensors, not elements).
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the table is empty.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The index of a name.
+    pub fn id(&self, name: &str) -> Option<ParameterId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The parameter of that index.
+    ///
+    /// # Panics
+    /// When `id` comes from another table.
+    pub fn get(&self, id: ParameterId) -> &Parameter {
+        &self.entries[id.0]
+    }
+
+    /// The parameter of that index, to be changed.
+    ///
+    /// # Panics
+    /// When `id` comes from another table.
+    pub fn get_mut(&mut self, id: ParameterId) -> &mut Parameter {
+        &mut self.entries[id.0]
+    }
+
+    /// All parameters in order.
+    pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
+        self.entries.iter().enumerate().map(|(index, entry)| (ParameterId(index), entry))
+    }
+
+    /// All parameters in order, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ParameterId, &mut Parameter)> {
+        self.entries.iter_mut().enumerate().map(|(index, entry)| (ParameterId(index), entry))
+    }
+
+    /// The trainable parameters in order.
+    pub fn trainable(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
+        self.iter().filter(|(_, entry)| entry.trainable)
+    }
+
+    /// Marks each parameter as trainable or frozen.
+    pub fn set_trainable(&mut self, trainable: impl Fn(&ParameterSpec) -> bool) {
+        for entry in &mut self.entries {
+            entry.trainable = trainable(&entry.spec);
+        }
+    }
+
+    /// Elements of all parameters, and of the trainable ones.
+    pub fn count(&self) -> (usize, usize) {
+        let elements = |entries: &mut dyn Iterator<Item = &Parameter>| {
+            entries.map(|entry| entry.spec.len()).sum()
+        };
+        (
+            elements(&mut self.entries.iter()),
+            elements(&mut self.entries.iter().filter(|entry| entry.trainable)),
+        )
+    }
+}
