@@ -25,11 +25,15 @@ fn strings<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 }
 
 fn string_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
-    column(batch, name)?.as_string_opt::<i32>().ok_or_else(|| wrong_type(batch, name, "utf8"))
+    column(batch, name)?
+        .as_string_opt::<i32>()
+        .ok_or_else(|| wrong_type(batch, name, "utf8"))
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
-    let column = batch.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"))?;
+    let column = batch
+        .column_by_name(name)
+        .ok_or_else(|| format!("column `{name}` is missing"))?;
     if column.null_count() > 0 {
         return Err(format!("column `{name}` holds nulls"));
     }
@@ -37,12 +41,17 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String
 }
 
 fn wrong_type(batch: &RecordBatch, name: &str, expected: &str) -> String {
-    let found = batch.column_by_name(name).map(|c| c.data_type().to_string()).unwrap_or_default();
+    let found = batch
+        .column_by_name(name)
+        .map(|c| c.data_type().to_string())
+        .unwrap_or_default();
     format!("column `{name}` has type {found}; it must be {expected}")
 }
 
 fn list_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ListArray, String> {
-    column(batch, name)?.as_list_opt::<i32>().ok_or_else(|| wrong_type(batch, name, "a list"))
+    column(batch, name)?
+        .as_list_opt::<i32>()
+        .ok_or_else(|| wrong_type(batch, name, "a list"))
 }
 
 fn parse_split(name: &str) -> Result<Split, String> {
@@ -128,7 +137,11 @@ static TAGS: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         utf8("doc_id"),
         utf8("text_hash"),
-        Field::new("spans", DataType::List(item(DataType::Struct(span_fields()))), false),
+        Field::new(
+            "spans",
+            DataType::List(item(DataType::Struct(span_fields()))),
+            false,
+        ),
     ]))
 });
 
@@ -162,7 +175,11 @@ impl Record for TaggedDocument {
     fn bytes(&self) -> usize {
         self.doc_id.len()
             + self.text_hash.len()
-            + self.spans.iter().map(|s| 64 + s.label.len() + s.source.len()).sum::<usize>()
+            + self
+                .spans
+                .iter()
+                .map(|s| 64 + s.label.len() + s.source.len())
+                .sum::<usize>()
     }
 
     fn schema() -> SchemaRef {
@@ -200,13 +217,25 @@ impl Record for TaggedDocument {
         let doc_id = string_column(batch, "doc_id")?;
         let text_hash = string_column(batch, "text_hash")?;
         let lists = list_column(batch, "spans")?;
-        let wrong = || wrong_type(batch, "spans", "a list of struct start, end, label, score, source");
+        let wrong = || {
+            wrong_type(
+                batch,
+                "spans",
+                "a list of struct start, end, label, score, source",
+            )
+        };
         let structs: &StructArray = lists.values().as_struct_opt().ok_or_else(wrong)?;
         let field = |name: &str| structs.column_by_name(name).ok_or_else(wrong);
-        let start: &UInt32Array = field("start")?.as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?;
-        let end: &UInt32Array = field("end")?.as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?;
+        let start: &UInt32Array = field("start")?
+            .as_primitive_opt::<UInt32Type>()
+            .ok_or_else(wrong)?;
+        let end: &UInt32Array = field("end")?
+            .as_primitive_opt::<UInt32Type>()
+            .ok_or_else(wrong)?;
         let label: &StringArray = field("label")?.as_string_opt::<i32>().ok_or_else(wrong)?;
-        let score = field("score")?.as_primitive_opt::<Float32Type>().ok_or_else(wrong)?;
+        let score = field("score")?
+            .as_primitive_opt::<Float32Type>()
+            .ok_or_else(wrong)?;
         let source: &StringArray = field("source")?.as_string_opt::<i32>().ok_or_else(wrong)?;
         let offsets = lists.value_offsets();
         Ok((0..batch.num_rows())
@@ -257,7 +286,11 @@ impl Record for Example {
         if self.input_ids.len() != self.pii.len() {
             return Err(ArtifactError::record(
                 &self.example_id,
-                format!("{} input_ids but {} pii flags", self.input_ids.len(), self.pii.len()),
+                format!(
+                    "{} input_ids but {} pii flags",
+                    self.input_ids.len(),
+                    self.pii.len()
+                ),
             ));
         }
         Ok(())
@@ -272,7 +305,8 @@ impl Record for Example {
     }
 
     fn to_batch(records: &[Self]) -> Result<RecordBatch, ArrowError> {
-        let mut input_ids = ListBuilder::new(UInt32Builder::new()).with_field(item(DataType::UInt32));
+        let mut input_ids =
+            ListBuilder::new(UInt32Builder::new()).with_field(item(DataType::UInt32));
         let mut pii = ListBuilder::new(BooleanBuilder::new()).with_field(item(DataType::Boolean));
         for record in records {
             input_ids.values().append_slice(&record.input_ids);

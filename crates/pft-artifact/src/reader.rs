@@ -40,7 +40,12 @@ impl<R: Record> RecordReader<R> {
             .filter(|file| file.path.ends_with(".parquet"))
             .map(|file| folder.join(&file.path))
             .collect();
-        Ok(Self { shards, rows: manifest.rows, manifest, record: PhantomData })
+        Ok(Self {
+            shards,
+            rows: manifest.rows,
+            manifest,
+            record: PhantomData,
+        })
     }
 
     /// Number of records in all shards.
@@ -78,7 +83,9 @@ impl<R: Record> Records<R> {
                 return Ok(Some(record));
             }
             let Some((path, reader)) = &mut self.open else {
-                let Some(path) = self.shards.next() else { return Ok(None) };
+                let Some(path) = self.shards.next() else {
+                    return Ok(None);
+                };
                 let reader = open_shard(&path)?;
                 self.open = Some((path, reader));
                 continue;

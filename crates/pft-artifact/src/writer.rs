@@ -45,7 +45,10 @@ impl<R: Record> RecordWriter<R> {
     /// When the folder does not exist.
     pub fn create(folder: &Path) -> Result<Self, ArtifactError> {
         if !folder.is_dir() {
-            return Err(ArtifactError::invalid(folder, "the output folder does not exist"));
+            return Err(ArtifactError::invalid(
+                folder,
+                "the output folder does not exist",
+            ));
         }
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -95,10 +98,11 @@ impl<R: Record> RecordWriter<R> {
             self.open_shard()?;
         }
         if let Some((path, writer)) = &mut self.shard {
-            let write = |writer: &mut ArrowWriter<File>| -> Result<(), parquet::errors::ParquetError> {
-                writer.write(&R::to_batch(&self.pending)?)?;
-                writer.flush()
-            };
+            let write =
+                |writer: &mut ArrowWriter<File>| -> Result<(), parquet::errors::ParquetError> {
+                    writer.write(&R::to_batch(&self.pending)?)?;
+                    writer.flush()
+                };
             write(writer).map_err(|error| cannot_write(path, &error))?;
         }
         self.shard_bytes += self.pending_bytes;
@@ -108,7 +112,9 @@ impl<R: Record> RecordWriter<R> {
     }
 
     fn open_shard(&mut self) -> Result<(), ArtifactError> {
-        let path = self.folder.join(format!("{}-{:05}.parquet", R::KIND, self.shards));
+        let path = self
+            .folder
+            .join(format!("{}-{:05}.parquet", R::KIND, self.shards));
         let file = File::create(&path).map_err(ArtifactError::io(&path, "create"))?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -128,7 +134,9 @@ impl<R: Record> RecordWriter<R> {
     fn close_shard(&mut self) -> Result<(), ArtifactError> {
         self.shard_bytes = 0;
         if let Some((path, writer)) = self.shard.take() {
-            writer.close().map_err(|error| cannot_write(&path, &error))?;
+            writer
+                .close()
+                .map_err(|error| cannot_write(&path, &error))?;
         }
         Ok(())
     }

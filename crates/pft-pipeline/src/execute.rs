@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
-use pft_artifact::{Action, Manifest, Store};
+use pft_artifact::{Action, Manifest, Store, count_rows};
 use serde_json::{Value, json};
 
 use crate::RunError;
@@ -122,12 +122,16 @@ pub fn execute(
     let mut keys = previous;
     for (node, outcome) in graph.nodes.iter().zip(&outcomes) {
         if let (Some(key), Status::Ran | Status::Cached) = (&outcome.key, outcome.status) {
-            keys.insert(format!("{}/{}", graph.pipeline, node.name), key.parts.clone());
+            keys.insert(
+                format!("{}/{}", graph.pipeline, node.name),
+                key.parts.clone(),
+            );
         }
     }
     if keys != run.previous {
         let temporary = memory.with_extension(format!("{}.tmp", std::process::id()));
-        let written = serde_json::to_vec(&keys).is_ok_and(|json| std::fs::write(&temporary, json).is_ok());
+        let written =
+            serde_json::to_vec(&keys).is_ok_and(|json| std::fs::write(&temporary, json).is_ok());
         if written {
             let _ = std::fs::rename(&temporary, &memory);
         }
@@ -166,9 +170,9 @@ impl Run<'_> {
                         node.inputs.values().map(|(from, _)| get(*from)).collect();
                     let Some(inputs) = inputs else { continue };
                     started[index] = true;
-                    let blocked = inputs.iter().any(|input| {
-                        matches!(input.status, Status::Failed | Status::Skipped)
-                    });
+                    let blocked = inputs
+                        .iter()
+                        .any(|input| matches!(input.status, Status::Failed | Status::Skipped));
                     if !self.options.wanted[index] || blocked || stop {
                         put(index, Outcome::skipped());
                         continue;
@@ -196,7 +200,9 @@ impl Run<'_> {
                 stop = failed || self.interrupted.load(Ordering::Relaxed);
             }
         });
-        (0..count).map(|index| get(index).unwrap_or_else(Outcome::skipped)).collect()
+        (0..count)
+            .map(|index| get(index).unwrap_or_else(Outcome::skipped))
+            .collect()
     }
 
     fn make(&self, node: &Node, get: &dyn Fn(usize) -> Option<Outcome>) -> Outcome {
@@ -236,9 +242,16 @@ impl Run<'_> {
             hashes.insert(port.clone(), hash.clone());
             paths.insert(port.clone(), path.clone());
         }
-        let key = key(&node.binary.description, &node.config, &hashes, &self.outside).map_err(
-            |error| RunError { message: format!("{}: {}", node.place, error.message), ..error },
-        )?;
+        let key = key(
+            &node.binary.description,
+            &node.config,
+            &hashes,
+            &self.outside,
+        )
+        .map_err(|error| RunError {
+            message: format!("{}: {}", node.place, error.message),
+            ..error
+        })?;
         outcome.key = Some(key.clone());
         let forced = self.is_forced(node);
         if !forced && let Some(action) = self.store.lookup(&key.hash) {
@@ -266,7 +279,11 @@ impl Run<'_> {
     }
 
     fn is_forced(&self, node: &Node) -> bool {
-        let index = self.graph.nodes.iter().position(|other| other.name == node.name);
+        let index = self
+            .graph
+            .nodes
+            .iter()
+            .position(|other| other.name == node.name);
         index.is_some_and(|index| self.options.forced[index])
     }
 
@@ -283,7 +300,10 @@ impl Run<'_> {
         if forced {
             return "forced".to_string();
         }
-        match self.previous.get(&format!("{}/{}", self.graph.pipeline, node.name)) {
+        match self
+            .previous
+            .get(&format!("{}/{}", self.graph.pipeline, node.name))
+        {
             None => "first run".to_string(),
             Some(parts) if *parts == key.parts => "its artifact is gone or incomplete".to_string(),
             Some(parts) => difference(parts, &key.parts, 3).join(", "),
@@ -302,18 +322,26 @@ impl Run<'_> {
         // The lock's holder is alone with this folder; what is in it a killed attempt left.
         let work = self.store.root().join("tmp").join(&key.hash);
         match std::fs::remove_dir_all(&work) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
             _ => {}
         }
         std::fs::create_dir_all(&work).map_err(failed)?;
         std::fs::create_dir_all(&self.logs).map_err(failed)?;
-        let cache = self.store.root().join("cache").join(&node.binary.description.name);
+        let cache = self
+            .store
+            .root()
+            .join("cache")
+            .join(&node.binary.description.name);
         std::fs::create_dir_all(&cache).map_err(failed)?;
         let config = work.join("config.json");
         let output = work.join("output");
         let scratch = self.store.scratch(&key.hash)?;
         std::fs::write(&config, format!("{:#}\n", node.config)).map_err(failed)?;
-        let log = self.logs.join(format!("{}.log", node.name.replace('/', "-")));
+        let log = self
+            .logs
+            .join(format!("{}.log", node.name.replace('/', "-")));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let job = Job {
             executable: &node.binary.path,
@@ -326,15 +354,18 @@ impl Run<'_> {
             log: &log,
         };
         let started = Instant::now();
-        let result =
-            process::run(&job, &self.interrupted, &|event| self.reporter.event(node, event));
+        let result = process::run(&job, &self.interrupted, &|event| {
+            self.reporter.event(node, event)
+        });
         if let Err(error) = result {
             let _ = std::fs::remove_dir_all(&work);
             return Err(error);
         }
         let seconds = started.elapsed().as_secs_f64();
         let outputs = self.sealed_outputs(node, key, &output)?;
-        let action = self.store.commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
+        let action = self
+            .store
+            .commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
         std::fs::remove_dir_all(&work).map_err(failed)?;
         std::fs::remove_dir_all(&scratch).map_err(failed)?;
         Ok(action)
@@ -355,11 +386,24 @@ impl Run<'_> {
             } else {
                 output.join(&port.name)
             };
-            if !port.required && !folder.join(pft_artifact::MANIFEST).exists() {
-                continue;
+            if !folder.join(pft_artifact::MANIFEST).exists() {
+                if !port.required {
+                    continue;
+                }
+                // A stage in another language may leave the sealing to the runner.
+                let rows = count_rows(&folder, port.kind)?;
+                let provenance = json!({
+                    "stage": description.name,
+                    "revision": description.revision,
+                    "config": node.config,
+                });
+                Manifest::seal(&folder, port.kind, rows, provenance)?;
             }
             let mut manifest = Manifest::open(&folder).map_err(|error| {
-                RunError::bug(format!("stage `{}` left no `{}`: {error}", node.name, port.name))
+                RunError::bug(format!(
+                    "stage `{}` left no `{}`: {error}",
+                    node.name, port.name
+                ))
             })?;
             manifest.expect_kind(&folder, port.kind)?;
             if !manifest.provenance.is_object() {

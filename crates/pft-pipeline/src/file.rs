@@ -81,10 +81,14 @@ impl Pipeline {
 }
 
 fn read(path: &Path, open: &mut Vec<PathBuf>) -> Result<Pipeline, RunError> {
-    let source = ConfigSource::read(path).map_err(|m| RunError::config(m.replace("the config", "the pipeline")))?;
+    let source = ConfigSource::read(path)
+        .map_err(|m| RunError::config(m.replace("the config", "the pipeline")))?;
     let identity = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     if open.contains(&identity) {
-        return Err(RunError::config(format!("{}: the pipeline includes itself", path.display())));
+        return Err(RunError::config(format!(
+            "{}: the pipeline includes itself",
+            path.display()
+        )));
     }
     open.push(identity);
     let parser = Parser { path };
@@ -146,7 +150,12 @@ impl Parser<'_> {
             for item in items {
                 let path = self.relative(&self.string(item, "an included pipeline")?);
                 let included = read(&path, open)?;
-                stages.extend(included.stages.into_iter().map(|s| s.inside(&included.name)));
+                stages.extend(
+                    included
+                        .stages
+                        .into_iter()
+                        .map(|s| s.inside(&included.name)),
+                );
             }
         }
         if let Some(node) = root.get("stages") {
@@ -162,7 +171,10 @@ impl Parser<'_> {
 
     fn stage(&self, key: &Key, node: &Node) -> Result<StageEntry, RunError> {
         if key.name.contains(['.', '/']) {
-            return Err(self.error(key.line, format!("stage name `{}` holds `.` or `/`", key.name)));
+            return Err(self.error(
+                key.line,
+                format!("stage name `{}` holds `.` or `/`", key.name),
+            ));
         }
         let entries = self.mapping(node, &format!("stage `{}`", key.name))?;
         self.known(entries, &["stage", "config", "inputs", "set"])?;
@@ -191,17 +203,34 @@ impl Parser<'_> {
                     Some((stage, port)) => (stage.to_string(), Some(port.to_string())),
                     None => (from, None),
                 };
-                inputs.push(Connection { port: port.name.clone(), from, from_port, line: port.line });
+                inputs.push(Connection {
+                    port: port.name.clone(),
+                    from,
+                    from_port,
+                    line: port.line,
+                });
             }
         }
         let mut set = Vec::new();
         if let Some(node) = node.get("set") {
             for (key, value) in self.mapping(node, "`set`")? {
-                set.push(Setting { key: key.name.clone(), value: value.clone(), line: key.line });
+                set.push(Setting {
+                    key: key.name.clone(),
+                    value: value.clone(),
+                    line: key.line,
+                });
             }
         }
         let file = self.path.to_path_buf();
-        Ok(StageEntry { name: key.name.clone(), stage, config, inputs, set, file, line: key.line })
+        Ok(StageEntry {
+            name: key.name.clone(),
+            stage,
+            config,
+            inputs,
+            set,
+            file,
+            line: key.line,
+        })
     }
 }
 
@@ -238,7 +267,10 @@ mod tests {
         )
         .unwrap();
         let b = &pipeline.stages[1];
-        assert_eq!((b.inputs[0].from.as_str(), b.inputs[0].from_port.as_deref()), ("a", Some("corpus")));
+        assert_eq!(
+            (b.inputs[0].from.as_str(), b.inputs[0].from_port.as_deref()),
+            ("a", Some("corpus"))
+        );
         assert_eq!(b.set[1].key, "x.y");
         assert_eq!(b.line, 4);
     }
@@ -246,7 +278,10 @@ mod tests {
     #[test]
     fn mistakes_name_the_line_and_the_nearest_key() {
         let message = parse("pipeline: p\nstages:\n  a: { stag: ingest }\n").unwrap_err();
-        assert!(message.contains("p.yml:3: unknown key `stag`; did you mean `stage`?"), "{message}");
+        assert!(
+            message.contains("p.yml:3: unknown key `stag`; did you mean `stage`?"),
+            "{message}"
+        );
         let message = parse("pipeline: p\nstages:\n  a: {}\n").unwrap_err();
         assert!(message.contains("p.yml:3: stage `a` lacks"), "{message}");
         let message = parse("stages: {}\n").unwrap_err();
@@ -256,8 +291,12 @@ mod tests {
     #[test]
     fn an_included_pipeline_keeps_its_own_names() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("one.yml", "pipeline: one\nstages:\n  a: { stage: x }\n  b: { stage: y, inputs: { i: a } }\n");
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "one.yml",
+            "pipeline: one\nstages:\n  a: { stage: x }\n  b: { stage: y, inputs: { i: a } }\n",
+        );
         write("both.yml", "pipeline: both\ninclude: [one.yml]\n");
         write("loop.yml", "pipeline: loop\ninclude: [loop.yml]\n");
         let both = Pipeline::read(&folder.path().join("both.yml")).unwrap();

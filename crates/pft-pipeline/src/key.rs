@@ -35,7 +35,10 @@ pub(crate) fn key(
         }
         match outside.identity(path) {
             Ok(identity) => {
-                let label = format!("outside:{}", hash_bytes(canonical_json(&identity).as_bytes()));
+                let label = format!(
+                    "outside:{}",
+                    hash_bytes(canonical_json(&identity).as_bytes())
+                );
                 identities.insert(label.clone(), identity);
                 *path = label;
             }
@@ -52,7 +55,10 @@ pub(crate) fn key(
         "inputs": inputs,
         "outside": identities,
     });
-    Ok(Key { hash: hash_bytes(canonical_json(&parts).as_bytes()), parts })
+    Ok(Key {
+        hash: hash_bytes(canonical_json(&parts).as_bytes()),
+        parts,
+    })
 }
 
 /// What changed between the parts of two keys, as `path: old → new`, at most `limit` lines.
@@ -74,9 +80,18 @@ fn compare(old: &Value, new: &Value, path: &str, lines: &mut Vec<String>) {
             names.sort();
             names.dedup();
             for name in names {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
                 let null = Value::Null;
-                compare(a.get(name).unwrap_or(&null), b.get(name).unwrap_or(&null), &path, lines);
+                compare(
+                    a.get(name).unwrap_or(&null),
+                    b.get(name).unwrap_or(&null),
+                    &path,
+                    lines,
+                );
             }
         }
         _ if old == new => {}

@@ -34,17 +34,24 @@ impl OutsideFiles {
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Self { memory, known: Mutex::new(known) }
+        Self {
+            memory,
+            known: Mutex::new(known),
+        }
     }
 
     /// Writes the memory back, through a temporary name.
     pub(crate) fn save(&self) {
         let Ok(known) = self.known.lock() else { return };
-        let Ok(json) = serde_json::to_vec(&*known) else { return };
+        let Ok(json) = serde_json::to_vec(&*known) else {
+            return;
+        };
         if std::fs::read(&self.memory).is_ok_and(|old| old == json) {
             return;
         }
-        let temporary = self.memory.with_extension(format!("{}.tmp", std::process::id()));
+        let temporary = self
+            .memory
+            .with_extension(format!("{}.tmp", std::process::id()));
         if std::fs::write(&temporary, json).is_ok() {
             let _ = std::fs::rename(&temporary, &self.memory);
         }
@@ -89,7 +96,9 @@ impl OutsideFiles {
 fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
     let path = Path::new(text);
     let file_name = |path: &Path| {
-        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
     };
     if path.is_file() {
         return Ok(vec![(file_name(path), path.to_path_buf())]);
@@ -109,8 +118,11 @@ fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
     if text.contains(['*', '?', '[']) {
         let matches = glob::glob(text)
             .map_err(|error| RunError::config(format!("{text}: not a valid glob: {error}")))?;
-        let files: Vec<_> =
-            matches.filter_map(Result::ok).filter(|p| p.is_file()).map(|p| (file_name(&p), p)).collect();
+        let files: Vec<_> = matches
+            .filter_map(Result::ok)
+            .filter(|p| p.is_file())
+            .map(|p| (file_name(&p), p))
+            .collect();
         if !files.is_empty() {
             return Ok(files);
         }
@@ -139,7 +151,10 @@ mod tests {
             files.identity(&at(&a, "x.jsonl")).unwrap(),
             files.identity(&at(&b, "x.jsonl")).unwrap()
         );
-        assert_eq!(files.identity(&at(&a, "*.jsonl")).unwrap(), files.identity(&at(&b, "")).unwrap());
+        assert_eq!(
+            files.identity(&at(&a, "*.jsonl")).unwrap(),
+            files.identity(&at(&b, "")).unwrap()
+        );
         std::fs::write(b.path().join("x.jsonl"), "more").unwrap();
         assert_ne!(
             files.identity(&at(&a, "x.jsonl")).unwrap(),

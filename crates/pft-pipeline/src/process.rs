@@ -36,12 +36,17 @@ pub(crate) fn run(
     on_event: &(dyn Fn(&Event) + Sync),
 ) -> Result<(), RunError> {
     let cannot_start = |error: std::io::Error| {
-        RunError::bug(format!("{}: cannot start: {error}", job.executable.display()))
+        RunError::bug(format!(
+            "{}: cannot start: {error}",
+            job.executable.display()
+        ))
     };
     let mut command = Command::new(job.executable);
     command.arg("--config").arg(job.config);
     for (port, path) in &job.inputs {
-        command.arg("--input").arg(format!("{port}={}", path.display()));
+        command
+            .arg("--input")
+            .arg(format!("{port}={}", path.display()));
     }
     command
         .arg("--output")
@@ -62,7 +67,9 @@ pub(crate) fn run(
         let listener = scope.spawn(move || {
             let mut failure = None;
             let mut last_lines: Vec<String> = Vec::new();
-            let Some(stderr) = stderr else { return (failure, last_lines) };
+            let Some(stderr) = stderr else {
+                return (failure, last_lines);
+            };
             for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 let _ = writeln!(log, "{line}");
@@ -90,14 +97,28 @@ pub(crate) fn run(
         (Some(message), _) => message,
         (None, Some(signal)) => format!(
             "killed by signal {signal}{}; run again to go on from its scratch",
-            if signal == libc::SIGKILL { " (out of memory?)" } else { "" }
+            if signal == libc::SIGKILL {
+                " (out of memory?)"
+            } else {
+                ""
+            }
         ),
         (None, None) => {
-            format!("failed with exit code {}\n{}", status.code().unwrap_or(1), last_lines.join("\n"))
+            format!(
+                "failed with exit code {}\n{}",
+                status.code().unwrap_or(1),
+                last_lines.join("\n")
+            )
         }
     };
-    let exit_code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    Err(RunError { message: message.trim_end().to_string(), exit_code })
+    let exit_code = status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1);
+    Err(RunError {
+        message: message.trim_end().to_string(),
+        exit_code,
+    })
 }
 
 /// Waits for the child's end; an interrupt of the runner is passed on as SIGTERM.

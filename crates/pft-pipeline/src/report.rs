@@ -22,9 +22,18 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter for the stages of a graph.
     pub fn new(graph: &Graph) -> Self {
-        let width = graph.nodes.iter().map(|node| node.name.len()).max().unwrap_or(8);
+        let width = graph
+            .nodes
+            .iter()
+            .map(|node| node.name.len())
+            .max()
+            .unwrap_or(8);
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self { bars, running: Mutex::default(), width }
+        Self {
+            bars,
+            running: Mutex::default(),
+            width,
+        }
     }
 
     fn line(&self, text: &str) {
@@ -37,7 +46,11 @@ impl Reporter {
 
     pub(crate) fn started(&self, node: &Node, reason: &str) {
         let stage = &node.binary.description.name;
-        self.line(&format!("{:w$}  {stage} runs: {reason}", node.name, w = self.width));
+        self.line(&format!(
+            "{:w$}  {stage} runs: {reason}",
+            node.name,
+            w = self.width
+        ));
     }
 
     pub(crate) fn event(&self, node: &Node, event: &Event) {
@@ -46,7 +59,9 @@ impl Reporter {
                 self.line(&format!("{:w$}  {message}", node.name, w = self.width));
             }
             Event::Start { task, total, unit } => {
-                let (Some(bars), Ok(mut running)) = (&self.bars, self.running.lock()) else { return };
+                let (Some(bars), Ok(mut running)) = (&self.bars, self.running.lock()) else {
+                    return;
+                };
                 let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
                 let template = if total.is_some() {
                     "{prefix}  {bar:30.cyan} {human_pos}/{human_len} UNIT {per_sec} eta {eta} {msg}"
@@ -62,7 +77,13 @@ impl Reporter {
                     old.finish_and_clear();
                 }
             }
-            Event::Progress { done, message, task, total, unit } => {
+            Event::Progress {
+                done,
+                message,
+                task,
+                total,
+                unit,
+            } => {
                 if self.bars.is_some() {
                     if let Ok(running) = self.running.lock()
                         && let Some(bar) = running.get(&node.name)
@@ -74,7 +95,11 @@ impl Reporter {
                 }
                 self.plain_progress(node, task, *done, *total, unit, message);
             }
-            Event::Finish { task, done, seconds } => {
+            Event::Finish {
+                task,
+                done,
+                seconds,
+            } => {
                 if let Ok(mut running) = self.running.lock()
                     && let Some(bar) = running.remove(&node.name)
                 {
@@ -100,14 +125,22 @@ impl Reporter {
         unit: &str,
         message: &str,
     ) {
-        let Ok(mut running) = self.running.lock() else { return };
-        let clock = running.entry(node.name.clone()).or_insert_with(ProgressBar::hidden);
+        let Ok(mut running) = self.running.lock() else {
+            return;
+        };
+        let clock = running
+            .entry(node.name.clone())
+            .or_insert_with(ProgressBar::hidden);
         if clock.elapsed().as_secs() < 10 {
             return;
         }
         clock.reset_elapsed();
         let of = total.map(|total| format!("/{total}")).unwrap_or_default();
-        let line = format!("{:w$}  {task}: {done}{of} {unit} {message}", node.name, w = self.width);
+        let line = format!(
+            "{:w$}  {task}: {done}{of} {unit} {message}",
+            node.name,
+            w = self.width
+        );
         drop(running);
         self.line(line.trim_end());
     }
@@ -179,14 +212,27 @@ pub(crate) fn summary(graph: &Graph, outcomes: &[Outcome], seconds: f64, dry_run
     let count = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
     let (ran, cached) = (count(Status::Ran), count(Status::Cached));
     let mut text = if dry_run {
-        format!("{}: {} would run, {cached} cached", graph.pipeline, count(Status::WouldRun))
+        format!(
+            "{}: {} would run, {cached} cached",
+            graph.pipeline,
+            count(Status::WouldRun)
+        )
     } else if ran == 0 && cached == outcomes.len() {
-        format!("{}: nothing to do, all {cached} stages are cached ({seconds:.2} s)", graph.pipeline)
+        format!(
+            "{}: nothing to do, all {cached} stages are cached ({seconds:.2} s)",
+            graph.pipeline
+        )
     } else {
-        format!("{}: {ran} ran, {cached} cached ({seconds:.1} s)", graph.pipeline)
+        format!(
+            "{}: {ran} ran, {cached} cached ({seconds:.1} s)",
+            graph.pipeline
+        )
     };
     for (index, (node, outcome)) in graph.nodes.iter().zip(outcomes).enumerate() {
-        let is_last = !graph.nodes.iter().any(|n| n.inputs.values().any(|(from, _)| *from == index));
+        let is_last = !graph
+            .nodes
+            .iter()
+            .any(|n| n.inputs.values().any(|(from, _)| *from == index));
         if is_last {
             for (_, path) in outcome.outputs.values() {
                 text.push_str(&format!("\n  {}: {}", node.name, path.display()));

@@ -49,7 +49,10 @@ struct Arguments {
 /// runs, seals the outputs, and turns every failure into one message and an exit code.
 pub fn run_stage<S: Stage>() -> ExitCode {
     let command = Arguments::command().name(S::NAME).about(S::ABOUT);
-    let arguments = match command.try_get_matches().and_then(|m| Arguments::from_arg_matches(&m)) {
+    let arguments = match command
+        .try_get_matches()
+        .and_then(|m| Arguments::from_arg_matches(&m))
+    {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output with code 0, wrong usage to standard error with 2.
@@ -89,8 +92,10 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
 
     let output = Output::prepare(folder, description.outputs.clone())?;
     let result = (|| {
-        let hashes: BTreeMap<&String, &String> =
-            input_manifests.iter().map(|(port, m)| (port, &m.content_hash)).collect();
+        let hashes: BTreeMap<&String, &String> = input_manifests
+            .iter()
+            .map(|(port, m)| (port, &m.content_hash))
+            .collect();
         let work = json!({ "revision": S::REVISION, "config": value, "inputs": hashes });
         let key = pft_artifact::hash_bytes(pft_artifact::canonical_json(&work).as_bytes());
         let scratch = match &arguments.scratch {
@@ -163,12 +168,16 @@ fn connect(
     arguments: &[String],
     description: &Description,
 ) -> Result<BTreeMap<String, PathBuf>, StageError> {
-    let known: Vec<&str> = description.inputs.iter().map(|port| port.name.as_str()).collect();
+    let known: Vec<&str> = description
+        .inputs
+        .iter()
+        .map(|port| port.name.as_str())
+        .collect();
     let mut inputs = BTreeMap::new();
     for argument in arguments {
-        let (port, path) = argument
-            .split_once('=')
-            .ok_or_else(|| StageError::config(format!("--input {argument}: it must be PORT=PATH")))?;
+        let (port, path) = argument.split_once('=').ok_or_else(|| {
+            StageError::config(format!("--input {argument}: it must be PORT=PATH"))
+        })?;
         if !known.contains(&port) {
             return Err(StageError::config(format!(
                 "--input {argument}: {} has no input port `{port}`{}",
@@ -176,17 +185,22 @@ fn connect(
                 crate::schema::suggestion(port, &known)
             )));
         }
-        if inputs.insert(port.to_string(), PathBuf::from(path)).is_some() {
+        if inputs
+            .insert(port.to_string(), PathBuf::from(path))
+            .is_some()
+        {
             return Err(StageError::config(format!("--input {port} is given twice")));
         }
     }
     for port in description.inputs.iter().filter(|port| port.required) {
         let Some(path) = inputs.get(&port.name) else {
-            return Err(StageError::config(format!(
-                "input port `{}` is not connected",
-                port.name
-            ))
-            .with_help(format!("add --input {}=PATH, a {} artifact", port.name, port.kind)));
+            return Err(
+                StageError::config(format!("input port `{}` is not connected", port.name))
+                    .with_help(format!(
+                        "add --input {}=PATH, a {} artifact",
+                        port.name, port.kind
+                    )),
+            );
         };
         Manifest::open(path)?.expect_kind(path, port.kind)?;
     }
@@ -200,7 +214,9 @@ fn set_up_threads(threads: Option<u16>) -> usize {
     };
     // Fails only where a pool exists already, as in tests, which is fine: results do not depend
     // on the number of threads.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
     threads
 }
 
@@ -225,7 +241,9 @@ fn silence_panics() {
 }
 
 fn host() -> String {
-    std::fs::read_to_string("/etc/hostname").map(|name| name.trim().to_string()).unwrap_or_default()
+    std::fs::read_to_string("/etc/hostname")
+        .map(|name| name.trim().to_string())
+        .unwrap_or_default()
 }
 
 fn binary_hash() -> Option<String> {
@@ -237,7 +255,10 @@ fn binary_hash() -> Option<String> {
 fn lineage(inputs: &BTreeMap<String, Manifest>, own: &Value) -> Vec<Value> {
     let mut steps: Vec<Value> = Vec::new();
     let earlier = inputs.values().flat_map(|manifest| {
-        let mut steps = manifest.provenance["lineage"].as_array().cloned().unwrap_or_default();
+        let mut steps = manifest.provenance["lineage"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         if let Some(last) = steps.last_mut().and_then(Value::as_object_mut) {
             last.insert("content_hash".into(), json!(manifest.content_hash));
         }
