@@ -13,32 +13,20 @@ use serde_json::Value;
 /// When it has not been built.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test has a path");
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE/deps/TEST");
+    let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
     let path = folder.join(name);
-    assert!(
-        path.is_file(),
-        "{} is not built; run `cargo build --release` first",
-        path.display()
-    );
+    assert!(path.is_file(), "{} is not built; run `cargo build --release` first", path.display());
     path
 }
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ has a parent")
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_path_buf()
 }
 
 /// The real corpora, where `PFT_REAL_DATA` names them.
 pub fn real_data() -> Option<PathBuf> {
-    std::env::var_os("PFT_REAL_DATA")
-        .map(PathBuf::from)
-        .filter(|path| path.is_dir())
+    std::env::var_os("PFT_REAL_DATA").map(PathBuf::from).filter(|path| path.is_dir())
 }
 
 /// What a finished process printed, and how it ended.

@@ -26,10 +26,7 @@ fn started(folder: &Path) -> usize {
 }
 
 fn statuses(result: &serde_json::Value) -> Vec<&str> {
-    ["a", "b", "c"]
-        .iter()
-        .map(|name| stage(result, name)["status"].as_str().unwrap())
-        .collect()
+    ["a", "b", "c"].iter().map(|name| stage(result, name)["status"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -41,10 +38,7 @@ fn work_is_done_once_and_history_is_kept() {
     let first = run_pipeline(&["p.yml"], folder);
     assert_eq!(statuses(&first), ["ran", "ran", "ran"]);
     let path = stage(&first, "c")["path"].as_str().unwrap();
-    assert_eq!(
-        std::fs::read_to_string(Path::new(path).join("text.txt")).unwrap(),
-        "raw,aeightc"
-    );
+    assert_eq!(std::fs::read_to_string(Path::new(path).join("text.txt")).unwrap(), "raw,aeightc");
 
     let second = run_pipeline(&["p.yml"], folder);
     assert_eq!(statuses(&second), ["cached", "cached", "cached"]);
@@ -52,21 +46,12 @@ fn work_is_done_once_and_history_is_kept() {
 
     // Eight, four, eight: the third run finds what the first made.
     let set = ["p.yml", "--set", "b.text=four"];
-    assert_eq!(
-        statuses(&run_pipeline(&set, folder)),
-        ["cached", "ran", "ran"]
-    );
-    assert_eq!(
-        statuses(&run_pipeline(&["p.yml"], folder)),
-        ["cached", "cached", "cached"]
-    );
+    assert_eq!(statuses(&run_pipeline(&set, folder)), ["cached", "ran", "ran"]);
+    assert_eq!(statuses(&run_pipeline(&["p.yml"], folder)), ["cached", "cached", "cached"]);
 
     // The raw data are part of the key; an equal output stops the ripple.
     std::fs::write(folder.join("raw.txt"), "new,").unwrap();
-    assert_eq!(
-        statuses(&run_pipeline(&["p.yml"], folder)),
-        ["ran", "ran", "ran"]
-    );
+    assert_eq!(statuses(&run_pipeline(&["p.yml"], folder)), ["ran", "ran", "ran"]);
     let until = run_pipeline(&["p.yml", "--force", "a", "--until", "b"], folder);
     assert_eq!(statuses(&until), ["ran", "cached", "skipped"]);
 }
@@ -78,17 +63,9 @@ fn a_dry_run_starts_nothing_and_explains_a_miss() {
     std::fs::write(folder.join("raw.txt"), "raw").unwrap();
     write_pipeline(folder, "eight", 0, 0.0);
     run_pipeline(&["p.yml"], folder);
-    let dry = run(
-        "pft-pipeline",
-        &["run", "p.yml", "--dry-run", "--set", "b.text=four"],
-        folder,
-    );
+    let dry = run("pft-pipeline", &["run", "p.yml", "--dry-run", "--set", "b.text=four"], folder);
     assert_eq!(dry.code, 0);
-    assert!(
-        dry.stderr.contains("config.text: eight → four"),
-        "{}",
-        dry.stderr
-    );
+    assert!(dry.stderr.contains("config.text: eight → four"), "{}", dry.stderr);
     assert!(dry.stderr.contains("`b` would run first"), "{}", dry.stderr);
     assert_eq!(started(folder), 3);
 }
@@ -103,17 +80,10 @@ fn a_second_run_of_the_same_key_waits_for_the_first() {
         let threads: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| run("pft-pipeline", &["run", "p.yml"], folder)))
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(runs.iter().all(|run| run.code == 0), "{runs:?}");
-    assert_eq!(
-        started(folder),
-        3,
-        "each stage ran once in three runs at once"
-    );
+    assert_eq!(started(folder), 3, "each stage ran once in three runs at once");
 }
 
 #[test]
@@ -122,28 +92,12 @@ fn a_failing_stage_gives_its_message_and_code_and_leaves_no_artifact() {
     let folder = folder.path();
     std::fs::write(folder.join("raw.txt"), "raw").unwrap();
     write_pipeline(folder, "x", 0, 0.0);
-    let failed = run(
-        "pft-pipeline",
-        &["run", "p.yml", "--json", "--set", "b.fail_with=3"],
-        folder,
-    );
+    let failed = run("pft-pipeline", &["run", "p.yml", "--json", "--set", "b.fail_with=3"], folder);
     assert_eq!(failed.code, 3);
-    assert!(
-        failed
-            .stderr
-            .contains("asked to fail; ask for something else"),
-        "{}",
-        failed.stderr
-    );
-    assert_eq!(
-        statuses(&pft_tests::result(&failed)),
-        ["ran", "failed", "skipped"]
-    );
+    assert!(failed.stderr.contains("asked to fail; ask for something else"), "{}", failed.stderr);
+    assert_eq!(statuses(&pft_tests::result(&failed)), ["ran", "failed", "skipped"]);
     assert_eq!(artifacts(folder).len(), 1);
-    assert_eq!(
-        std::fs::read_dir(folder.join(".pft/tmp")).unwrap().count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(folder.join(".pft/tmp")).unwrap().count(), 0);
 }
 
 #[test]
@@ -168,18 +122,9 @@ fn wrong_pipelines_are_refused_before_anything_starts() {
             "  a: { stage: FOLD, set: { txt: x } }\n",
             "p.yml:3: txt: unknown key; did you mean `text`?",
         ),
-        (
-            "  a: { stage: no-such-stage }\n",
-            "no executable of this name",
-        ),
-        (
-            "  a: { stage: FOLD, config: absent.yml }\n",
-            "absent.yml: cannot read the config",
-        ),
-        (
-            "  a: { stage: FOLD, set: { file: absent.txt } }\n",
-            "absent.txt: there is no such file",
-        ),
+        ("  a: { stage: no-such-stage }\n", "no executable of this name"),
+        ("  a: { stage: FOLD, config: absent.yml }\n", "absent.yml: cannot read the config"),
+        ("  a: { stage: FOLD, set: { file: absent.txt } }\n", "absent.txt: there is no such file"),
         ("  a: { stage: FOLD }\n  a: { stage: FOLD }\n", "4"),
     ];
     for (stages, expected) in cases {
@@ -188,11 +133,7 @@ fn wrong_pipelines_are_refused_before_anything_starts() {
         std::fs::write(folder.join("p.yml"), text).unwrap();
         let finished = run("pft-pipeline", &["run", "p.yml"], folder);
         assert_eq!(finished.code, 2, "{stages}: {}", finished.stderr);
-        assert!(
-            finished.stderr.contains(expected),
-            "{stages}: {}",
-            finished.stderr
-        );
+        assert!(finished.stderr.contains(expected), "{stages}: {}", finished.stderr);
         assert!(artifacts(folder).is_empty());
     }
 }
@@ -203,12 +144,7 @@ fn artifacts(folder: &Path) -> Vec<PathBuf> {
         return found;
     };
     for prefix in prefixes.flatten() {
-        found.extend(
-            std::fs::read_dir(prefix.path())
-                .unwrap()
-                .flatten()
-                .map(|e| e.path()),
-        );
+        found.extend(std::fs::read_dir(prefix.path()).unwrap().flatten().map(|e| e.path()));
     }
     found
 }
@@ -237,11 +173,7 @@ fn killed_at_thirty_moments_the_next_run_completes_with_the_same_bits() {
             .spawn()
             .unwrap();
         std::thread::sleep(whole * moment / 30);
-        let victim = if moment % 2 == 0 {
-            Some(runner.id())
-        } else {
-            child_of(runner.id())
-        };
+        let victim = if moment % 2 == 0 { Some(runner.id()) } else { child_of(runner.id()) };
         if let Some(victim) = victim {
             // SAFETY: the runner has not been waited for, so its id is its own; its child's id
             // could be another process's only if it ended and was reused within microseconds.
@@ -250,10 +182,7 @@ fn killed_at_thirty_moments_the_next_run_completes_with_the_same_bits() {
         runner.wait().unwrap();
         wait_for_orphans(folder);
         for path in artifacts(folder) {
-            pft_artifact::Manifest::open(&path)
-                .unwrap()
-                .verify(&path)
-                .unwrap();
+            pft_artifact::Manifest::open(&path).unwrap().verify(&path).unwrap();
         }
         let result = run_pipeline(&["p.yml"], folder);
         for name in ["a", "b", "c"] {
@@ -271,13 +200,10 @@ fn child_of(parent: u32) -> Option<u32> {
     let direct = children.and_then(|text| text.split_whitespace().next()?.parse().ok());
     direct.or_else(|| {
         // The stage is a child of the thread that started it.
-        std::fs::read_dir(format!("/proc/{parent}/task"))
-            .ok()?
-            .flatten()
-            .find_map(|task| {
-                let text = std::fs::read_to_string(task.path().join("children")).ok()?;
-                text.split_whitespace().next()?.parse().ok()
-            })
+        std::fs::read_dir(format!("/proc/{parent}/task")).ok()?.flatten().find_map(|task| {
+            let text = std::fs::read_to_string(task.path().join("children")).ok()?;
+            text.split_whitespace().next()?.parse().ok()
+        })
     })
 }
 
@@ -293,10 +219,7 @@ fn wait_for_orphans(folder: &Path) {
         if !alive {
             return;
         }
-        assert!(
-            begin.elapsed() < Duration::from_secs(5),
-            "a stage outlived its runner"
-        );
+        assert!(begin.elapsed() < Duration::from_secs(5), "a stage outlived its runner");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

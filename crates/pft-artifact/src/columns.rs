@@ -25,15 +25,11 @@ fn strings<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 }
 
 fn string_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
-    column(batch, name)?
-        .as_string_opt::<i32>()
-        .ok_or_else(|| wrong_type(batch, name, "utf8"))
+    column(batch, name)?.as_string_opt::<i32>().ok_or_else(|| wrong_type(batch, name, "utf8"))
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
-    let column = batch
-        .column_by_name(name)
-        .ok_or_else(|| format!("column `{name}` is missing"))?;
+    let column = batch.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"))?;
     if column.null_count() > 0 {
         return Err(format!("column `{name}` holds nulls"));
     }
@@ -41,17 +37,12 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String
 }
 
 fn wrong_type(batch: &RecordBatch, name: &str, expected: &str) -> String {
-    let found = batch
-        .column_by_name(name)
-        .map(|c| c.data_type().to_string())
-        .unwrap_or_default();
+    let found = batch.column_by_name(name).map(|c| c.data_type().to_string()).unwrap_or_default();
     format!("column `{name}` has type {found}; it must be {expected}")
 }
 
 fn list_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ListArray, String> {
-    column(batch, name)?
-        .as_list_opt::<i32>()
-        .ok_or_else(|| wrong_type(batch, name, "a list"))
+    column(batch, name)?.as_list_opt::<i32>().ok_or_else(|| wrong_type(batch, name, "a list"))
 }
 
 fn parse_split(name: &str) -> Result<Split, String> {
@@ -137,11 +128,7 @@ static TAGS: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         utf8("doc_id"),
         utf8("text_hash"),
-        Field::new(
-            "spans",
-            DataType::List(item(DataType::Struct(span_fields()))),
-            false,
-        ),
+        Field::new("spans", DataType::List(item(DataType::Struct(span_fields()))), false),
     ]))
 });
 
@@ -175,11 +162,7 @@ impl Record for TaggedDocument {
     fn bytes(&self) -> usize {
         self.doc_id.len()
             + self.text_hash.len()
-            + self
-                .spans
-                .iter()
-                .map(|s| 64 + s.label.len() + s.source.len())
-                .sum::<usize>()
+            + self.spans.iter().map(|s| 64 + s.label.len() + s.source.len()).sum::<usize>()
     }
 
     fn schema() -> SchemaRef {
@@ -217,25 +200,15 @@ impl Record for TaggedDocument {
         let doc_id = string_column(batch, "doc_id")?;
         let text_hash = string_column(batch, "text_hash")?;
         let lists = list_column(batch, "spans")?;
-        let wrong = || {
-            wrong_type(
-                batch,
-                "spans",
-                "a list of struct start, end, label, score, source",
-            )
-        };
+        let wrong =
+            || wrong_type(batch, "spans", "a list of struct start, end, label, score, source");
         let structs: &StructArray = lists.values().as_struct_opt().ok_or_else(wrong)?;
         let field = |name: &str| structs.column_by_name(name).ok_or_else(wrong);
-        let start: &UInt32Array = field("start")?
-            .as_primitive_opt::<UInt32Type>()
-            .ok_or_else(wrong)?;
-        let end: &UInt32Array = field("end")?
-            .as_primitive_opt::<UInt32Type>()
-            .ok_or_else(wrong)?;
+        let start: &UInt32Array =
+            field("start")?.as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?;
+        let end: &UInt32Array = field("end")?.as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?;
         let label: &StringArray = field("label")?.as_string_opt::<i32>().ok_or_else(wrong)?;
-        let score = field("score")?
-            .as_primitive_opt::<Float32Type>()
-            .ok_or_else(wrong)?;
+        let score = field("score")?.as_primitive_opt::<Float32Type>().ok_or_else(wrong)?;
         let source: &StringArray = field("source")?.as_string_opt::<i32>().ok_or_else(wrong)?;
         let offsets = lists.value_offsets();
         Ok((0..batch.num_rows())
@@ -286,11 +259,7 @@ impl Record for Example {
         if self.input_ids.len() != self.pii.len() {
             return Err(ArtifactError::record(
                 &self.example_id,
-                format!(
-                    "{} input_ids but {} pii flags",
-                    self.input_ids.len(),
-                    self.pii.len()
-                ),
+                format!("{} input_ids but {} pii flags", self.input_ids.len(), self.pii.len()),
             ));
         }
         Ok(())

@@ -39,24 +39,14 @@ impl ArtifactError {
         action: &'static str,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Io {
-            path,
-            action,
-            source,
-        }
+        move |source| Self::Io { path, action, source }
     }
 
     pub(crate) fn invalid(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
-        Self::Invalid {
-            path: path.as_ref().to_path_buf(),
-            message: message.into(),
-        }
+        Self::Invalid { path: path.as_ref().to_path_buf(), message: message.into() }
     }
 
     pub(crate) fn record(doc_id: &str, message: impl Into<String>) -> Self {
-        Self::Record {
-            doc_id: doc_id.to_string(),
-            message: message.into(),
-        }
+        Self::Record { doc_id: doc_id.to_string(), message: message.into() }
     }
 }

@@ -23,9 +23,7 @@ pub fn hash_bytes(bytes: &[u8]) -> String {
 pub fn hash_file(path: &Path) -> Result<String, ArtifactError> {
     let mut file = std::fs::File::open(path).map_err(ArtifactError::io(path, "open"))?;
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_reader(&mut file)
-        .map_err(ArtifactError::io(path, "read"))?;
+    hasher.update_reader(&mut file).map_err(ArtifactError::io(path, "read"))?;
     Ok(hasher.finalize().to_hex().to_string())
 }
 
@@ -76,10 +74,7 @@ mod tests {
             serde_json::from_str(r#"{"b": [1, {"d": 2.5, "c": null}], "a": "x"}"#).unwrap();
         let b: Value = serde_json::from_str(r#"{"a":"x","b":[1,{"c":null,"d":2.5}]}"#).unwrap();
         assert_eq!(canonical_json(&a), canonical_json(&b));
-        assert_eq!(
-            canonical_json(&a),
-            r#"{"a":"x","b":[1,{"c":null,"d":2.5}]}"#
-        );
+        assert_eq!(canonical_json(&a), r#"{"a":"x","b":[1,{"c":null,"d":2.5}]}"#);
     }
 
     #[test]

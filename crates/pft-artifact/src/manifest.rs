@@ -61,27 +61,15 @@ impl Manifest {
             .filter(|path| path != MANIFEST)
             .map(|path| {
                 let full = folder.join(&path);
-                let size = std::fs::metadata(&full)
-                    .map_err(ArtifactError::io(&full, "read"))?
-                    .len();
+                let size =
+                    std::fs::metadata(&full).map_err(ArtifactError::io(&full, "read"))?.len();
                 sync(&full)?;
-                Ok(FileEntry {
-                    blake3: hash::hash_file(&full)?,
-                    path,
-                    size,
-                })
+                Ok(FileEntry { blake3: hash::hash_file(&full)?, path, size })
             })
             .collect::<Result<Vec<_>, ArtifactError>>()?;
         let schema_version = kind.schema_version();
         let content_hash = content_hash(kind, schema_version, &files);
-        let manifest = Self {
-            kind,
-            schema_version,
-            content_hash,
-            files,
-            rows,
-            provenance,
-        };
+        let manifest = Self { kind, schema_version, content_hash, files, rows, provenance };
         manifest.write(folder)?;
         Ok(manifest)
     }
@@ -137,17 +125,11 @@ impl Manifest {
             ));
         }
         if content_hash(self.kind, self.schema_version, &self.files) != self.content_hash {
-            return Err(ArtifactError::invalid(
-                &path,
-                "its content hash is not that of its files",
-            ));
+            return Err(ArtifactError::invalid(&path, "its content hash is not that of its files"));
         }
         for file in &self.files {
             let relative = Path::new(&file.path);
-            if !relative
-                .components()
-                .all(|c| matches!(c, std::path::Component::Normal(_)))
-            {
+            if !relative.components().all(|c| matches!(c, std::path::Component::Normal(_))) {
                 return Err(ArtifactError::invalid(
                     &path,
                     format!("file path {:?} leaves the artifact", file.path),
@@ -203,10 +185,7 @@ impl Manifest {
         }
         Err(ArtifactError::invalid(
             folder,
-            format!(
-                "a {} artifact, where a {kind} artifact is needed",
-                self.kind
-            ),
+            format!("a {} artifact, where a {kind} artifact is needed", self.kind),
         ))
     }
 }
@@ -225,9 +204,7 @@ fn collect_files(root: &Path, folder: &Path, paths: &mut Vec<String>) -> Result<
     for entry in entries {
         let entry = entry.map_err(ArtifactError::io(folder, "list"))?;
         let path = entry.path();
-        let kind = entry
-            .file_type()
-            .map_err(ArtifactError::io(&path, "read"))?;
+        let kind = entry.file_type().map_err(ArtifactError::io(&path, "read"))?;
         if kind.is_dir() {
             collect_files(root, &path, paths)?;
         } else if kind.is_file() {
@@ -244,10 +221,7 @@ fn collect_files(root: &Path, folder: &Path, paths: &mut Vec<String>) -> Result<
 
 fn relative_name(root: &Path, path: &Path) -> Result<String, ArtifactError> {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    let parts: Option<Vec<&str>> = relative
-        .components()
-        .map(|c| c.as_os_str().to_str())
-        .collect();
+    let parts: Option<Vec<&str>> = relative.components().map(|c| c.as_os_str().to_str()).collect();
     parts
         .map(|parts| parts.join("/"))
         .ok_or_else(|| ArtifactError::invalid(path, "its name is not valid UTF-8"))
@@ -280,8 +254,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Artifact
             .set_permissions(std::fs::Permissions::from_mode(0o644))
             .map_err(ArtifactError::io(path, "write"))?;
     }
-    file.persist(path)
-        .map_err(|error| ArtifactError::io(path, "write")(error.error))?;
+    file.persist(path).map_err(|error| ArtifactError::io(path, "write")(error.error))?;
     sync(&folder)
 }
 

@@ -40,12 +40,7 @@ impl<R: Record> RecordReader<R> {
             .filter(|file| file.path.ends_with(".parquet"))
             .map(|file| folder.join(&file.path))
             .collect();
-        Ok(Self {
-            shards,
-            rows: manifest.rows,
-            manifest,
-            record: PhantomData,
-        })
+        Ok(Self { shards, rows: manifest.rows, manifest, record: PhantomData })
     }
 
     /// Number of records in all shards.

@@ -35,9 +35,7 @@ impl std::str::FromStr for Split {
             "train" => Ok(Split::Train),
             "validation" | "valid" | "val" | "dev" => Ok(Split::Validation),
             "test" => Ok(Split::Test),
-            other => Err(format!(
-                "split is {other:?}; it must be train, validation or test"
-            )),
+            other => Err(format!("split is {other:?}; it must be train, validation or test")),
         }
     }
 }

@@ -46,9 +46,7 @@ impl Store {
             std::fs::create_dir_all(folder).map_err(ArtifactError::io(folder, "create"))
         };
         create(root)?;
-        let root = root
-            .canonicalize()
-            .map_err(ArtifactError::io(root, "open"))?;
+        let root = root.canonicalize().map_err(ArtifactError::io(root, "open"))?;
         for part in ["artifacts", "actions", "scratch", "locks", "tmp", "runs"] {
             create(&root.join(part))?;
         }
@@ -71,17 +69,11 @@ impl Store {
 
     /// Where an artifact lies or would lie.
     pub fn artifact_path(&self, content_hash: &str) -> PathBuf {
-        self.root
-            .join("artifacts")
-            .join(prefix(content_hash))
-            .join(content_hash)
+        self.root.join("artifacts").join(prefix(content_hash)).join(content_hash)
     }
 
     fn action_path(&self, key: &str) -> PathBuf {
-        self.root
-            .join("actions")
-            .join(prefix(key))
-            .join(format!("{key}.json"))
+        self.root.join("actions").join(prefix(key)).join(format!("{key}.json"))
     }
 
     /// The scratch folder of a key; it outlives a killed attempt.
@@ -135,11 +127,7 @@ impl Store {
             self.adopt(folder, &manifest)?;
             hashes.insert(port.clone(), manifest.content_hash);
         }
-        let action = Action {
-            outputs: hashes,
-            key_parts,
-            seconds,
-        };
+        let action = Action { outputs: hashes, key_parts, seconds };
         let path = self.action_path(key);
         let folder = self.root.join("actions").join(prefix(key));
         std::fs::create_dir_all(&folder).map_err(ArtifactError::io(&folder, "create"))?;
@@ -160,10 +148,7 @@ impl Store {
             make_writable(&target)?;
             std::fs::remove_dir_all(&target).map_err(ArtifactError::io(&target, "remove"))?;
         }
-        let parent = self
-            .root
-            .join("artifacts")
-            .join(prefix(&manifest.content_hash));
+        let parent = self.root.join("artifacts").join(prefix(&manifest.content_hash));
         std::fs::create_dir_all(&parent).map_err(ArtifactError::io(&parent, "create"))?;
         for file in &manifest.files {
             let path = folder.join(&file.path);
@@ -186,9 +171,8 @@ fn prefix(hash: &str) -> &str {
 }
 
 fn set_readonly(path: &Path) -> Result<(), ArtifactError> {
-    let mut permissions = std::fs::metadata(path)
-        .map_err(ArtifactError::io(path, "read"))?
-        .permissions();
+    let mut permissions =
+        std::fs::metadata(path).map_err(ArtifactError::io(path, "read"))?.permissions();
     permissions.set_readonly(true);
     std::fs::set_permissions(path, permissions).map_err(ArtifactError::io(path, "protect"))
 }
@@ -239,17 +223,11 @@ mod tests {
         assert_eq!(CorpusReader::open(&path).unwrap().iter().count(), 1);
 
         std::fs::remove_file(path.join("corpus-00000.parquet")).unwrap();
-        assert!(
-            store.lookup(&key).is_none(),
-            "an artifact without its files is a miss"
-        );
+        assert!(store.lookup(&key).is_none(), "an artifact without its files is a miss");
 
         sealed_corpus(&output, "text");
         store.commit(&key, &outputs, Value::Null, 1.0).unwrap();
-        assert!(
-            store.lookup(&key).is_some(),
-            "the whole artifact takes the broken one's place"
-        );
+        assert!(store.lookup(&key).is_some(), "the whole artifact takes the broken one's place");
     }
 
     #[test]
@@ -280,16 +258,8 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let store = Store::open(temporary.path()).unwrap();
         let first = store.lock("key").unwrap();
-        assert!(
-            KeyLock::try_acquire(&store.lock_path("key"))
-                .unwrap()
-                .is_none()
-        );
+        assert!(KeyLock::try_acquire(&store.lock_path("key")).unwrap().is_none());
         drop(first);
-        assert!(
-            KeyLock::try_acquire(&store.lock_path("key"))
-                .unwrap()
-                .is_some()
-        );
+        assert!(KeyLock::try_acquire(&store.lock_path("key")).unwrap().is_some());
     }
 }

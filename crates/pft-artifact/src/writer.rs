@@ -45,10 +45,7 @@ impl<R: Record> RecordWriter<R> {
     /// When the folder does not exist.
     pub fn create(folder: &Path) -> Result<Self, ArtifactError> {
         if !folder.is_dir() {
-            return Err(ArtifactError::invalid(
-                folder,
-                "the output folder does not exist",
-            ));
+            return Err(ArtifactError::invalid(folder, "the output folder does not exist"));
         }
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -112,9 +109,7 @@ impl<R: Record> RecordWriter<R> {
     }
 
     fn open_shard(&mut self) -> Result<(), ArtifactError> {
-        let path = self
-            .folder
-            .join(format!("{}-{:05}.parquet", R::KIND, self.shards));
+        let path = self.folder.join(format!("{}-{:05}.parquet", R::KIND, self.shards));
         let file = File::create(&path).map_err(ArtifactError::io(&path, "create"))?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -134,9 +129,7 @@ impl<R: Record> RecordWriter<R> {
     fn close_shard(&mut self) -> Result<(), ArtifactError> {
         self.shard_bytes = 0;
         if let Some((path, writer)) = self.shard.take() {
-            writer
-                .close()
-                .map_err(|error| cannot_write(&path, &error))?;
+            writer.close().map_err(|error| cannot_write(&path, &error))?;
         }
         Ok(())
     }

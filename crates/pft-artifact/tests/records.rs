@@ -122,16 +122,10 @@ fn overlapping_or_empty_spans_are_refused_with_the_document_id() {
 #[test]
 fn another_kind_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = CorpusWriter::create(folder.path())
-        .unwrap()
-        .finish()
-        .unwrap();
+    let rows = CorpusWriter::create(folder.path()).unwrap().finish().unwrap();
     Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
     let message = TagsReader::open(folder.path()).unwrap_err().to_string();
-    assert!(
-        message.contains("a corpus artifact, where a tags artifact is needed"),
-        "{message}"
-    );
+    assert!(message.contains("a corpus artifact, where a tags artifact is needed"), "{message}");
 }
 
 #[test]
@@ -159,10 +153,7 @@ fn a_truncated_shard_is_an_error_that_names_it() {
 #[test]
 fn files_cut_after_sealing_are_noticed_on_opening() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = CorpusWriter::create(folder.path())
-        .unwrap()
-        .finish()
-        .unwrap();
+    let rows = CorpusWriter::create(folder.path()).unwrap().finish().unwrap();
     Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
     let shard = folder.path().join("corpus-00000.parquet");
     std::fs::write(&shard, b"PAR1").unwrap();

@@ -117,34 +117,22 @@ fn run(arguments: &RunArguments) -> Result<u8, RunError> {
     };
     let mut forced = vec![false; graph.nodes.len()];
     for name in &arguments.force {
-        graph
-            .find(name)?
-            .into_iter()
-            .for_each(|index| forced[index] = true);
+        graph.find(name)?.into_iter().for_each(|index| forced[index] = true);
     }
-    let options = Options {
-        wanted,
-        forced,
-        jobs: arguments.jobs.max(1),
-        dry_run: arguments.dry_run,
-    };
+    let options =
+        Options { wanted, forced, jobs: arguments.jobs.max(1), dry_run: arguments.dry_run };
     let store = Store::open(&arguments.store)
         .map_err(|error| RunError::config(format!("--store: {error}")))?;
     let reporter = Reporter::new(&graph);
     let outcomes = execute(&graph, &options, &store, watch_signals()?, &reporter)?;
 
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!(
-        "{}",
-        report::summary(&graph, &outcomes, seconds, arguments.dry_run)
-    );
+    eprintln!("{}", report::summary(&graph, &outcomes, seconds, arguments.dry_run));
     if arguments.json {
         let run = jiff::Timestamp::now().to_string();
         println!("{}", report::to_json(&graph, &run, &outcomes));
     }
-    let failed = outcomes
-        .iter()
-        .find(|outcome| outcome.status == Status::Failed);
+    let failed = outcomes.iter().find(|outcome| outcome.status == Status::Failed);
     Ok(failed.map_or(0, |outcome| outcome.exit_code.max(1)))
 }
 

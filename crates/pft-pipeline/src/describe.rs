@@ -15,17 +15,9 @@ pub(crate) fn stage_text(description: &Description) -> String {
         "{} (revision {}): {}\n",
         description.name, description.revision, description.about
     );
-    for (title, ports) in [
-        ("inputs", &description.inputs),
-        ("outputs", &description.outputs),
-    ] {
+    for (title, ports) in [("inputs", &description.inputs), ("outputs", &description.outputs)] {
         let _ = writeln!(text, "{title}:");
-        for Port {
-            name,
-            kind,
-            required,
-        } in ports
-        {
+        for Port { name, kind, required } in ports {
             let optional = if *required { "" } else { " (optional)" };
             let _ = writeln!(text, "  {name}: {kind}{optional}");
         }
@@ -41,10 +33,7 @@ fn keys(schema: &Value, root: &Value, depth: usize, text: &mut String) {
     };
     for (name, property) in properties {
         let indent = "  ".repeat(depth);
-        let default = property
-            .get("default")
-            .map(|d| format!(" = {d}"))
-            .unwrap_or_default();
+        let default = property.get("default").map(|d| format!(" = {d}")).unwrap_or_default();
         let _ = writeln!(text, "{indent}{name}{default}");
         if let Some(about) = property.get("description").and_then(Value::as_str) {
             for line in about.lines() {
@@ -67,11 +56,7 @@ fn object_of<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
     if schema.get("properties").is_some() {
         return Some(schema);
     }
-    schema
-        .get("anyOf")?
-        .as_array()?
-        .iter()
-        .find_map(|part| object_of(part, root))
+    schema.get("anyOf")?.as_array()?.iter().find_map(|part| object_of(part, root))
 }
 
 /// The pipelines of a folder, a line each.
@@ -80,10 +65,7 @@ fn object_of<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
 /// When the folder cannot be read.
 pub(crate) fn list(folder: &Path) -> Result<String, RunError> {
     let entries = std::fs::read_dir(folder).map_err(|error| {
-        RunError::config(format!(
-            "{}: {error}; name the folder of pipelines",
-            folder.display()
-        ))
+        RunError::config(format!("{}: {error}; name the folder of pipelines", folder.display()))
     })?;
     let mut paths: Vec<_> = entries
         .filter_map(Result::ok)

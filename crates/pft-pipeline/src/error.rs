@@ -12,18 +12,12 @@ pub struct RunError {
 impl RunError {
     /// A wrong pipeline, config or command line.
     pub fn config(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit_code: 2,
-        }
+        Self { message: message.into(), exit_code: 2 }
     }
 
     /// A failing machine or a bug.
     pub fn bug(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit_code: 1,
-        }
+        Self { message: message.into(), exit_code: 1 }
     }
 }
 

@@ -122,10 +122,7 @@ pub fn execute(
     let mut keys = previous;
     for (node, outcome) in graph.nodes.iter().zip(&outcomes) {
         if let (Some(key), Status::Ran | Status::Cached) = (&outcome.key, outcome.status) {
-            keys.insert(
-                format!("{}/{}", graph.pipeline, node.name),
-                key.parts.clone(),
-            );
+            keys.insert(format!("{}/{}", graph.pipeline, node.name), key.parts.clone());
         }
     }
     if keys != run.previous {
@@ -194,15 +191,12 @@ impl Run<'_> {
                     let _ = finished.recv();
                     running -= 1;
                 }
-                let failed = (0..count)
-                    .filter_map(get)
-                    .any(|outcome| outcome.status == Status::Failed);
+                let failed =
+                    (0..count).filter_map(get).any(|outcome| outcome.status == Status::Failed);
                 stop = failed || self.interrupted.load(Ordering::Relaxed);
             }
         });
-        (0..count)
-            .map(|index| get(index).unwrap_or_else(Outcome::skipped))
-            .collect()
+        (0..count).map(|index| get(index).unwrap_or_else(Outcome::skipped)).collect()
     }
 
     fn make(&self, node: &Node, get: &dyn Fn(usize) -> Option<Outcome>) -> Outcome {
@@ -242,16 +236,19 @@ impl Run<'_> {
             hashes.insert(port.clone(), hash.clone());
             paths.insert(port.clone(), path.clone());
         }
-        let key = key(
-            &node.binary.description,
-            &node.config,
-            &hashes,
-            &self.outside,
-        )
-        .map_err(|error| RunError {
-            message: format!("{}: {}", node.place, error.message),
-            ..error
-        })?;
+        let key = match key(&node.binary.description, &node.config, &hashes, &self.outside) {
+            Ok(key) => key,
+            // A dry run checks a pipeline before its data and models are fetched.
+            Err(error) if self.options.dry_run => {
+                outcome.status = Status::WouldRun;
+                outcome.reason = Some(format!("once this is mended: {error}"));
+                return Ok(());
+            }
+            Err(error) => {
+                let message = format!("{}: {}", node.place, error.message);
+                return Err(RunError { message, ..error });
+            }
+        };
         outcome.key = Some(key.clone());
         let forced = self.is_forced(node);
         if !forced && let Some(action) = self.store.lookup(&key.hash) {
@@ -279,11 +276,7 @@ impl Run<'_> {
     }
 
     fn is_forced(&self, node: &Node) -> bool {
-        let index = self
-            .graph
-            .nodes
-            .iter()
-            .position(|other| other.name == node.name);
+        let index = self.graph.nodes.iter().position(|other| other.name == node.name);
         index.is_some_and(|index| self.options.forced[index])
     }
 
@@ -300,10 +293,7 @@ impl Run<'_> {
         if forced {
             return "forced".to_string();
         }
-        match self
-            .previous
-            .get(&format!("{}/{}", self.graph.pipeline, node.name))
-        {
+        match self.previous.get(&format!("{}/{}", self.graph.pipeline, node.name)) {
             None => "first run".to_string(),
             Some(parts) if *parts == key.parts => "its artifact is gone or incomplete".to_string(),
             Some(parts) => difference(parts, &key.parts, 3).join(", "),
@@ -329,19 +319,13 @@ impl Run<'_> {
         }
         std::fs::create_dir_all(&work).map_err(failed)?;
         std::fs::create_dir_all(&self.logs).map_err(failed)?;
-        let cache = self
-            .store
-            .root()
-            .join("cache")
-            .join(&node.binary.description.name);
+        let cache = self.store.root().join("cache").join(&node.binary.description.name);
         std::fs::create_dir_all(&cache).map_err(failed)?;
         let config = work.join("config.json");
         let output = work.join("output");
         let scratch = self.store.scratch(&key.hash)?;
         std::fs::write(&config, format!("{:#}\n", node.config)).map_err(failed)?;
-        let log = self
-            .logs
-            .join(format!("{}.log", node.name.replace('/', "-")));
+        let log = self.logs.join(format!("{}.log", node.name.replace('/', "-")));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let job = Job {
             executable: &node.binary.path,
@@ -354,18 +338,15 @@ impl Run<'_> {
             log: &log,
         };
         let started = Instant::now();
-        let result = process::run(&job, &self.interrupted, &|event| {
-            self.reporter.event(node, event)
-        });
+        let result =
+            process::run(&job, &self.interrupted, &|event| self.reporter.event(node, event));
         if let Err(error) = result {
             let _ = std::fs::remove_dir_all(&work);
             return Err(error);
         }
         let seconds = started.elapsed().as_secs_f64();
         let outputs = self.sealed_outputs(node, key, &output)?;
-        let action = self
-            .store
-            .commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
+        let action = self.store.commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
         std::fs::remove_dir_all(&work).map_err(failed)?;
         std::fs::remove_dir_all(&scratch).map_err(failed)?;
         Ok(action)
@@ -400,10 +381,7 @@ impl Run<'_> {
                 Manifest::seal(&folder, port.kind, rows, provenance)?;
             }
             let mut manifest = Manifest::open(&folder).map_err(|error| {
-                RunError::bug(format!(
-                    "stage `{}` left no `{}`: {error}",
-                    node.name, port.name
-                ))
+                RunError::bug(format!("stage `{}` left no `{}`: {error}", node.name, port.name))
             })?;
             manifest.expect_kind(&folder, port.kind)?;
             if !manifest.provenance.is_object() {

@@ -85,10 +85,7 @@ fn read(path: &Path, open: &mut Vec<PathBuf>) -> Result<Pipeline, RunError> {
         .map_err(|m| RunError::config(m.replace("the config", "the pipeline")))?;
     let identity = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     if open.contains(&identity) {
-        return Err(RunError::config(format!(
-            "{}: the pipeline includes itself",
-            path.display()
-        )));
+        return Err(RunError::config(format!("{}: the pipeline includes itself", path.display())));
     }
     open.push(identity);
     let parser = Parser { path };
@@ -150,12 +147,7 @@ impl Parser<'_> {
             for item in items {
                 let path = self.relative(&self.string(item, "an included pipeline")?);
                 let included = read(&path, open)?;
-                stages.extend(
-                    included
-                        .stages
-                        .into_iter()
-                        .map(|s| s.inside(&included.name)),
-                );
+                stages.extend(included.stages.into_iter().map(|s| s.inside(&included.name)));
             }
         }
         if let Some(node) = root.get("stages") {
@@ -171,10 +163,7 @@ impl Parser<'_> {
 
     fn stage(&self, key: &Key, node: &Node) -> Result<StageEntry, RunError> {
         if key.name.contains(['.', '/']) {
-            return Err(self.error(
-                key.line,
-                format!("stage name `{}` holds `.` or `/`", key.name),
-            ));
+            return Err(self.error(key.line, format!("stage name `{}` holds `.` or `/`", key.name)));
         }
         let entries = self.mapping(node, &format!("stage `{}`", key.name))?;
         self.known(entries, &["stage", "config", "inputs", "set"])?;
@@ -214,23 +203,11 @@ impl Parser<'_> {
         let mut set = Vec::new();
         if let Some(node) = node.get("set") {
             for (key, value) in self.mapping(node, "`set`")? {
-                set.push(Setting {
-                    key: key.name.clone(),
-                    value: value.clone(),
-                    line: key.line,
-                });
+                set.push(Setting { key: key.name.clone(), value: value.clone(), line: key.line });
             }
         }
         let file = self.path.to_path_buf();
-        Ok(StageEntry {
-            name: key.name.clone(),
-            stage,
-            config,
-            inputs,
-            set,
-            file,
-            line: key.line,
-        })
+        Ok(StageEntry { name: key.name.clone(), stage, config, inputs, set, file, line: key.line })
     }
 }
 

@@ -56,18 +56,9 @@ impl Graph {
             let inputs = connect(pipeline, entry, &binaries, &position)?;
             let config = config_of(entry, &binary, &overrides[index])?;
             let place = entry.place(entry.line);
-            nodes.push(Node {
-                name: entry.name.clone(),
-                binary,
-                config,
-                inputs,
-                place,
-            });
+            nodes.push(Node { name: entry.name.clone(), binary, config, inputs, place });
         }
-        Ok(Self {
-            pipeline: pipeline.name.clone(),
-            nodes,
-        })
+        Ok(Self { pipeline: pipeline.name.clone(), nodes })
     }
 
     /// The indices of a stage and of everything that it needs.
@@ -80,10 +71,7 @@ impl Graph {
         targets.iter().for_each(|&target| needed[target] = true);
         for index in (0..self.nodes.len()).rev() {
             if needed[index] {
-                self.nodes[index]
-                    .inputs
-                    .values()
-                    .for_each(|(from, _)| needed[*from] = true);
+                self.nodes[index].inputs.values().for_each(|(from, _)| needed[*from] = true);
             }
         }
         Ok(needed)
@@ -94,9 +82,8 @@ impl Graph {
     /// # Errors
     /// When there is none; suggests the nearest.
     pub fn find(&self, name: &str) -> Result<Vec<usize>, RunError> {
-        let found: Vec<usize> = (0..self.nodes.len())
-            .filter(|&i| is_named(&self.nodes[i].name, name))
-            .collect();
+        let found: Vec<usize> =
+            (0..self.nodes.len()).filter(|&i| is_named(&self.nodes[i].name, name)).collect();
         if found.is_empty() {
             let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
             return Err(RunError::config(format!(
@@ -127,10 +114,7 @@ fn assign(pipeline: &Pipeline, overrides: &[Override]) -> Result<Vec<Vec<Overrid
         for (entry, list) in pipeline.stages.iter().zip(&mut assigned) {
             if is_named(&entry.name, name) {
                 found = true;
-                list.push(Override {
-                    key: key.to_string(),
-                    ..change.clone()
-                });
+                list.push(Override { key: key.to_string(), ..change.clone() });
             }
         }
         if !found {
@@ -186,31 +170,19 @@ fn connect(
         let error = |message: String| {
             RunError::config(format!("{}: {message}", entry.place(connection.line)))
         };
-        let port = description
-            .inputs
-            .iter()
-            .find(|p| p.name == connection.port)
-            .ok_or_else(|| {
+        let port =
+            description.inputs.iter().find(|p| p.name == connection.port).ok_or_else(|| {
                 let known = port_names(&description.inputs);
                 let hint = suggestion(&connection.port, &known);
-                error(format!(
-                    "{} has no input port `{}`{hint}",
-                    description.name, connection.port
-                ))
+                error(format!("{} has no input port `{}`{hint}", description.name, connection.port))
             })?;
         let from = source_index(&pipeline.stages, entry, &connection.from).map_err(&error)?;
         let outputs = &binaries[&pipeline.stages[from].stage].description.outputs;
         let output = match &connection.from_port {
-            Some(name) => outputs
-                .iter()
-                .find(|output| output.name == *name)
-                .ok_or_else(|| {
-                    let hint = suggestion(name, &port_names(outputs));
-                    error(format!(
-                        "`{}` has no output port `{name}`{hint}",
-                        connection.from
-                    ))
-                })?,
+            Some(name) => outputs.iter().find(|output| output.name == *name).ok_or_else(|| {
+                let hint = suggestion(name, &port_names(outputs));
+                error(format!("`{}` has no output port `{name}`{hint}", connection.from))
+            })?,
             None => only_output(outputs).ok_or_else(|| {
                 let names = port_names(outputs).join(", ");
                 error(format!(
@@ -225,10 +197,7 @@ fn connect(
                 connection.port, port.kind, connection.from, output.kind
             )));
         }
-        inputs.insert(
-            connection.port.clone(),
-            (position[from], output.name.clone()),
-        );
+        inputs.insert(connection.port.clone(), (position[from], output.name.clone()));
     }
     for port in description.inputs.iter().filter(|port| port.required) {
         if !inputs.contains_key(&port.name) {
@@ -256,17 +225,10 @@ fn only_output(outputs: &[Port]) -> Option<&Port> {
 }
 
 fn source_index(stages: &[StageEntry], entry: &StageEntry, from: &str) -> Result<usize, String> {
-    stages
-        .iter()
-        .position(|stage| stage.name == *from)
-        .ok_or_else(|| {
-            let known: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
-            format!(
-                "stage `{}`: there is no stage `{from}`{}",
-                entry.name,
-                suggestion(from, &known)
-            )
-        })
+    stages.iter().position(|stage| stage.name == *from).ok_or_else(|| {
+        let known: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        format!("stage `{}`: there is no stage `{from}`{}", entry.name, suggestion(from, &known))
+    })
 }
 
 /// A topological order that keeps the file's order where it can.
@@ -292,9 +254,7 @@ fn order(stages: &[StageEntry]) -> Result<Vec<usize>, RunError> {
                 .filter(|&index| !placed[index])
                 .map(|index| stages[index].name.as_str())
                 .collect();
-            let first = (0..stages.len())
-                .find(|&index| !placed[index])
-                .unwrap_or_default();
+            let first = (0..stages.len()).find(|&index| !placed[index]).unwrap_or_default();
             return Err(RunError::config(format!(
                 "{}: the stages {} wait for each other in a cycle",
                 stages[first].place(stages[first].line),

@@ -35,10 +35,7 @@ pub(crate) fn key(
         }
         match outside.identity(path) {
             Ok(identity) => {
-                let label = format!(
-                    "outside:{}",
-                    hash_bytes(canonical_json(&identity).as_bytes())
-                );
+                let label = format!("outside:{}", hash_bytes(canonical_json(&identity).as_bytes()));
                 identities.insert(label.clone(), identity);
                 *path = label;
             }
@@ -55,10 +52,7 @@ pub(crate) fn key(
         "inputs": inputs,
         "outside": identities,
     });
-    Ok(Key {
-        hash: hash_bytes(canonical_json(&parts).as_bytes()),
-        parts,
-    })
+    Ok(Key { hash: hash_bytes(canonical_json(&parts).as_bytes()), parts })
 }
 
 /// What changed between the parts of two keys, as `path: old → new`, at most `limit` lines.
@@ -80,18 +74,9 @@ fn compare(old: &Value, new: &Value, path: &str, lines: &mut Vec<String>) {
             names.sort();
             names.dedup();
             for name in names {
-                let path = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 let null = Value::Null;
-                compare(
-                    a.get(name).unwrap_or(&null),
-                    b.get(name).unwrap_or(&null),
-                    &path,
-                    lines,
-                );
+                compare(a.get(name).unwrap_or(&null), b.get(name).unwrap_or(&null), &path, lines);
             }
         }
         _ if old == new => {}
@@ -120,10 +105,7 @@ mod tests {
     fn a_difference_names_the_keys_that_changed() {
         let old = json!({ "config": { "epsilon": 8, "steps": 3 }, "inputs": { "tokens": "ab" } });
         let new = json!({ "config": { "epsilon": 4, "steps": 3 }, "inputs": { "tokens": "cd" } });
-        assert_eq!(
-            difference(&old, &new, 5),
-            ["config.epsilon: 8 → 4", "inputs.tokens: ab → cd"]
-        );
+        assert_eq!(difference(&old, &new, 5), ["config.epsilon: 8 → 4", "inputs.tokens: ab → cd"]);
         assert!(difference(&old, &old, 5).is_empty());
     }
 }

@@ -34,10 +34,7 @@ impl OutsideFiles {
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Self {
-            memory,
-            known: Mutex::new(known),
-        }
+        Self { memory, known: Mutex::new(known) }
     }
 
     /// Writes the memory back, through a temporary name.
@@ -49,9 +46,7 @@ impl OutsideFiles {
         if std::fs::read(&self.memory).is_ok_and(|old| old == json) {
             return;
         }
-        let temporary = self
-            .memory
-            .with_extension(format!("{}.tmp", std::process::id()));
+        let temporary = self.memory.with_extension(format!("{}.tmp", std::process::id()));
         if std::fs::write(&temporary, json).is_ok() {
             let _ = std::fs::rename(&temporary, &self.memory);
         }
@@ -96,9 +91,7 @@ impl OutsideFiles {
 fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
     let path = Path::new(text);
     let file_name = |path: &Path| {
-        path.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
+        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     };
     if path.is_file() {
         return Ok(vec![(file_name(path), path.to_path_buf())]);

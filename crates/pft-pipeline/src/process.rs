@@ -36,17 +36,12 @@ pub(crate) fn run(
     on_event: &(dyn Fn(&Event) + Sync),
 ) -> Result<(), RunError> {
     let cannot_start = |error: std::io::Error| {
-        RunError::bug(format!(
-            "{}: cannot start: {error}",
-            job.executable.display()
-        ))
+        RunError::bug(format!("{}: cannot start: {error}", job.executable.display()))
     };
     let mut command = Command::new(job.executable);
     command.arg("--config").arg(job.config);
     for (port, path) in &job.inputs {
-        command
-            .arg("--input")
-            .arg(format!("{port}={}", path.display()));
+        command.arg("--input").arg(format!("{port}={}", path.display()));
     }
     command
         .arg("--output")
@@ -97,11 +92,7 @@ pub(crate) fn run(
         (Some(message), _) => message,
         (None, Some(signal)) => format!(
             "killed by signal {signal}{}; run again to go on from its scratch",
-            if signal == libc::SIGKILL {
-                " (out of memory?)"
-            } else {
-                ""
-            }
+            if signal == libc::SIGKILL { " (out of memory?)" } else { "" }
         ),
         (None, None) => {
             format!(
@@ -111,14 +102,8 @@ pub(crate) fn run(
             )
         }
     };
-    let exit_code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
-    Err(RunError {
-        message: message.trim_end().to_string(),
-        exit_code,
-    })
+    let exit_code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Err(RunError { message: message.trim_end().to_string(), exit_code })
 }
 
 /// Waits for the child's end; an interrupt of the runner is passed on as SIGTERM.

@@ -22,18 +22,9 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter for the stages of a graph.
     pub fn new(graph: &Graph) -> Self {
-        let width = graph
-            .nodes
-            .iter()
-            .map(|node| node.name.len())
-            .max()
-            .unwrap_or(8);
+        let width = graph.nodes.iter().map(|node| node.name.len()).max().unwrap_or(8);
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self {
-            bars,
-            running: Mutex::default(),
-            width,
-        }
+        Self { bars, running: Mutex::default(), width }
     }
 
     fn line(&self, text: &str) {
@@ -46,11 +37,7 @@ impl Reporter {
 
     pub(crate) fn started(&self, node: &Node, reason: &str) {
         let stage = &node.binary.description.name;
-        self.line(&format!(
-            "{:w$}  {stage} runs: {reason}",
-            node.name,
-            w = self.width
-        ));
+        self.line(&format!("{:w$}  {stage} runs: {reason}", node.name, w = self.width));
     }
 
     pub(crate) fn event(&self, node: &Node, event: &Event) {
@@ -77,13 +64,7 @@ impl Reporter {
                     old.finish_and_clear();
                 }
             }
-            Event::Progress {
-                done,
-                message,
-                task,
-                total,
-                unit,
-            } => {
+            Event::Progress { done, message, task, total, unit } => {
                 if self.bars.is_some() {
                     if let Ok(running) = self.running.lock()
                         && let Some(bar) = running.get(&node.name)
@@ -95,11 +76,7 @@ impl Reporter {
                 }
                 self.plain_progress(node, task, *done, *total, unit, message);
             }
-            Event::Finish {
-                task,
-                done,
-                seconds,
-            } => {
+            Event::Finish { task, done, seconds } => {
                 if let Ok(mut running) = self.running.lock()
                     && let Some(bar) = running.remove(&node.name)
                 {
@@ -128,19 +105,13 @@ impl Reporter {
         let Ok(mut running) = self.running.lock() else {
             return;
         };
-        let clock = running
-            .entry(node.name.clone())
-            .or_insert_with(ProgressBar::hidden);
+        let clock = running.entry(node.name.clone()).or_insert_with(ProgressBar::hidden);
         if clock.elapsed().as_secs() < 10 {
             return;
         }
         clock.reset_elapsed();
         let of = total.map(|total| format!("/{total}")).unwrap_or_default();
-        let line = format!(
-            "{:w$}  {task}: {done}{of} {unit} {message}",
-            node.name,
-            w = self.width
-        );
+        let line = format!("{:w$}  {task}: {done}{of} {unit} {message}", node.name, w = self.width);
         drop(running);
         self.line(line.trim_end());
     }
@@ -212,27 +183,18 @@ pub(crate) fn summary(graph: &Graph, outcomes: &[Outcome], seconds: f64, dry_run
     let count = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
     let (ran, cached) = (count(Status::Ran), count(Status::Cached));
     let mut text = if dry_run {
-        format!(
-            "{}: {} would run, {cached} cached",
-            graph.pipeline,
-            count(Status::WouldRun)
-        )
+        format!("{}: {} would run, {cached} cached", graph.pipeline, count(Status::WouldRun))
     } else if ran == 0 && cached == outcomes.len() {
         format!(
             "{}: nothing to do, all {cached} stages are cached ({seconds:.2} s)",
             graph.pipeline
         )
     } else {
-        format!(
-            "{}: {ran} ran, {cached} cached ({seconds:.1} s)",
-            graph.pipeline
-        )
+        format!("{}: {ran} ran, {cached} cached ({seconds:.1} s)", graph.pipeline)
     };
     for (index, (node, outcome)) in graph.nodes.iter().zip(outcomes).enumerate() {
-        let is_last = !graph
-            .nodes
-            .iter()
-            .any(|n| n.inputs.values().any(|(from, _)| *from == index));
+        let is_last =
+            !graph.nodes.iter().any(|n| n.inputs.values().any(|(from, _)| *from == index));
         if is_last {
             for (_, path) in outcome.outputs.values() {
                 text.push_str(&format!("\n  {}: {}", node.name, path.display()));

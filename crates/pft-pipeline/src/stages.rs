@@ -27,9 +27,7 @@ pub fn find(stage: &str) -> Result<PathBuf, RunError> {
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(RunError::config(format!(
-                "{stage}: there is no such stage executable"
-            )))
+            Err(RunError::config(format!("{stage}: there is no such stage executable")))
         };
     }
     let beside = std::env::current_exe()
@@ -37,10 +35,7 @@ pub fn find(stage: &str) -> Result<PathBuf, RunError> {
         .and_then(|path| path.canonicalize().ok())
         .and_then(|path| path.parent().map(Path::to_path_buf));
     let on_path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = beside
-        .iter()
-        .cloned()
-        .chain(std::env::split_paths(&on_path));
+    let folders = beside.iter().cloned().chain(std::env::split_paths(&on_path));
     for folder in folders {
         let candidate = folder.join(stage);
         if candidate.is_file() {

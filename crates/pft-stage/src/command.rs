@@ -49,10 +49,7 @@ struct Arguments {
 /// runs, seals the outputs, and turns every failure into one message and an exit code.
 pub fn run_stage<S: Stage>() -> ExitCode {
     let command = Arguments::command().name(S::NAME).about(S::ABOUT);
-    let arguments = match command
-        .try_get_matches()
-        .and_then(|m| Arguments::from_arg_matches(&m))
-    {
+    let arguments = match command.try_get_matches().and_then(|m| Arguments::from_arg_matches(&m)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output with code 0, wrong usage to standard error with 2.
@@ -76,10 +73,8 @@ pub fn run_stage<S: Stage>() -> ExitCode {
 
 fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), StageError> {
     let description = Description::of::<S>();
-    let folder = arguments
-        .output
-        .as_deref()
-        .ok_or_else(|| StageError::config("--output DIR is missing"))?;
+    let folder =
+        arguments.output.as_deref().ok_or_else(|| StageError::config("--output DIR is missing"))?;
     let value = read_config(arguments, &description.config)?;
     let config: S::Config = serde_json::from_value(value.clone())
         .map_err(|error| StageError::config(format!("config: {error}")))?;
@@ -92,10 +87,8 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
 
     let output = Output::prepare(folder, description.outputs.clone())?;
     let result = (|| {
-        let hashes: BTreeMap<&String, &String> = input_manifests
-            .iter()
-            .map(|(port, m)| (port, &m.content_hash))
-            .collect();
+        let hashes: BTreeMap<&String, &String> =
+            input_manifests.iter().map(|(port, m)| (port, &m.content_hash)).collect();
         let work = json!({ "revision": S::REVISION, "config": value, "inputs": hashes });
         let key = pft_artifact::hash_bytes(pft_artifact::canonical_json(&work).as_bytes());
         let scratch = match &arguments.scratch {
@@ -168,11 +161,7 @@ fn connect(
     arguments: &[String],
     description: &Description,
 ) -> Result<BTreeMap<String, PathBuf>, StageError> {
-    let known: Vec<&str> = description
-        .inputs
-        .iter()
-        .map(|port| port.name.as_str())
-        .collect();
+    let known: Vec<&str> = description.inputs.iter().map(|port| port.name.as_str()).collect();
     let mut inputs = BTreeMap::new();
     for argument in arguments {
         let (port, path) = argument.split_once('=').ok_or_else(|| {
@@ -185,22 +174,14 @@ fn connect(
                 crate::schema::suggestion(port, &known)
             )));
         }
-        if inputs
-            .insert(port.to_string(), PathBuf::from(path))
-            .is_some()
-        {
+        if inputs.insert(port.to_string(), PathBuf::from(path)).is_some() {
             return Err(StageError::config(format!("--input {port} is given twice")));
         }
     }
     for port in description.inputs.iter().filter(|port| port.required) {
         let Some(path) = inputs.get(&port.name) else {
-            return Err(
-                StageError::config(format!("input port `{}` is not connected", port.name))
-                    .with_help(format!(
-                        "add --input {}=PATH, a {} artifact",
-                        port.name, port.kind
-                    )),
-            );
+            return Err(StageError::config(format!("input port `{}` is not connected", port.name))
+                .with_help(format!("add --input {}=PATH, a {} artifact", port.name, port.kind)));
         };
         Manifest::open(path)?.expect_kind(path, port.kind)?;
     }
@@ -214,9 +195,7 @@ fn set_up_threads(threads: Option<u16>) -> usize {
     };
     // Fails only where a pool exists already, as in tests, which is fine: results do not depend
     // on the number of threads.
-    let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     threads
 }
 
@@ -241,9 +220,7 @@ fn silence_panics() {
 }
 
 fn host() -> String {
-    std::fs::read_to_string("/etc/hostname")
-        .map(|name| name.trim().to_string())
-        .unwrap_or_default()
+    std::fs::read_to_string("/etc/hostname").map(|name| name.trim().to_string()).unwrap_or_default()
 }
 
 fn binary_hash() -> Option<String> {
@@ -255,10 +232,7 @@ fn binary_hash() -> Option<String> {
 fn lineage(inputs: &BTreeMap<String, Manifest>, own: &Value) -> Vec<Value> {
     let mut steps: Vec<Value> = Vec::new();
     let earlier = inputs.values().flat_map(|manifest| {
-        let mut steps = manifest.provenance["lineage"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let mut steps = manifest.provenance["lineage"].as_array().cloned().unwrap_or_default();
         if let Some(last) = steps.last_mut().and_then(Value::as_object_mut) {
             last.insert("content_hash".into(), json!(manifest.content_hash));
         }

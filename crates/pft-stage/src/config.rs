@@ -28,15 +28,9 @@ impl ConfigSource {
             .map_err(|_| format!("{}: the config is not valid UTF-8", path.display()))?;
         let node = yaml::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         if !matches!(node.data, Data::Mapping(_)) {
-            return Err(format!(
-                "{}: a config is a mapping of keys to values",
-                path.display()
-            ));
+            return Err(format!("{}: a config is a mapping of keys to values", path.display()));
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            node,
-        })
+        Ok(Self { path: path.to_path_buf(), node })
     }
 
     fn base(&self) -> PathBuf {
@@ -64,15 +58,10 @@ impl Override {
     /// # Errors
     /// When there is no `=`, or the value is not YAML.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| format!("--set {text}: it must be KEY=VALUE"))?;
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| format!("--set {text}: it must be KEY=VALUE"))?;
         let value = if value.is_empty() {
-            Node {
-                data: Data::String(String::new()),
-                line: 0,
-                column: 0,
-            }
+            Node { data: Data::String(String::new()), line: 0, column: 0 }
         } else {
             yaml::parse(value).map_err(|error| format!("--set {text}: {error}"))?
         };
@@ -95,11 +84,7 @@ pub fn load_config(
     overrides: &[Override],
     schema: &Value,
 ) -> Result<Value, String> {
-    let empty = Node {
-        data: Data::Mapping(Vec::new()),
-        line: 0,
-        column: 0,
-    };
+    let empty = Node { data: Data::Mapping(Vec::new()), line: 0, column: 0 };
     let mut node = source.map_or(empty, |source| source.node.clone());
     let mut value = node.to_json();
     if let Some(source) = source {
@@ -115,10 +100,8 @@ pub fn load_config(
     }
     let problems = schema::check(&node, schema);
     if !problems.is_empty() {
-        let lines: Vec<String> = problems
-            .iter()
-            .map(|problem| describe(problem, source, overrides))
-            .collect();
+        let lines: Vec<String> =
+            problems.iter().map(|problem| describe(problem, source, overrides)).collect();
         return Err(lines.join("\n"));
     }
     schema::fill_defaults(&mut value, schema);
@@ -147,24 +130,12 @@ fn without_lines(node: &Node) -> Node {
         Data::Mapping(entries) => Data::Mapping(
             entries
                 .iter()
-                .map(|(key, value)| {
-                    (
-                        Key {
-                            name: key.name.clone(),
-                            line: 0,
-                        },
-                        without_lines(value),
-                    )
-                })
+                .map(|(key, value)| (Key { name: key.name.clone(), line: 0 }, without_lines(value)))
                 .collect(),
         ),
         other => other.clone(),
     };
-    Node {
-        data,
-        line: 0,
-        column: 0,
-    }
+    Node { data, line: 0, column: 0 }
 }
 
 fn set_node(node: &mut Node, segments: &[&str], value: Node) -> Result<(), String> {
@@ -174,10 +145,7 @@ fn set_node(node: &mut Node, segments: &[&str], value: Node) -> Result<(), Strin
     };
     if let Data::Sequence(items) = &mut node.data {
         let length = items.len();
-        let item = first
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| items.get_mut(index));
+        let item = first.parse::<usize>().ok().and_then(|index| items.get_mut(index));
         return match item {
             Some(item) => set_node(item, rest, value),
             None => Err(format!("`{first}` is not an item of a list of {length}")),
@@ -189,24 +157,11 @@ fn set_node(node: &mut Node, segments: &[&str], value: Node) -> Result<(), Strin
     let Data::Mapping(entries) = &mut node.data else {
         return Ok(());
     };
-    let index = entries
-        .iter()
-        .position(|(key, _)| key.name == *first)
-        .unwrap_or_else(|| {
-            let null = Node {
-                data: Data::Null,
-                line: 0,
-                column: 0,
-            };
-            entries.push((
-                Key {
-                    name: (*first).to_string(),
-                    line: 0,
-                },
-                null,
-            ));
-            entries.len() - 1
-        });
+    let index = entries.iter().position(|(key, _)| key.name == *first).unwrap_or_else(|| {
+        let null = Node { data: Data::Null, line: 0, column: 0 };
+        entries.push((Key { name: (*first).to_string(), line: 0 }, null));
+        entries.len() - 1
+    });
     set_node(&mut entries[index].1, rest, value)
 }
 
@@ -216,11 +171,7 @@ fn set_value(target: &mut Value, segments: &[&str], value: Value) {
         return;
     };
     if let Value::Array(items) = target {
-        if let Some(item) = first
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| items.get_mut(index))
-        {
+        if let Some(item) = first.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
             set_value(item, rest, value);
         }
         return;
@@ -229,11 +180,7 @@ fn set_value(target: &mut Value, segments: &[&str], value: Value) {
         *target = Value::Object(serde_json::Map::new());
     }
     if let Some(object) = target.as_object_mut() {
-        set_value(
-            object.entry((*first).to_string()).or_insert(Value::Null),
-            rest,
-            value,
-        );
+        set_value(object.entry((*first).to_string()).or_insert(Value::Null), rest, value);
     }
 }
 
@@ -297,17 +244,12 @@ mod tests {
     }
 
     fn source(text: &str) -> ConfigSource {
-        ConfigSource {
-            path: "/configs/train.yml".into(),
-            node: yaml::parse(text).unwrap(),
-        }
+        ConfigSource { path: "/configs/train.yml".into(), node: yaml::parse(text).unwrap() }
     }
 
     fn load(text: &str, sets: &[&str]) -> Result<Value, String> {
-        let overrides: Vec<Override> = sets
-            .iter()
-            .map(|set| Override::parse(set).unwrap())
-            .collect();
+        let overrides: Vec<Override> =
+            sets.iter().map(|set| Override::parse(set).unwrap()).collect();
         load_config(Some(&source(text)), &overrides, &schema())
     }
 
@@ -350,10 +292,7 @@ mod tests {
         assert!(message.contains(":2: backends[0].kind"), "{message}");
         assert!(message.contains("did you mean `rules`?"), "{message}");
         let message = load("privacy: {}\n", &[]).unwrap_err();
-        assert!(
-            message.contains("privacy.target_epsilon: is missing"),
-            "{message}"
-        );
+        assert!(message.contains("privacy.target_epsilon: is missing"), "{message}");
         let message = load("steps: -1\n", &[]).unwrap_err();
         assert!(message.contains("at least 0"), "{message}");
     }
@@ -364,25 +303,15 @@ mod tests {
         assert_eq!(value["steps"], 5);
         assert_eq!(value["privacy"]["target_epsilon"], 4);
         let message = load("steps: 3\n", &["stepps=5"]).unwrap_err();
-        assert!(
-            message.starts_with("--set: stepps: unknown key"),
-            "{message}"
-        );
-        let value = load(
-            "backends: [{kind: spacy, model: m}]\n",
-            &["backends.0.model=/n"],
-        )
-        .unwrap();
+        assert!(message.starts_with("--set: stepps: unknown key"), "{message}");
+        let value =
+            load("backends: [{kind: spacy, model: m}]\n", &["backends.0.model=/n"]).unwrap();
         assert_eq!(value["backends"][0]["model"], "/n");
     }
 
     #[test]
     fn paths_are_relative_to_what_names_them() {
-        let value = load(
-            "path: ../data/x\nbackends: [{kind: spacy, model: m}]\n",
-            &[],
-        )
-        .unwrap();
+        let value = load("path: ../data/x\nbackends: [{kind: spacy, model: m}]\n", &[]).unwrap();
         assert_eq!(value["path"], "/data/x");
         assert_eq!(value["backends"][0]["model"], "/configs/m");
         let value = load("path: ../data/x\n", &["path=y"]).unwrap();

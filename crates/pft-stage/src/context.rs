@@ -92,10 +92,7 @@ impl Context {
 
     /// The figures recorded so far.
     pub fn metrics(&self) -> BTreeMap<String, Value> {
-        self.metrics
-            .lock()
-            .map(|metrics| metrics.clone())
-            .unwrap_or_default()
+        self.metrics.lock().map(|metrics| metrics.clone()).unwrap_or_default()
     }
 
     /// Whether SIGINT or SIGTERM has arrived.
@@ -108,10 +105,6 @@ impl Context {
     /// # Errors
     /// [`StageError::interrupted`].
     pub fn check_interrupted(&self) -> Result<(), StageError> {
-        if self.interrupted() {
-            Err(StageError::interrupted())
-        } else {
-            Ok(())
-        }
+        if self.interrupted() { Err(StageError::interrupted()) } else { Ok(()) }
     }
 }

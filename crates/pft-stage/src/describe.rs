@@ -18,20 +18,12 @@ pub struct Port {
 impl Port {
     /// An input that must be given, or an output that is always made.
     pub fn required(name: &str, kind: Kind) -> Self {
-        Self {
-            name: name.to_string(),
-            kind,
-            required: true,
-        }
+        Self { name: name.to_string(), kind, required: true }
     }
 
     /// An input that may be left out.
     pub fn optional(name: &str, kind: Kind) -> Self {
-        Self {
-            name: name.to_string(),
-            kind,
-            required: false,
-        }
+        Self { name: name.to_string(), kind, required: false }
     }
 
     /// An output that is made only where the config asks for it: left empty, it is not sealed.

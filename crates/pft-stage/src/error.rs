@@ -47,11 +47,7 @@ impl StageError {
     }
 
     fn new(class: Class, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            message: message.into(),
-            help: None,
-        }
+        Self { class, message: message.into(), help: None }
     }
 
     /// Says what to do about it.

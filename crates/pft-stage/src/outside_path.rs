@@ -66,18 +66,9 @@ mod tests {
     #[test]
     fn relative_paths_are_taken_from_the_base() {
         let base = Path::new("/a/configs/ingest");
-        assert_eq!(
-            OutsidePath::resolve("../../data/x.jsonl", base),
-            "/a/data/x.jsonl"
-        );
-        assert_eq!(
-            OutsidePath::resolve("./x*.jsonl", base),
-            "/a/configs/ingest/x*.jsonl"
-        );
+        assert_eq!(OutsidePath::resolve("../../data/x.jsonl", base), "/a/data/x.jsonl");
+        assert_eq!(OutsidePath::resolve("./x*.jsonl", base), "/a/configs/ingest/x*.jsonl");
         assert_eq!(OutsidePath::resolve("/x", base), "/x");
-        assert_eq!(
-            OutsidePath::resolve("hf://datasets/a/b", base),
-            "hf://datasets/a/b"
-        );
+        assert_eq!(OutsidePath::resolve("hf://datasets/a/b", base), "hf://datasets/a/b");
     }
 }

@@ -119,31 +119,20 @@ impl Progress {
             total,
             done: AtomicU64::new(0),
             started: Instant::now(),
-            shown: Mutex::new(Shown {
-                last: Instant::now(),
-                message: String::new(),
-            }),
+            shown: Mutex::new(Shown { last: Instant::now(), message: String::new() }),
             stage: self.stage,
             style: self.style,
             bar,
         };
-        let event = Event::Start {
-            task: task.to_string(),
-            total,
-            unit: unit.to_string(),
-        };
+        let event = Event::Start { task: task.to_string(), total, unit: unit.to_string() };
         self.emit(&event);
-        Bar {
-            inner: Arc::new(inner),
-        }
+        Bar { inner: Arc::new(inner) }
     }
 
     /// Says a line to the person.
     pub fn note(&self, message: impl AsRef<str>) {
         match self.style {
-            Style::Json => self.emit(&Event::Note {
-                message: message.as_ref().to_string(),
-            }),
+            Style::Json => self.emit(&Event::Note { message: message.as_ref().to_string() }),
             Style::Bar | Style::Plain => {
                 print_line(&format!("{}: {}", self.stage, message.as_ref()))
             }
@@ -152,10 +141,7 @@ impl Progress {
 
     pub(crate) fn error(&self, message: &str, exit_code: u8) {
         match self.style {
-            Style::Json => self.emit(&Event::Error {
-                message: message.to_string(),
-                exit_code,
-            }),
+            Style::Json => self.emit(&Event::Error { message: message.to_string(), exit_code }),
             Style::Bar | Style::Plain => print_line(&format!("{}: error: {message}", self.stage)),
         }
     }
@@ -223,17 +209,9 @@ impl Bar {
                     bar.finish();
                 }
             }
-            Style::Json => emit_json(&Event::Finish {
-                task: inner.task.clone(),
-                done,
-                seconds,
-            }),
+            Style::Json => emit_json(&Event::Finish { task: inner.task.clone(), done, seconds }),
             Style::Plain => {
-                let message = inner
-                    .shown
-                    .lock()
-                    .map(|s| s.message.clone())
-                    .unwrap_or_default();
+                let message = inner.shown.lock().map(|s| s.message.clone()).unwrap_or_default();
                 let line = format!(
                     "{}: {}: {done} {} in {seconds:.1} s {message}",
                     inner.stage, inner.task, inner.unit
@@ -274,10 +252,7 @@ impl Bar {
         let of_total = match inner.total {
             Some(total) => {
                 let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
-                format!(
-                    "{done}/{total} {}, {rate:.1}/s, {left:.0} s left",
-                    inner.unit
-                )
+                format!("{done}/{total} {}, {rate:.1}/s, {left:.0} s left", inner.unit)
             }
             None => format!("{done} {}, {rate:.1}/s", inner.unit),
         };

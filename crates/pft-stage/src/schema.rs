@@ -50,11 +50,7 @@ impl<'a> Checker<'a> {
 
     fn check(&self, node: &Node, schema: &'a Value, key: &str, problems: &mut Vec<Problem>) {
         let schema = self.resolve(schema);
-        let problem = |message: String| Problem {
-            line: node.line,
-            key: key.to_string(),
-            message,
-        };
+        let problem = |message: String| Problem { line: node.line, key: key.to_string(), message };
 
         for part in list(schema, "allOf") {
             self.check(node, part, key, problems);
@@ -67,10 +63,7 @@ impl<'a> Checker<'a> {
         if let Some(expected) = schema.get("const")
             && node.to_json() != *expected
         {
-            problems.push(problem(format!(
-                "is {}, but must be {expected}",
-                show(node)
-            )));
+            problems.push(problem(format!("is {}, but must be {expected}", show(node))));
             return;
         }
         let allowed = list(schema, "enum");
@@ -81,10 +74,7 @@ impl<'a> Checker<'a> {
         }
         if !has_type(node, schema) {
             let expected = type_names(schema).join(" or ");
-            problems.push(problem(format!(
-                "is {}, but must be {expected}",
-                show(node)
-            )));
+            problems.push(problem(format!("is {}, but must be {expected}", show(node))));
             return;
         }
         self.check_bounds(node, schema, &problem, problems);
@@ -115,21 +105,15 @@ impl<'a> Checker<'a> {
         let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
         if bound("minimum").is_some_and(|minimum| value < minimum) {
             let minimum = bound("minimum").unwrap_or_default();
-            problems.push(problem(format!(
-                "is {number}, but must be at least {minimum}"
-            )));
+            problems.push(problem(format!("is {number}, but must be at least {minimum}")));
         }
         if bound("maximum").is_some_and(|maximum| value > maximum) {
             let maximum = bound("maximum").unwrap_or_default();
-            problems.push(problem(format!(
-                "is {number}, but must be at most {maximum}"
-            )));
+            problems.push(problem(format!("is {number}, but must be at most {maximum}")));
         }
         if bound("exclusiveMinimum").is_some_and(|minimum| value <= minimum) {
             let minimum = bound("exclusiveMinimum").unwrap_or_default();
-            problems.push(problem(format!(
-                "is {number}, but must be greater than {minimum}"
-            )));
+            problems.push(problem(format!("is {number}, but must be greater than {minimum}")));
         }
     }
 
@@ -198,28 +182,20 @@ impl<'a> Checker<'a> {
         }
         if !names.is_empty() && node.as_str().is_some() {
             let message = one_of(node, &names);
-            problems.push(Problem {
-                line: node.line,
-                key: key.to_string(),
-                message,
-            });
+            problems.push(Problem { line: node.line, key: key.to_string(), message });
             return;
         }
         if let Some(report) = self.tagged_report(node, &reports, key) {
             problems.extend(report);
             return;
         }
-        let mut typed = reports
-            .iter()
-            .filter(|(alternative, _)| has_type(node, alternative));
+        let mut typed = reports.iter().filter(|(alternative, _)| has_type(node, alternative));
         if let (Some((_, report)), None) = (typed.next(), typed.next()) {
             problems.extend(report.iter().cloned());
             return;
         }
-        let expected: Vec<String> = reports
-            .iter()
-            .flat_map(|(alternative, _)| type_names(alternative))
-            .collect();
+        let expected: Vec<String> =
+            reports.iter().flat_map(|(alternative, _)| type_names(alternative)).collect();
         problems.push(Problem {
             line: node.line,
             key: key.to_string(),
@@ -270,18 +246,11 @@ impl<'a> Checker<'a> {
 }
 
 fn list<'v>(schema: &'v Value, name: &str) -> &'v [Value] {
-    schema
-        .get(name)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    schema.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn join(key: &str, name: &str) -> String {
-    if key.is_empty() {
-        name.to_string()
-    } else {
-        format!("{key}.{name}")
-    }
+    if key.is_empty() { name.to_string() } else { format!("{key}.{name}") }
 }
 
 fn has_type(node: &Node, schema: &Value) -> bool {
@@ -317,11 +286,9 @@ fn type_names(schema: &Value) -> Vec<String> {
     };
     match schema.get("type") {
         Some(Value::String(one)) => vec![name(one).to_string()],
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .map(|n| name(n).to_string())
-            .collect(),
+        Some(Value::Array(names)) => {
+            names.iter().filter_map(Value::as_str).map(|n| name(n).to_string()).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -336,10 +303,7 @@ fn show(node: &Node) -> String {
 }
 
 fn one_of(node: &Node, names: &[&str]) -> String {
-    let hint = node
-        .as_str()
-        .map(|text| suggestion(text, names))
-        .unwrap_or_default();
+    let hint = node.as_str().map(|text| suggestion(text, names)).unwrap_or_default();
     if hint.contains("did you mean") {
         return format!("is {}{hint}", show(node));
     }
@@ -378,9 +342,7 @@ fn fill<'a>(value: &mut Value, schema: &'a Value, root: &'a Value) {
     if let Value::Array(items) = value
         && let Some(item_schema) = schema.get("items")
     {
-        items
-            .iter_mut()
-            .for_each(|item| fill(item, item_schema, root));
+        items.iter_mut().for_each(|item| fill(item, item_schema, root));
     }
     if !value.is_object() {
         return;
@@ -415,17 +377,13 @@ fn selects(value: &Value, alternative: &Value, root: &Value) -> bool {
         return false;
     };
     properties.iter().all(|(name, property)| {
-        property
-            .get("const")
-            .is_none_or(|tag| value.get(name) == Some(tag))
+        property.get("const").is_none_or(|tag| value.get(name) == Some(tag))
     })
 }
 
 /// Makes every value of format `path` absolute against `base`.
 pub fn resolve_paths(value: &mut Value, schema: &Value, base: &Path) {
-    visit_paths(value, schema, &mut |path| {
-        *path = OutsidePath::resolve(path, base)
-    });
+    visit_paths(value, schema, &mut |path| *path = OutsidePath::resolve(path, base));
 }
 
 /// Calls `visit` with every value of format `path`.
@@ -465,9 +423,7 @@ fn visit_inner(
     match value {
         Value::Array(items) => {
             if let Some(item_schema) = schema.get("items") {
-                items
-                    .iter_mut()
-                    .for_each(|item| visit_inner(item, item_schema, root, visit));
+                items.iter_mut().for_each(|item| visit_inner(item, item_schema, root, visit));
             }
         }
         Value::Object(object) => {
@@ -486,9 +442,7 @@ fn visit_inner(
 fn has_path_format(schema: &Value, root: &Value) -> bool {
     let schema = Checker { root }.resolve(schema);
     schema.get("format").and_then(Value::as_str) == Some("path")
-        || ["anyOf", "oneOf", "allOf"].iter().any(|name| {
-            list(schema, name)
-                .iter()
-                .any(|part| has_path_format(part, root))
-        })
+        || ["anyOf", "oneOf", "allOf"]
+            .iter()
+            .any(|name| list(schema, name).iter().any(|part| has_path_format(part, root)))
 }

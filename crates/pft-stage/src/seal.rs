@@ -40,11 +40,7 @@ impl Output {
                 }
             }
         }
-        let output = Self {
-            folder: folder.to_path_buf(),
-            ports,
-            existed,
-        };
+        let output = Self { folder: folder.to_path_buf(), ports, existed };
         output.remove_partial().map_err(unusable)?;
         for port in &output.ports {
             std::fs::create_dir_all(output.partial(&port.name)).map_err(unusable)?;
@@ -65,10 +61,7 @@ impl Output {
 
     /// The folders that the stage writes into, by port.
     pub(crate) fn folders(&self) -> BTreeMap<String, PathBuf> {
-        self.ports
-            .iter()
-            .map(|port| (port.name.clone(), self.partial(&port.name)))
-            .collect()
+        self.ports.iter().map(|port| (port.name.clone(), self.partial(&port.name))).collect()
     }
 
     /// The scratch folder to use where the caller names none, keyed by the work to be done.
@@ -83,12 +76,7 @@ impl Output {
             let failed = |error: std::io::Error| {
                 StageError::bug(format!("cannot seal output `{}`: {error}", port.name))
             };
-            if !port.required
-                && std::fs::read_dir(&partial)
-                    .map_err(failed)?
-                    .next()
-                    .is_none()
-            {
+            if !port.required && std::fs::read_dir(&partial).map_err(failed)?.next().is_none() {
                 continue;
             }
             let rows = count_rows(&partial, port.kind)?;

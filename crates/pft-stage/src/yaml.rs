@@ -50,11 +50,7 @@ pub struct Key {
 /// What is wrong, with line, column and a snippet.
 pub fn parse(text: &str) -> Result<Node, String> {
     if text.trim().is_empty() {
-        return Ok(Node {
-            data: Data::Mapping(Vec::new()),
-            line: 1,
-            column: 1,
-        });
+        return Ok(Node { data: Data::Mapping(Vec::new()), line: 1, column: 1 });
     }
     // Without this `y`, `no` and `on` would be booleans, as in YAML 1.1.
     let options = serde_saphyr::options! { strict_booleans: true };
@@ -87,12 +83,9 @@ impl Node {
             Data::Number(number) => Value::Number(number.clone()),
             Data::String(text) => Value::String(text.clone()),
             Data::Sequence(items) => Value::Array(items.iter().map(Node::to_json).collect()),
-            Data::Mapping(entries) => Value::Object(
-                entries
-                    .iter()
-                    .map(|(k, v)| (k.name.clone(), v.to_json()))
-                    .collect(),
-            ),
+            Data::Mapping(entries) => {
+                Value::Object(entries.iter().map(|(k, v)| (k.name.clone(), v.to_json())).collect())
+            }
         }
     }
 }
@@ -101,11 +94,7 @@ impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Data>::deserialize(deserializer)?;
         let (line, column) = (spanned.referenced.line(), spanned.referenced.column());
-        Ok(Node {
-            data: spanned.value,
-            line,
-            column,
-        })
+        Ok(Node { data: spanned.value, line, column })
     }
 }
 
@@ -173,10 +162,7 @@ impl<'de> Visitor<'de> for DataVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
-            let key = Key {
-                line: key.referenced.line(),
-                name: key.value,
-            };
+            let key = Key { line: key.referenced.line(), name: key.value };
             entries.push((key, map.next_value()?));
         }
         Ok(Data::Mapping(entries))
@@ -213,9 +199,6 @@ mod tests {
 
     #[test]
     fn learning_rates_in_exponent_form_are_numbers() {
-        assert_eq!(
-            parse("lr: 1e-5").unwrap().to_json(),
-            serde_json::json!({ "lr": 1e-5 })
-        );
+        assert_eq!(parse("lr: 1e-5").unwrap().to_json(), serde_json::json!({ "lr": 1e-5 }));
     }
 }
