@@ -1,0 +1,379 @@
+//! The settings of the stage.
+
+use pft_stage::{OutsidePath, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::synthetic::SyntheticConfig;
+
+/// Where the documents come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// Told by the path: `hf://…`, or the file's extension (.jsonl, .ndjson, .csv, .tsv,
+    /// .parquet, .txt, .eml).
+    #[default]
+    Auto,
+    /// JSON Lines: one object a line.
+    Jsonl,
+    /// Comma separated values with a header line.
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+    /// Text files, one document each; a folder means every .txt file below it.
+    Text,
+    /// Folders of RFC 822 messages, one message a file.
+    Maildir,
+    /// The layout of the `ecthr_cases` data set, JSON Lines or Parquet: one row a case, whose
+    /// `facts` is a list of paragraphs.
+    Ecthr,
+    /// A data set of the Hugging Face hub, `path: hf://datasets/OWNER/NAME`, whose files are JSON
+    /// Lines, CSV or Parquet.
+    Hf,
+    /// Fictional documents with gold spans, made from a seed.
+    Synthetic,
+}
+
+/// One path or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Paths {
+    /// One file, folder or glob.
+    One(OutsidePath),
+    /// Several, read in this order.
+    Many(Vec<OutsidePath>),
+}
+
+impl Paths {
+    /// The paths in order.
+    pub fn as_slice(&self) -> &[OutsidePath] {
+        match self {
+            Paths::One(path) => std::slice::from_ref(path),
+            Paths::Many(paths) => paths,
+        }
+    }
+}
+
+/// What the privacy unit is, where no column says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// `unit_column` if it is set, else what is usual for the source: the document, the case of
+    /// ecthr, the sender of maildir.
+    #[default]
+    Auto,
+    /// Every document is its own unit.
+    Document,
+    /// The case that a paragraph belongs to (ecthr).
+    Case,
+    /// The address that a message is from, in lower case (maildir). Messages without one are one
+    /// unit together.
+    Sender,
+    /// The mailbox that a message lies in: the first folder below `path` (maildir).
+    Mailbox,
+    /// The folder that a file lies in (text).
+    Folder,
+}
+
+/// What an ecthr document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Granularity {
+    /// A paragraph.
+    #[default]
+    Paragraph,
+    /// All paragraphs of a case, separated by a newline.
+    Case,
+}
+
+/// Removal of documents whose text is the same, byte for byte. The first stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Deduplicate {
+    /// Nothing is removed.
+    #[default]
+    Off,
+    /// Copies within one unit are removed.
+    WithinUnit,
+    /// Copies anywhere are removed. Whether a unit's document stays then depends on other units,
+    /// which the privacy guarantee does not cover.
+    AcrossUnits,
+}
+
+/// What to do with text that is not valid UTF-8 or has NUL characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InvalidText {
+    /// Stop and say where.
+    #[default]
+    Refuse,
+    /// Put U+FFFD in place of invalid bytes, and drop NUL characters.
+    Repair,
+}
+
+/// What decides the split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitBy {
+    /// A keyed hash of the unit's id. Removing a unit never moves another.
+    #[default]
+    Unit,
+    /// The column `split.column`. A unit in two splits is an error.
+    Column,
+    /// The word train, validation or test in the file's name. A unit in two splits is an error.
+    File,
+    /// LLM-PFT's order and positions, to compare with published runs: documents shuffled as by
+    /// CPython's `random.Random(42)`, the first 45 % train, to 55 % test, the rest validation.
+    /// Documents of one unit fall in different splits.
+    LlmPft,
+}
+
+/// How units are divided into train, validation and test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitConfig {
+    /// What decides the split.
+    pub by: SplitBy,
+    /// The share of units in train.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub train: f64,
+    /// The share of units in validation.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub validation: f64,
+    /// The share of units in test.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub test: f64,
+    /// Another seed is another division.
+    pub seed: u64,
+    /// The column that says the split.
+    pub column: String,
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self {
+            by: SplitBy::Unit,
+            train: 0.45,
+            validation: 0.10,
+            test: 0.45,
+            seed: 0,
+            column: "split".to_string(),
+        }
+    }
+}
+
+/// The settings of ingest. `source: jsonl`, `path: cases.jsonl`, `id_column: id`, `text_column:
+/// text` is a whole config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the documents come from.
+    pub source: SourceKind,
+    /// A file, a folder, a glob, `hf://datasets/OWNER/NAME[@REVISION][/FILE OR GLOB]`, or a list.
+    pub path: Option<Paths>,
+    /// The column that holds the text; `facts` for ecthr where this is `text`.
+    pub text_column: String,
+    /// The column that holds a document's id. Without it a document is called by a number within
+    /// its unit, or by a hash of its text.
+    pub id_column: Option<String>,
+    /// The column that holds the privacy unit's id.
+    pub unit_column: Option<String>,
+    /// What the privacy unit is, where no column says it.
+    pub unit: Unit,
+    /// For ecthr, what a document is.
+    pub granularity: Granularity,
+    /// For csv, the character between fields.
+    pub separator: Option<char>,
+    /// For maildir, headers put above the text, such as `[subject]`.
+    pub headers: Vec<String>,
+    /// For synthetic, what is made.
+    pub synthetic: SyntheticConfig,
+    /// How units are divided into train, validation and test.
+    pub split: SplitConfig,
+    /// Only the first so many documents. With `split.by: llm-pft`, of train alone, as there.
+    #[schemars(range(min = 1))]
+    pub limit: Option<u64>,
+    /// Shorter documents are left out.
+    pub min_chars: u64,
+    /// Longer documents are left out.
+    pub max_chars: Option<u64>,
+    /// Removal of documents whose text is the same.
+    pub deduplicate: Deduplicate,
+    /// Every document is written this many times. Copies belong to the unit of the first.
+    #[schemars(range(min = 1))]
+    pub sample_duplication_rate: u32,
+    /// What to do with text that is not valid UTF-8 or has NUL characters.
+    pub invalid_text: InvalidText,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            source: SourceKind::Auto,
+            path: None,
+            text_column: "text".to_string(),
+            id_column: None,
+            unit_column: None,
+            unit: Unit::Auto,
+            granularity: Granularity::Paragraph,
+            separator: None,
+            headers: Vec::new(),
+            synthetic: SyntheticConfig::default(),
+            split: SplitConfig::default(),
+            limit: None,
+            min_chars: 1,
+            max_chars: None,
+            deduplicate: Deduplicate::Off,
+            sample_duplication_rate: 1,
+            invalid_text: InvalidText::Refuse,
+        }
+    }
+}
+
+impl Config {
+    /// The paths, of which there is at least one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn paths(&self) -> Result<&[OutsidePath], StageError> {
+        match self.path.as_ref().map(Paths::as_slice) {
+            Some(paths) if !paths.is_empty() && paths.iter().all(|path| !path.0.is_empty()) => {
+                Ok(paths)
+            }
+            _ => Err(StageError::config("path: is missing").with_help(
+                "name the file, folder or glob to read, or set `source: synthetic` to try the \
+                 pipeline on fictional documents",
+            )),
+        }
+    }
+
+    /// The source, with `auto` settled by the first path.
+    ///
+    /// # Errors
+    /// When the path does not tell the source.
+    pub fn source_kind(&self) -> Result<SourceKind, StageError> {
+        if self.source != SourceKind::Auto {
+            return Ok(self.source);
+        }
+        let path = &self.paths()?[0];
+        if path.0.starts_with("hf://") {
+            return Ok(SourceKind::Hf);
+        }
+        SourceKind::of_file(&path.0).ok_or_else(|| {
+            StageError::config(format!(
+                "source: is missing, and the path {} does not tell it",
+                path.0
+            ))
+            .with_help("set source to jsonl, csv, parquet, text, maildir, ecthr or hf")
+        })
+    }
+
+    /// The unit, with `auto` settled by the source; `None` where a column says it.
+    pub fn unit_rule(&self, source: SourceKind) -> Option<Unit> {
+        match (self.unit, &self.unit_column) {
+            (Unit::Auto, Some(_)) => None,
+            (Unit::Auto, None) => Some(match source {
+                SourceKind::Ecthr => Unit::Case,
+                SourceKind::Maildir => Unit::Sender,
+                _ => Unit::Document,
+            }),
+            (unit, _) => Some(unit),
+        }
+    }
+
+    /// Checks what the schema cannot express.
+    ///
+    /// # Errors
+    /// Names the keys that do not fit together.
+    pub fn validate(&self) -> Result<(), StageError> {
+        let source = self.source_kind()?;
+        if source != SourceKind::Synthetic {
+            self.paths()?;
+        }
+        let split = &self.split;
+        let sum = split.train + split.validation + split.test;
+        if (sum - 1.0).abs() > 1e-9 {
+            return Err(StageError::config(format!(
+                "split: train, validation and test add up to {sum}, but must add up to 1"
+            )));
+        }
+        if self.max_chars.is_some_and(|max| max < self.min_chars) {
+            return Err(StageError::config(format!(
+                "max_chars: is less than min_chars ({}), so that no document would be left",
+                self.min_chars
+            )));
+        }
+        if self.separator.is_some_and(|c| !c.is_ascii() || c == '"' || c == '\n' || c == '\r') {
+            return Err(StageError::config(
+                "separator: must be one ASCII character other than a quote or a line end",
+            ));
+        }
+        let allowed: &[Unit] = match source {
+            SourceKind::Ecthr => &[Unit::Case, Unit::Document],
+            SourceKind::Maildir => &[Unit::Sender, Unit::Mailbox, Unit::Document],
+            SourceKind::Text => &[Unit::Folder, Unit::Document],
+            _ => &[Unit::Document],
+        };
+        if self.unit != Unit::Auto && !allowed.contains(&self.unit) {
+            return Err(StageError::config(format!(
+                "unit: {} does not exist in source {}",
+                name(&self.unit),
+                name(&source)
+            ))
+            .with_help(format!(
+                "use {}{}",
+                allowed.iter().map(name).collect::<Vec<_>>().join(" or "),
+                if source.is_table() { ", or set unit_column" } else { "" }
+            )));
+        }
+        if self.unit != Unit::Auto && self.unit_column.is_some() {
+            return Err(StageError::config(
+                "unit and unit_column both say what the unit is; leave one out",
+            ));
+        }
+        if !source.is_table() && (self.unit_column.is_some() || self.id_column.is_some()) {
+            return Err(StageError::config(format!(
+                "id_column and unit_column: source {} has no columns",
+                name(&source)
+            )));
+        }
+        if split.by == SplitBy::Column && !source.is_table() {
+            return Err(StageError::config(format!(
+                "split.by: source {} has no columns; use unit",
+                name(&source)
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl SourceKind {
+    /// The source that a file's extension tells.
+    pub fn of_file(path: &str) -> Option<Self> {
+        let extension = path.rsplit_once('.')?.1.to_ascii_lowercase();
+        Some(match extension.as_str() {
+            "jsonl" | "ndjson" | "json" => Self::Jsonl,
+            "csv" | "tsv" => Self::Csv,
+            "parquet" => Self::Parquet,
+            "txt" => Self::Text,
+            "eml" => Self::Maildir,
+            _ => return None,
+        })
+    }
+
+    /// Whether documents are rows with columns.
+    pub fn is_table(self) -> bool {
+        matches!(
+            self,
+            Self::Jsonl | Self::Csv | Self::Parquet | Self::Ecthr | Self::Hf
+        )
+    }
+}
+
+/// The name that a value has in a config.
+fn name(value: &impl Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_string))
+        .unwrap_or_default()
+}

@@ -1,0 +1,75 @@
+//! Where documents come from. A source yields [`RawDocument`]s one by one, in an order that is a
+//! function of its files alone, and holds no more than one block of them in memory. Everything
+//! that is the same for all sources (filters, duplicates, splits, ids being unique) happens later,
+//! in [`crate::run`].
+
+mod csv;
+mod discover;
+mod ecthr;
+mod hub;
+mod jsonl;
+mod lines;
+mod mail;
+mod parquet;
+mod table;
+mod text;
+
+use pft_artifact::{Span, Split};
+use pft_stage::{Context, StageError};
+
+use crate::config::{Config, SourceKind};
+
+/// A document as its source found it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RawDocument {
+    /// The id that the data gives it. Without one the stage makes an id that does not depend on
+    /// other units: a number within the unit, or a hash of the text.
+    pub doc_id: Option<String>,
+    /// The privacy unit; the document itself where this is `None`.
+    pub unit_id: Option<String>,
+    /// The split that the data says, for `split.by: column` and `split.by: file`.
+    pub split: Option<Split>,
+    /// The text, valid UTF-8. The stage refuses NUL characters, not the source.
+    pub text: String,
+    /// Gold spans of personal data, sorted and not overlapping: for sources that know them, which
+    /// is the synthetic one. They become the `tags` output.
+    pub spans: Option<Vec<Span>>,
+    /// Where it stands, for messages: `cases.jsonl:12`, a file name, `synthetic case 17`.
+    pub origin: String,
+}
+
+/// Documents in order. After an error the iterator ends.
+pub type Documents = Box<dyn Iterator<Item = Result<RawDocument, StageError>> + Send>;
+
+/// A source that is ready to be read.
+pub struct Opened {
+    /// The documents.
+    pub documents: Documents,
+    /// How many there are, where that is known without reading.
+    pub total: Option<u64>,
+    /// Whether every document carries gold spans, so that `tags` is written.
+    pub has_spans: bool,
+}
+
+/// Opens the source that the config names.
+///
+/// # Errors
+/// When a path is missing or unreadable, a column does not exist, or the hub does not answer.
+pub fn open(config: &Config, context: &Context) -> Result<Opened, StageError> {
+    let plain = |documents| Opened {
+        documents,
+        total: None,
+        has_spans: false,
+    };
+    match config.source_kind()? {
+        SourceKind::Synthetic => crate::synthetic::open(&config.synthetic),
+        SourceKind::Jsonl => jsonl::open(config, &discover::tables(config)?).map(plain),
+        SourceKind::Csv => csv::open(config, &discover::tables(config)?).map(plain),
+        SourceKind::Parquet => parquet::open(config, &discover::tables(config)?).map(plain),
+        SourceKind::Ecthr => ecthr::open(config, &discover::tables(config)?).map(plain),
+        SourceKind::Text => text::open(config).map(plain),
+        SourceKind::Maildir => mail::open(config).map(plain),
+        SourceKind::Hf => hub::open(config, context).map(plain),
+        SourceKind::Auto => Err(StageError::bug("the source was not settled")),
+    }
+}
