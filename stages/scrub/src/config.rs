@@ -1,0 +1,94 @@
+//! The settings of `scrub`.
+
+use std::collections::BTreeMap;
+
+use pft_stage::StageError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What takes the place of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One token for every span, `mask_token`.
+    Mask,
+    /// The label in brackets: `[PERSON]`.
+    Label,
+    /// The same placeholder for the same text within a unit: `PERSON_1`.
+    Pseudonym,
+    /// A fictional value of the same kind, the same for the same text within a unit.
+    Surrogate,
+    /// Nothing.
+    Remove,
+    /// The text itself: the label is left alone.
+    Keep,
+}
+
+/// What to do with a document that the tags leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Untagged {
+    /// Stop: the document is not known to be clean.
+    Stop,
+    /// Leave the document out and count it.
+    Drop,
+}
+
+/// Settings of the stage.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What takes the place of a span.
+    pub mode: Mode,
+    /// Other modes for some labels: `{ DATE: surrogate, PERSON: pseudonym }`.
+    pub label_modes: BTreeMap<String, Mode>,
+    /// The token of mode `mask`.
+    pub mask_token: String,
+    /// Scrub these labels only; all labels without it.
+    pub labels: Option<Vec<String>>,
+    /// Leave spans alone whose score is lower.
+    pub min_score: f32,
+    /// What to do with a document that the tags leave out.
+    pub untagged: Untagged,
+    /// Seed of the choice of surrogates.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Mask,
+            label_modes: BTreeMap::new(),
+            mask_token: "<MASK>".to_string(),
+            labels: None,
+            min_score: 0.0,
+            untagged: Untagged::Stop,
+            seed: 42,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn validate(&self) -> Result<(), StageError> {
+        if self.mask_token.is_empty() {
+            return Err(StageError::config("mask_token: it is empty")
+                .with_help("use `mode: remove` to put nothing in a span's place"));
+        }
+        if !(0.0..=1.0).contains(&self.min_score) {
+            return Err(StageError::config(format!(
+                "min_score: is {}, but scores lie between 0 and 1",
+                self.min_score
+            )));
+        }
+        Ok(())
+    }
+
+    /// How a span with this label and score is treated.
+    pub fn mode_of(&self, label: &str, score: f32) -> Mode {
+        let listed = self.labels.as_ref().is_none_or(|labels| labels.iter().any(|l| l == label));
+        if !listed || score < self.min_score {
+            return Mode::Keep;
+        }
+        self.label_modes.get(label).copied().unwrap_or(self.mode)
+    }
+}

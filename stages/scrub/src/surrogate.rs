@@ -1,0 +1,244 @@
+//! Fictional values of the same kind.
+//!
+//! Names, places and organisations come from short lists of invented or very common values; all
+//! else keeps its shape: digits become other digits, month names other months, letters of codes
+//! other letters, and punctuation stays. The choice depends on the key alone, which is made of the
+//! seed, the unit, the label and the text.
+
+const GIVEN_NAMES: &[&str] = &[
+    "Alma", "Bela", "Cora", "Darius", "Edda", "Faris", "Greta", "Hanno", "Ilse", "Jona", "Kaspar",
+    "Leona", "Milan", "Nadja", "Orla", "Petra", "Quirin", "Rosa", "Silas", "Tamar", "Ugo", "Vera",
+    "Wanda", "Xenia", "Yusuf", "Zora",
+];
+const SURNAMES: &[&str] = &[
+    "Albrecht",
+    "Bellini",
+    "Castor",
+    "Dragan",
+    "Ekdal",
+    "Fontane",
+    "Grieg",
+    "Halloway",
+    "Ivarsen",
+    "Janda",
+    "Kessel",
+    "Lindqvist",
+    "Marlow",
+    "Novotny",
+    "Ostrava",
+    "Pereira",
+    "Quist",
+    "Rosetti",
+    "Sandoval",
+    "Tarkan",
+    "Ulrich",
+    "Vantongeren",
+    "Weiler",
+    "Yilmazer",
+    "Zelenka",
+];
+const PLACES: &[&str] = &[
+    "Altenbrück",
+    "Brindale",
+    "Corvasco",
+    "Dunmarrow",
+    "Elvanger",
+    "Fjordby",
+    "Greystead",
+    "Hallowmere",
+    "Istrigna",
+    "Jarnholm",
+    "Kolvana",
+    "Lindenau",
+    "Marrowgate",
+    "Norvik",
+    "Ostrand",
+    "Pellworth",
+    "Quillan",
+    "Ravensholt",
+    "Sundmark",
+    "Tarnov",
+];
+const ORGANISATIONS: &[&str] = &[
+    "Aldergate Holdings",
+    "Boreal Trust",
+    "Cobalt & Sons",
+    "Delmare Group",
+    "Eastfield Council",
+    "Fennimore Ltd",
+    "Granite Mutual",
+    "Harbour Society",
+    "Ironbridge Partners",
+    "Juniper Bank",
+    "Kestrel Works",
+    "Larkfield Institute",
+];
+const MONTHS: &[&str] = &[
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// A stream of small numbers from a key.
+struct Choices {
+    stream: blake3::OutputReader,
+}
+
+impl Choices {
+    fn new(key: [u8; 32]) -> Self {
+        Self { stream: blake3::Hasher::new_keyed(&key).finalize_xof() }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        let mut bytes = [0; 8];
+        self.stream.fill(&mut bytes);
+        // The bias of a 64-bit remainder is far below anything that a list of names could show.
+        (u64::from_le_bytes(bytes) % bound as u64) as usize
+    }
+
+    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len())]
+    }
+}
+
+/// A fictional value for `text`, never `text` itself.
+pub(crate) fn surrogate(label: &str, text: &str, key: [u8; 32]) -> String {
+    let mut choices = Choices::new(key);
+    for _ in 0..64 {
+        let value = propose(label, text, &mut choices);
+        if value != text {
+            return value;
+        }
+    }
+    // Only text without letters and digits keeps its shape exactly.
+    format!("[{label}]")
+}
+
+fn propose(label: &str, text: &str, choices: &mut Choices) -> String {
+    match label {
+        "PERSON" | "PER" | "TITLE_NAME" => person(text, choices),
+        "GPE" | "LOC" | "FAC" | "LOCATION" => choices.pick(PLACES).to_string(),
+        "ORG" | "ORGANIZATION" | "NORP" => choices.pick(ORGANISATIONS).to_string(),
+        "EMAIL" | "EMAIL_ADDRESS" => format!(
+            "{}.{}@example.org",
+            choices.pick(GIVEN_NAMES).to_lowercase(),
+            choices.pick(SURNAMES).to_lowercase()
+        ),
+        "URL" => format!("https://example.org/{}", choices.pick(PLACES).to_lowercase()),
+        _ => same_shape(text, choices),
+    }
+}
+
+/// As many name parts as the original has, initials staying initials.
+fn person(text: &str, choices: &mut Choices) -> String {
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    let last = parts.len().saturating_sub(1);
+    let named: Vec<String> = parts
+        .iter()
+        .enumerate()
+        .map(|(index, part)| {
+            let name = choices.pick(if index == last { SURNAMES } else { GIVEN_NAMES });
+            let letters = part.chars().filter(|c| c.is_alphabetic()).count();
+            let first = name.chars().next().unwrap_or('A');
+            match (letters, part.ends_with('.')) {
+                (1, true) => format!("{first}."),
+                (1, false) => first.to_string(),
+                _ if letters > 1 && !part.chars().any(char::is_lowercase) => name.to_uppercase(),
+                _ => name.to_string(),
+            }
+        })
+        .collect();
+    named.join(" ")
+}
+
+fn same_shape(text: &str, choices: &mut Choices) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut word = String::new();
+    for c in text.chars().chain(std::iter::once('\0')) {
+        if c.is_alphabetic() {
+            word.push(c);
+            continue;
+        }
+        flush_word(&mut word, &mut out, choices);
+        match c {
+            '\0' => {}
+            '0'..='9' => {
+                // A leading digit stays other than zero, so that the number keeps its length.
+                let low = usize::from(c != '0');
+                let digit = low + choices.below(10 - low);
+                out.push(char::from(b'0' + digit as u8));
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Month names become other months; words in capitals (codes) get other letters; other words, such
+/// as units and currencies, stay.
+fn flush_word(word: &mut String, out: &mut String, choices: &mut Choices) {
+    if word.is_empty() {
+        return;
+    }
+    let month = MONTHS.iter().find(|m| {
+        m.eq_ignore_ascii_case(word) || (word.len() == 3 && m[..3].eq_ignore_ascii_case(word))
+    });
+    if let Some(month) = month {
+        let new = choices.pick(MONTHS);
+        out.push_str(if word.len() == month.len() { new } else { &new[..3] });
+    } else if word.chars().all(|c| c.is_ascii_uppercase()) {
+        for _ in word.chars() {
+            out.push(char::from(b'A' + choices.below(26) as u8));
+        }
+    } else {
+        out.push_str(word);
+    }
+    word.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(label: &str, text: &str) -> String {
+        surrogate(label, text, *blake3::hash(text.as_bytes()).as_bytes())
+    }
+
+    #[test]
+    fn shapes_are_kept() {
+        let date = of("DATE", "12 May 1998");
+        let parts: Vec<&str> = date.split(' ').collect();
+        assert_eq!(parts.len(), 3);
+        assert!(MONTHS.contains(&parts[1]), "{date}");
+        assert!(parts[2].len() == 4 && parts[2].chars().all(|c| c.is_ascii_digit()), "{date}");
+        let number = of("CASE_NUMBER", "no. 12345/67");
+        assert!(number.starts_with("no. ") && number.as_bytes()[9] == b'/', "{number}");
+        assert_eq!(of("PERSON", "J. SMITH").len(), of("PERSON", "J. SMITH").trim().len());
+        assert!(of("PERSON", "J. Smith").as_bytes()[1] == b'.');
+    }
+
+    #[test]
+    fn a_surrogate_is_never_the_original() {
+        for seed in 0..500u32 {
+            let key = *blake3::hash(&seed.to_le_bytes()).as_bytes();
+            for (label, text) in [
+                ("CARDINAL", "5"),
+                ("PERSON", "Alma Janda"),
+                ("GPE", "Norvik"),
+                ("X", "…"),
+                ("X", "abc"),
+            ] {
+                assert_ne!(surrogate(label, text, key), text);
+            }
+        }
+    }
+}
