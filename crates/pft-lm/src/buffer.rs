@@ -135,10 +135,4 @@ impl Matrix {
             columns: self.columns,
         }
     }
-
-    /// The buffer, to be overwritten, if nobody else holds it; otherwise `self` again.
-    pub(crate) fn into_buffer(self) -> Result<Buffer, Self> {
-        let Self { buffer, offset, rows, columns } = self;
-        Arc::try_unwrap(buffer).map_err(|buffer| Self { buffer, offset, rows, columns })
-    }
 }

@@ -15,7 +15,14 @@
 //! Every layer is one file with its forward and its backward beside each other, over `f32`
 //! buffers that are reused from step to step. Results do not depend on the number of threads.
 
+pub mod allocator;
 pub mod batch;
 pub mod buffer;
 pub mod config;
+pub mod gradient;
+pub mod kernels;
+pub mod layers;
+pub mod model;
+pub mod optimizer;
 pub mod parameters;
+pub mod schedule;

@@ -1,0 +1,297 @@
+//! Matrix products, by the `gemm` crate, into kept memory and without transposed copies.
+
+use gemm::Parallelism;
+use half::bf16;
+use rayon::prelude::*;
+
+use crate::buffer::Pool;
+use crate::parameters::{Tensor, TensorData};
+
+/// How a linear layer's weight is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// `[out, in]`, as `torch.nn.Linear`.
+    OutIn,
+    /// `[in, out]`, as GPT-2's `Conv1D`.
+    InOut,
+}
+
+/// A strided matrix to read.
+#[derive(Clone, Copy)]
+pub(crate) struct View {
+    pub(crate) data: *const f32,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
+}
+
+/// Row-major, `width` elements a row.
+pub(crate) fn row_major(data: &[f32], width: usize) -> View {
+    View { data: data.as_ptr(), row_stride: width, column_stride: 1 }
+}
+
+impl View {
+    /// Rows as columns.
+    pub(crate) fn transposed(self) -> Self {
+        Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
+}
+
+/// `target = scale · left · right`, or `+=` with `accumulate`; sizes are `[m, k, n]` of
+/// `[m, k] · [k, n]`.
+///
+/// # Safety
+/// Every element of the three matrices lies in memory that may be read, and for `target`
+/// written by nobody else meanwhile.
+pub(crate) unsafe fn product(
+    (target, target_row_stride): (*mut f32, usize),
+    left: View,
+    right: View,
+    [m, k, n]: [usize; 3],
+    scale: f32,
+    accumulate: bool,
+    parallel: bool,
+) {
+    let parallelism = if parallel && m * k * n > 1 << 15 {
+        Parallelism::Rayon(rayon::current_num_threads())
+    } else {
+        Parallelism::None
+    };
+    // SAFETY: promised by the caller.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            target,
+            1,
+            target_row_stride as isize,
+            accumulate,
+            left.data,
+            left.column_stride as isize,
+            left.row_stride as isize,
+            right.data,
+            right.column_stride as isize,
+            right.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// Elements of a bf16 weight that are widened at a time.
+const WIDENED: usize = 1 << 22;
+
+/// Calls `task(first, count, slice)` for the whole of an f32 weight, or for blocks of rows
+/// of a bf16 weight widened one after the other.
+fn for_weight_rows(
+    weight: &Tensor,
+    width: usize,
+    pool: &Pool,
+    mut task: impl FnMut(usize, usize, &[f32]),
+) {
+    match &weight.data {
+        TensorData::F32(values) => task(0, values.len() / width.max(1), values),
+        TensorData::Bf16(values) => {
+            let block = (WIDENED / width.max(1)).max(1) * width;
+            let mut wide = pool.take(block.min(values.len()));
+            for (index, values) in values.chunks(block).enumerate() {
+                let wide = &mut wide[..values.len()];
+                widen(wide, values);
+                task(index * block / width, values.len() / width, wide);
+            }
+        }
+    }
+}
+
+/// Converts bf16 to f32.
+pub(crate) fn widen(wide: &mut [f32], values: &[bf16]) {
+    const BLOCK: usize = 1 << 14;
+    wide.par_chunks_mut(BLOCK).zip(values.par_chunks(BLOCK)).for_each(|(wide, values)| {
+        for (wide, value) in wide.iter_mut().zip(values) {
+            *wide = f32::from_bits(u32::from(value.to_bits()) << 16);
+        }
+    });
+}
+
+/// `output[rows, out] = input[rows, in] · weight`, or `+=` with `accumulate`.
+pub(crate) fn forward(
+    layout: Layout,
+    output: &mut [f32],
+    input: &[f32],
+    weight: &Tensor,
+    [rows, inputs, outputs]: [usize; 3],
+    accumulate: bool,
+    pool: &Pool,
+) {
+    check([rows, inputs, outputs], output, input, weight.len());
+    if rows == 0 {
+        return;
+    }
+    match layout {
+        Layout::OutIn => for_weight_rows(weight, inputs, pool, |first, count, weight| {
+            let target = output[first..].as_mut_ptr();
+            let (input, weight) = (row_major(input, inputs), row_major(weight, inputs));
+            let sizes = [rows, inputs, count];
+            let weight = weight.transposed();
+            // SAFETY: `check` and `for_weight_rows` bound the sizes; output is borrowed mutably.
+            unsafe {
+                product((target, outputs), input, weight, sizes, 1.0, accumulate, true);
+            }
+        }),
+        Layout::InOut => for_weight_rows(weight, outputs, pool, |first, count, weight| {
+            let target = output.as_mut_ptr();
+            let (input, weight) = (row_major(&input[first..], inputs), row_major(weight, outputs));
+            let sizes = [rows, count, outputs];
+            let add = accumulate || first > 0;
+            // SAFETY: as above.
+            unsafe { product((target, outputs), input, weight, sizes, 1.0, add, true) }
+        }),
+    }
+}
+
+/// `input_gradient[rows, in] = output_gradient[rows, out] · weightᵀ`, or `+=` with `accumulate`.
+pub(crate) fn input_gradient(
+    layout: Layout,
+    input_gradient: &mut [f32],
+    output_gradient: &[f32],
+    weight: &Tensor,
+    [rows, inputs, outputs]: [usize; 3],
+    accumulate: bool,
+    pool: &Pool,
+) {
+    check([rows, inputs, outputs], output_gradient, input_gradient, weight.len());
+    if rows == 0 {
+        return;
+    }
+    match layout {
+        Layout::OutIn => for_weight_rows(weight, inputs, pool, |first, count, weight| {
+            let target = input_gradient.as_mut_ptr();
+            let gradient = row_major(&output_gradient[first..], outputs);
+            let sizes = [rows, count, inputs];
+            let (weight, add) = (row_major(weight, inputs), accumulate || first > 0);
+            // SAFETY: `check` and `for_weight_rows` bound the sizes; the target is borrowed
+            // mutably.
+            unsafe { product((target, inputs), gradient, weight, sizes, 1.0, add, true) }
+        }),
+        Layout::InOut => for_weight_rows(weight, outputs, pool, |first, count, weight| {
+            let target = input_gradient[first..].as_mut_ptr();
+            let gradient = row_major(output_gradient, outputs);
+            let weight = row_major(weight, outputs).transposed();
+            let sizes = [rows, outputs, count];
+            // SAFETY: as above.
+            unsafe { product((target, inputs), gradient, weight, sizes, 1.0, accumulate, true) }
+        }),
+    }
+}
+
+/// The gradient of a weight in its own layout: `inputᵀ · output_gradient` or its transpose.
+///
+/// # Panics
+/// When the slices do not have the sizes given.
+pub fn weight_gradient(
+    layout: Layout,
+    gradient: &mut [f32],
+    input: &[f32],
+    output_gradient: &[f32],
+    [rows, inputs, outputs]: [usize; 3],
+    accumulate: bool,
+) {
+    check([rows, inputs, outputs], output_gradient, input, gradient.len());
+    if rows == 0 {
+        if !accumulate {
+            gradient.fill(0.0);
+        }
+        return;
+    }
+    let target = gradient.as_mut_ptr();
+    let input = row_major(input, inputs);
+    let output = row_major(output_gradient, outputs);
+    // SAFETY: `check` bounds the sizes; gradient is borrowed mutably.
+    unsafe {
+        match layout {
+            Layout::OutIn => {
+                let sizes = [outputs, rows, inputs];
+                let output = output.transposed();
+                product((target, inputs), output, input, sizes, 1.0, accumulate, true);
+            }
+            Layout::InOut => {
+                let sizes = [inputs, rows, outputs];
+                let input = input.transposed();
+                product((target, outputs), input, output, sizes, 1.0, accumulate, true);
+            }
+        }
+    }
+}
+
+fn check([rows, inputs, outputs]: [usize; 3], output: &[f32], input: &[f32], weight: usize) {
+    assert_eq!(output.len(), rows * outputs, "output rows");
+    assert_eq!(input.len(), rows * inputs, "input rows");
+    assert_eq!(weight, inputs * outputs, "weight elements");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let value = |i: u32| ((i.wrapping_mul(2_654_435_761).wrapping_add(seed)) >> 20) as f32;
+        (0..count as u32).map(|i| value(i) / 2048.0 - 1.0).collect()
+    }
+
+    /// The layout's weight at `(input, output)`.
+    fn at(layout: Layout, weight: &[f32], [inputs, outputs]: [usize; 2], i: usize, o: usize) -> f32 {
+        match layout {
+            Layout::OutIn => weight[o * inputs + i],
+            Layout::InOut => weight[i * outputs + o],
+        }
+    }
+
+    #[test]
+    fn the_three_products_match_their_definition_in_both_layouts_and_precisions() {
+        let [rows, inputs, outputs] = [7, 33, 18];
+        let (x, g) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+        // bf16 keeps these exactly, so that both precisions have one expectation.
+        let w: Vec<f32> = numbers(inputs * outputs, 3)
+            .into_iter()
+            .map(|value| bf16::from_f32(value).to_f32())
+            .collect();
+        let pool = Pool::new();
+        let narrow = w.iter().map(|&value| bf16::from_f32(value)).collect();
+        let tensors = [
+            Tensor { shape: vec![w.len()], data: TensorData::F32(w.clone()) },
+            Tensor { shape: vec![w.len()], data: TensorData::Bf16(narrow) },
+        ];
+        for layout in [Layout::OutIn, Layout::InOut] {
+            let weight = |i, o| at(layout, &w, [inputs, outputs], i, o);
+            for tensor in &tensors {
+                let sizes = [rows, inputs, outputs];
+                let mut y = vec![1.0; rows * outputs];
+                forward(layout, &mut y, &x, tensor, sizes, true, &pool);
+                let mut dx = vec![f32::NAN; rows * inputs];
+                input_gradient(layout, &mut dx, &g, tensor, sizes, false, &pool);
+                for r in 0..rows {
+                    for o in 0..outputs {
+                        let sum: f32 = (0..inputs).map(|i| x[r * inputs + i] * weight(i, o)).sum();
+                        assert!((y[r * outputs + o] - 1.0 - sum).abs() < 1e-4);
+                    }
+                    for i in 0..inputs {
+                        let sum: f32 = (0..outputs).map(|o| g[r * outputs + o] * weight(i, o)).sum();
+                        assert!((dx[r * inputs + i] - sum).abs() < 1e-4);
+                    }
+                }
+            }
+            let mut dw = vec![f32::NAN; inputs * outputs];
+            weight_gradient(layout, &mut dw, &x, &g, [rows, inputs, outputs], false);
+            for i in 0..inputs {
+                for o in 0..outputs {
+                    let sum: f32 = (0..rows).map(|r| x[r * inputs + i] * g[r * outputs + o]).sum();
+                    assert!((at(layout, &dw, [inputs, outputs], i, o) - sum).abs() < 1e-4);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! LoRA: a linear layer's output gains s · B(A(dropout(x))), with s = alpha / rank, as in PEFT.
+//!
+//! The scale rides on A's output, h = s · A(dropout(x)), so that B's gradient is gᵀ·h and A's
+//! is (s · g·B)ᵀ · dropout(x) without a scaled copy of g.
+
+use std::collections::BTreeSet;
+
+use crate::buffer::{Matrix, Pool};
+use crate::gradient::{GradientSink, LinearGradient};
+use crate::kernels::matmul::{self, Layout};
+use crate::kernels::{for_rows, simd};
+use crate::parameters::{
+    Parameter, ParameterError, ParameterId, ParameterKind, ParameterSpec, Parameters, Tensor,
+    TensorData,
+};
+
+/// What PEFT's `adapter_config.json` says about LoRA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraConfig {
+    /// Width of the bottleneck (`r`).
+    pub rank: usize,
+    /// `lora_alpha`; the adapter's output is scaled by alpha / rank.
+    pub alpha: f64,
+    /// Share of the adapter's input that is dropped in training (`lora_dropout`).
+    pub dropout: f64,
+    /// The linear layers that get an adapter, by the last part of their name: `q_proj`, `c_attn`.
+    pub target_modules: Vec<String>,
+}
+
+impl LoraConfig {
+    /// alpha / rank.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    /// The adapter parameters that these settings add to a base model: A and B of each target
+    /// module, in the order of the base model's weights, under PEFT's names.
+    ///
+    /// # Errors
+    /// When the rank is 0, alpha or dropout make no sense, or a target module does not exist.
+    pub fn specs(&self, base: &[ParameterSpec]) -> Result<Vec<ParameterSpec>, ParameterError> {
+        if self.rank == 0 {
+            return Err(ParameterError::Lora("rank is 0; it must be at least 1".to_owned()));
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return Err(ParameterError::Lora(format!("alpha is {}, not positive", self.alpha)));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            let problem = format!("dropout is {}, not in 0 to 1", self.dropout);
+            return Err(ParameterError::Lora(problem));
+        }
+        if self.target_modules.is_empty() {
+            return Err(ParameterError::Lora("names no target module".to_owned()));
+        }
+        // The head is a plain linear layer in PEFT too, but adapting it is not offered here.
+        let weights = || {
+            base.iter().filter(|spec| {
+                spec.kind == ParameterKind::Weight && spec.name != "lm_head.weight"
+            })
+        };
+        let known: BTreeSet<&str> = weights().map(|spec| last_part(&spec.name)).collect();
+        for target in &self.target_modules {
+            if !weights().any(|spec| matches(&spec.name, target)) {
+                return Err(ParameterError::NoSuchModule {
+                    name: target.clone(),
+                    known: known.into_iter().collect::<Vec<_>>().join(", "),
+                });
+            }
+        }
+        let mut specs = Vec::new();
+        for spec in weights() {
+            if !self.target_modules.iter().any(|target| matches(&spec.name, target)) {
+                continue;
+            }
+            let (inputs, outputs) = match layout_of(&spec.name) {
+                Layout::OutIn => (spec.shape[1], spec.shape[0]),
+                Layout::InOut => (spec.shape[0], spec.shape[1]),
+            };
+            let [a, b] = adapter_names(&spec.name);
+            specs.push(ParameterSpec::new(a, &[self.rank, inputs], ParameterKind::LoraA));
+            specs.push(ParameterSpec::new(b, &[outputs, self.rank], ParameterKind::LoraB));
+        }
+        Ok(specs)
+    }
+}
+
+/// How the linear weight of that name is stored: GPT-2's blocks use `Conv1D`.
+pub fn layout_of(weight: &str) -> Layout {
+    if weight.starts_with("transformer.h.") { Layout::InOut } else { Layout::OutIn }
+}
+
+/// PEFT's names for the A and B that adapt the weight of that name.
+pub fn adapter_names(weight: &str) -> [String; 2] {
+    let module = weight.strip_suffix(".weight").unwrap_or(weight);
+    ["lora_A", "lora_B"].map(|part| format!("base_model.model.{module}.{part}.weight"))
+}
+
+fn last_part(weight: &str) -> &str {
+    let module = weight.strip_suffix(".weight").unwrap_or(weight);
+    module.rsplit('.').next().unwrap_or(module)
+}
+
+/// PEFT's rule: the module's name is the target or ends in `.target`.
+fn matches(weight: &str, target: &str) -> bool {
+    let module = weight.strip_suffix(".weight").unwrap_or(weight);
+    module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Adds every adapter of `parameters` to the weight that it adapts, as PEFT's `merge_and_unload`.
+/// Returns the base model's parameters alone.
+///
+/// # Errors
+/// When the adapter's shapes do not fit the weight's.
+pub fn merge(parameters: &Parameters, scale: f64) -> Result<Parameters, ParameterError> {
+    let mut merged = Parameters::new();
+    for (_, parameter) in parameters.iter() {
+        let Parameter { spec, tensor, trainable } = parameter.clone();
+        if matches!(spec.kind, ParameterKind::LoraA | ParameterKind::LoraB) {
+            continue;
+        }
+        let [a, b] = adapter_names(&spec.name).map(|name| parameters.id(&name));
+        let tensor = match (a, b) {
+            (Some(a), Some(b)) => {
+                let mut values = tensor.to_f32();
+                let a = &parameters.get(a).tensor;
+                let b = &parameters.get(b).tensor;
+                add_product(&mut values, layout_of(&spec.name), a, b, scale)?;
+                Tensor::new(&tensor.shape, values)?
+            }
+            _ => tensor,
+        };
+        merged.insert(spec, tensor, trainable)?;
+    }
+    Ok(merged)
+}
+
+/// `weight += scale · B·A` in the weight's layout, summed in f64.
+fn add_product(
+    weight: &mut [f32],
+    layout: Layout,
+    a: &Tensor,
+    b: &Tensor,
+    scale: f64,
+) -> Result<(), ParameterError> {
+    let (rank, inputs, outputs) = (a.shape[0], a.shape[1], b.shape[0]);
+    if weight.len() != inputs * outputs || b.shape[1] != rank {
+        return Err(ParameterError::Lora("adapter does not fit its weight".to_owned()));
+    }
+    let (a, b) = (a.to_f32(), b.to_f32());
+    let mut row = vec![0.0f64; inputs];
+    for output in 0..outputs {
+        row.fill(0.0);
+        for r in 0..rank {
+            let factor = f64::from(b[output * rank + r]) * scale;
+            for (sum, value) in row.iter_mut().zip(&a[r * inputs..(r + 1) * inputs]) {
+                *sum += factor * f64::from(*value);
+            }
+        }
+        for (input, sum) in row.iter().enumerate() {
+            let at = match layout {
+                Layout::OutIn => output * inputs + input,
+                Layout::InOut => input * outputs + output,
+            };
+            weight[at] = (f64::from(weight[at]) + sum) as f32;
+        }
+    }
+    Ok(())
+}
+
+/// The adapter of one linear layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Adapter {
+    pub(crate) a: ParameterId,
+    pub(crate) b: ParameterId,
+    pub(crate) rank: usize,
+    pub(crate) scale: f32,
+    pub(crate) dropout: f32,
+}
+
+/// What an adapter's backward needs.
+#[derive(Debug)]
+pub(crate) struct AdapterCache {
+    /// A's input: the layer's, or what dropout left of it.
+    input: Matrix,
+    /// s · A's output.
+    hidden: Matrix,
+}
+
+/// Whether element `index` survives dropout: a hash of seed and index, so that the backward and
+/// a recomputed forward see the same mask.
+#[inline(always)]
+fn survives(seed: u64, index: u64, threshold: u32) -> bool {
+    let mut hash = seed ^ index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((hash ^ (hash >> 31)) >> 32) as u32 >= threshold
+}
+
+/// `y = x` where the mask keeps it, divided by the share kept; 0 elsewhere.
+fn drop_out(y: &mut [f32], x: &[f32], dropout: f32, seed: u64) {
+    let threshold = (f64::from(dropout) * 4_294_967_296.0) as u32;
+    let factor = 1.0 / (1.0 - dropout);
+    for_rows(y, 1, |first, y| {
+        for (index, (y, x)) in y.iter_mut().zip(&x[first..]).enumerate() {
+            let kept = survives(seed, (first + index) as u64, threshold);
+            *y = if kept { x * factor } else { 0.0 };
+        }
+    });
+}
+
+simd! {
+    fn scale_values(values: &mut [f32], factor: f32) {
+        for value in values {
+            *value *= factor;
+        }
+    }
+}
+
+impl Adapter {
+    /// Adds the adapter's output to `output`. `seed` draws the dropout mask, `None` outside
+    /// training.
+    pub(crate) fn forward(
+        &self,
+        parameters: &Parameters,
+        pool: &Pool,
+        output: &mut [f32],
+        input: &Matrix,
+        outputs: usize,
+        seed: Option<u64>,
+    ) -> AdapterCache {
+        let (rows, inputs) = (input.rows(), input.columns());
+        let (a, b) = (&parameters.get(self.a).tensor, &parameters.get(self.b).tensor);
+        let input = match seed {
+            Some(seed) if self.dropout > 0.0 => {
+                let mut kept = pool.take(rows * inputs);
+                drop_out(&mut kept, input.as_slice(), self.dropout, seed);
+                Matrix::new(kept, rows, inputs)
+            }
+            _ => input.clone(),
+        };
+        let mut hidden = pool.take(rows * self.rank);
+        let sizes = [rows, inputs, self.rank];
+        matmul::forward(Layout::OutIn, &mut hidden, input.as_slice(), a, sizes, false, pool);
+        scale_values(&mut hidden, self.scale);
+        let sizes = [rows, self.rank, outputs];
+        matmul::forward(Layout::OutIn, output, &hidden, b, sizes, true, pool);
+        AdapterCache { input, hidden: Matrix::new(hidden, rows, self.rank) }
+    }
+
+    /// Adds the adapter's share to the input's gradient, if that is wanted.
+    pub(crate) fn backward(
+        &self,
+        parameters: &Parameters,
+        pool: &Pool,
+        cache: AdapterCache,
+        output_gradient: &Matrix,
+        input_gradient: Option<&mut [f32]>,
+        seed: Option<u64>,
+        sink: &mut dyn GradientSink,
+    ) {
+        let trains = |id: ParameterId| parameters.get(id).trainable.then_some(id);
+        let (rows, outputs) = (output_gradient.rows(), output_gradient.columns());
+        let inputs = cache.input.columns();
+        let pieces = |weight, input, output_gradient| LinearGradient {
+            weight,
+            bias: None,
+            layout: Layout::OutIn,
+            input,
+            output_gradient,
+            first_row: 0,
+        };
+        if let Some(b) = trains(self.b) {
+            sink.linear(pieces(Some(b), &cache.hidden, output_gradient));
+        }
+        let mut by_hidden = pool.take(rows * self.rank);
+        let sizes = [rows, self.rank, outputs];
+        let gradient = output_gradient.as_slice();
+        let b = &parameters.get(self.b).tensor;
+        matmul::input_gradient(Layout::OutIn, &mut by_hidden, gradient, b, sizes, false, pool);
+        scale_values(&mut by_hidden, self.scale);
+        let by_hidden = Matrix::new(by_hidden, rows, self.rank);
+        if let Some(a) = trains(self.a) {
+            sink.linear(pieces(Some(a), &cache.input, &by_hidden));
+        }
+        let Some(input_gradient) = input_gradient else { return };
+        let a = &parameters.get(self.a).tensor;
+        let sizes = [rows, inputs, self.rank];
+        let gradient = by_hidden.as_slice();
+        match seed {
+            Some(seed) if self.dropout > 0.0 => {
+                let mut kept = pool.take(rows * inputs);
+                matmul::input_gradient(Layout::OutIn, &mut kept, gradient, a, sizes, false, pool);
+                let mut dropped = pool.take(rows * inputs);
+                drop_out(&mut dropped, &kept, self.dropout, seed);
+                for_rows(input_gradient, 1, |first, target| {
+                    crate::kernels::add(target, &dropped[first..first + target.len()]);
+                });
+            }
+            _ => matmul::input_gradient(
+                Layout::OutIn,
+                input_gradient,
+                gradient,
+                a,
+                sizes,
+                true,
+                pool,
+            ),
+        }
+    }
+}
+
+/// Widens a tensor that the kernels read as f32.
+pub(crate) fn widened(tensor: &mut Tensor) {
+    if let TensorData::Bf16(_) = tensor.data {
+        tensor.data = TensorData::F32(tensor.to_f32());
+    }
+}

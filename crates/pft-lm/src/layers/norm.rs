@@ -1,0 +1,98 @@
+//! The norm of either family: which parameters it has, and how its gradients are handed out.
+
+use crate::buffer::{Buffer, Matrix, Pool};
+use crate::gradient::{GradientSink, SequenceGradient, Sequences};
+use crate::layers::{layer_norm, rms_norm};
+use crate::parameters::{ParameterId, Parameters, TensorData};
+
+/// LayerNorm if it has a shift, RMSNorm otherwise.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub(crate) scale: ParameterId,
+    pub(crate) shift: Option<ParameterId>,
+    pub(crate) eps: f32,
+}
+
+/// A norm's parameter; norms are always kept in 32 bits.
+fn values(parameters: &Parameters, id: ParameterId) -> &[f32] {
+    match &parameters.get(id).tensor.data {
+        TensorData::F32(values) => values,
+        TensorData::Bf16(_) => unreachable!("the model widens norms when it is made"),
+    }
+}
+
+impl Norm {
+    /// Normalised rows of `x`, and what the backward needs of them.
+    pub(crate) fn forward(
+        &self,
+        parameters: &Parameters,
+        pool: &Pool,
+        x: &[f32],
+    ) -> (Matrix, Buffer) {
+        let scale = values(parameters, self.scale);
+        let rows = x.len() / scale.len();
+        let mut y = pool.take(x.len());
+        let stats = match self.shift {
+            Some(shift) => {
+                let mut stats = pool.take(2 * rows);
+                let shift = values(parameters, shift);
+                layer_norm::forward(x, &mut y, &mut stats, scale, shift, self.eps);
+                stats
+            }
+            None => {
+                let mut stats = pool.take(rows);
+                rms_norm::forward(x, &mut y, &mut stats, scale, self.eps);
+                stats
+            }
+        };
+        (Matrix::new(y, rows, scale.len()), stats)
+    }
+
+    /// Turns `g`, the output's gradient, into `skip` plus the input's.
+    pub(crate) fn backward(
+        &self,
+        parameters: &Parameters,
+        pool: &Pool,
+        (x, stats): (&[f32], &[f32]),
+        g: &mut [f32],
+        skip: &[f32],
+        sequences: Sequences<'_>,
+        sink: &mut dyn GradientSink,
+    ) {
+        let scale = values(parameters, self.scale);
+        let width = scale.len();
+        let count = sequences.len() - 1;
+        let train = |id: ParameterId| parameters.get(id).trainable;
+        let (scale_trains, shift_trains) = (train(self.scale), self.shift.is_some_and(train));
+        if scale_trains || shift_trains {
+            let mut by_scale = pool.take(count * width);
+            if let Some(shift) = self.shift {
+                let mut by_shift = pool.take(count * width);
+                layer_norm::parameter_gradients(
+                    &mut by_scale,
+                    &mut by_shift,
+                    g,
+                    x,
+                    stats,
+                    width,
+                    sequences,
+                );
+                if shift_trains {
+                    let gradient = &Matrix::new(by_shift, count, width);
+                    sink.sequence(SequenceGradient { parameter: shift, gradient });
+                }
+            } else {
+                rms_norm::parameter_gradient(&mut by_scale, g, x, stats, width, sequences);
+            }
+            if scale_trains {
+                let gradient = &Matrix::new(by_scale, count, width);
+                sink.sequence(SequenceGradient { parameter: self.scale, gradient });
+            }
+        }
+        if self.shift.is_some() {
+            layer_norm::backward(g, skip, x, stats, scale);
+        } else {
+            rms_norm::backward(g, skip, x, stats, scale);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Sampling from a model, one token at a time, with the keys and values of earlier ones kept.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use thiserror::Error;
+
+use super::LanguageModel;
+use super::block::{KeyValues, Pass};
+use super::init::uniform;
+
+/// How the next token is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the likeliest token always.
+    pub temperature: f64,
+    /// Draw among the likeliest `top_k` tokens only.
+    pub top_k: Option<usize>,
+    /// Draw among the fewest likeliest tokens whose probabilities reach `top_p`.
+    pub top_p: Option<f64>,
+    /// Most tokens to add.
+    pub max_new_tokens: usize,
+    /// Stop after one of these; usually the config's `eos_token_ids`.
+    pub stop_tokens: Vec<u32>,
+}
+
+/// A prompt that cannot be continued.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GenerateError {
+    /// There is no token to start from.
+    #[error("the prompt is empty; start it with the model's BOS token")]
+    Empty,
+    /// The prompt fills the context.
+    #[error("the prompt has {length} tokens; the model takes at most {limit}")]
+    TooLong {
+        /// Tokens of the prompt.
+        length: usize,
+        /// `max_position_embeddings`.
+        limit: usize,
+    },
+    /// A token id is outside the vocabulary.
+    #[error("the prompt holds the token {token}, outside the vocabulary of {vocabulary}")]
+    Vocabulary {
+        /// The token.
+        token: u32,
+        /// The size of the vocabulary.
+        vocabulary: usize,
+    },
+}
+
+impl LanguageModel {
+    /// Continues `prompt`; returns the new tokens, a stop token included. The same seed gives the
+    /// same tokens.
+    ///
+    /// # Errors
+    /// When the prompt is empty, longer than the context, or holds unknown tokens.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        seed: u64,
+    ) -> Result<Vec<u32>, GenerateError> {
+        let limit = self.config.max_position_embeddings;
+        let vocabulary = self.config.vocab_size;
+        if prompt.is_empty() {
+            return Err(GenerateError::Empty);
+        }
+        if prompt.len() > limit {
+            return Err(GenerateError::TooLong { length: prompt.len(), limit });
+        }
+        if let Some(&token) = prompt.iter().find(|&&token| token as usize >= vocabulary) {
+            return Err(GenerateError::Vocabulary { token, vocabulary });
+        }
+        let end = (prompt.len() + sampling.max_new_tokens).min(limit);
+        if let Some(rope) = &mut self.rope {
+            rope.reach(end);
+        }
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let mut caches: Vec<KeyValues> =
+            self.layers.blocks.iter().map(|block| KeyValues::new(block, end)).collect();
+        let mut new = Vec::new();
+        let mut fed = prompt.to_vec();
+        let mut past = 0;
+        for _ in prompt.len()..end {
+            let logits = self.extend(&fed, past, &mut caches);
+            past += fed.len();
+            let token = draw(&logits, sampling, &mut generator);
+            new.push(token);
+            if sampling.stop_tokens.contains(&token) {
+                break;
+            }
+            fed = vec![token];
+        }
+        Ok(new)
+    }
+
+    /// Feeds `tokens` after `past` earlier ones; returns the logits after the last.
+    fn extend(&self, tokens: &[u32], past: usize, caches: &mut [KeyValues]) -> Vec<f32> {
+        let positions: Vec<u32> = (past as u32..(past + tokens.len()) as u32).collect();
+        let sequences = [0, tokens.len()];
+        let pass = Pass {
+            parameters: &self.parameters,
+            pool: &self.pool,
+            rope: self.rope.as_ref(),
+            sequences: &sequences,
+            positions: &positions,
+            seed: None,
+        };
+        let mut x = self.embed(tokens, &positions);
+        for (block, cache) in self.layers.blocks.iter().zip(caches) {
+            x = block.extend(&pass, &x, cache);
+        }
+        let last = x.view_rows(x.rows() - 1, 1);
+        let hidden = self.layers.norm.forward(&self.parameters, &self.pool, last.as_slice()).0;
+        self.layers.head.logits(&self.parameters, &self.pool, hidden.as_slice()).to_vec()
+    }
+}
+
+/// Draws a token from its logits.
+fn draw(logits: &[f32], sampling: &Sampling, generator: &mut ChaCha8Rng) -> u32 {
+    // Ties go to the smaller id, so that the order is one whatever the sort does.
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    let likelier = |a: &u32, b: &u32| {
+        logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
+    };
+    if sampling.temperature <= 0.0 || logits.is_empty() {
+        return order.into_iter().min_by(likelier).unwrap_or(0);
+    }
+    let keep = sampling.top_k.unwrap_or(logits.len()).clamp(1, logits.len());
+    if keep < order.len() {
+        order.select_nth_unstable_by(keep - 1, likelier);
+        order.truncate(keep);
+    }
+    order.sort_unstable_by(likelier);
+    let largest = f64::from(logits[order[0] as usize]);
+    let mut weights: Vec<f64> = order
+        .iter()
+        .map(|&id| ((f64::from(logits[id as usize]) - largest) / sampling.temperature).exp())
+        .collect();
+    if let Some(top_p) = sampling.top_p {
+        let total: f64 = weights.iter().sum();
+        let mut reached = 0.0;
+        let enough = weights.iter().position(|weight| {
+            reached += weight;
+            reached >= top_p * total
+        });
+        weights.truncate(enough.map_or(weights.len(), |last| last + 1));
+    }
+    let mut left = uniform(generator) * weights.iter().sum::<f64>();
+    for (&id, weight) in order.iter().zip(&weights) {
+        left -= weight;
+        if left < 0.0 {
+            return id;
+        }
+    }
+    order[weights.len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampling(temperature: f64, top_k: Option<usize>, top_p: Option<f64>) -> Sampling {
+        Sampling { temperature, top_k, top_p, max_new_tokens: 1, stop_tokens: Vec::new() }
+    }
+
+    #[test]
+    fn draws_follow_the_softmax_within_what_top_k_and_top_p_leave() {
+        let logits = [0.0f32, 2.0, 1.0, -1.0];
+        let mut generator = ChaCha8Rng::seed_from_u64(5);
+        let mut share = |sampling: &Sampling| {
+            let mut counts = [0.0; 4];
+            for _ in 0..20_000 {
+                counts[draw(&logits, sampling, &mut generator) as usize] += 1.0 / 20_000.0;
+            }
+            counts
+        };
+        let total: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+        for (share, logit) in share(&sampling(1.0, None, None)).into_iter().zip(logits) {
+            assert!((share - f64::from(logit).exp() / total).abs() < 0.015);
+        }
+        let two = share(&sampling(1.0, Some(2), None));
+        assert!(two[0] == 0.0 && two[3] == 0.0 && (two[1] - 0.731).abs() < 0.015);
+        // 0.644 of the mass is the likeliest token's, 0.881 the first two tokens'.
+        assert_eq!(share(&sampling(1.0, None, Some(0.6)))[1].round(), 1.0);
+        let nucleus = share(&sampling(1.0, None, Some(0.8)));
+        assert!(nucleus[0] == 0.0 && nucleus[2] > 0.2);
+        assert_eq!(draw(&logits, &sampling(0.0, None, None), &mut generator), 1);
+    }
+}

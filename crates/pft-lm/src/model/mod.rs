@@ -1,0 +1,386 @@
+//! A whole decoder: tokens in, losses and gradients out.
+
+mod block;
+mod build;
+mod generate;
+pub mod init;
+
+pub use generate::{GenerateError, Sampling};
+
+use thiserror::Error;
+
+use crate::batch::{Batch, BatchError};
+use crate::buffer::{Matrix, Pool};
+use crate::config::ModelConfig;
+use crate::gradient::{EmbeddingGradient, GradientSink};
+use crate::layers::cross_entropy::Targets;
+use crate::layers::embedding;
+use crate::layers::lora::{self, LoraConfig};
+use crate::layers::rope::Rope;
+use crate::parameters::{
+    ParameterError, ParameterId, ParameterKind, Parameters, Tensor, parameter_specs,
+};
+use block::{BlockCache, Pass};
+use build::Layers;
+
+/// What a pass over a batch found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Losses {
+    /// Each token's negative log-likelihood (nats) given those before it, as the batch's rows;
+    /// 0 for the first token of a sequence.
+    pub per_token: Vec<f32>,
+    /// Each sequence's loss: its tokens' values summed with the batch's weights.
+    pub per_sequence: Vec<f32>,
+}
+
+impl Losses {
+    fn new(batch: &Batch, by_row: &[f32]) -> Self {
+        let mut per_token = vec![0.0; batch.rows()];
+        let mut per_sequence = Vec::with_capacity(batch.len());
+        for range in batch.offsets().windows(2) {
+            let (first, end) = (range[0], range[1]);
+            per_token[first + 1..end].copy_from_slice(&by_row[first..end - 1]);
+            let weights = &batch.loss_weights()[first + 1..end];
+            let losses = &per_token[first + 1..end];
+            let sum: f64 =
+                weights.iter().zip(losses).map(|(w, l)| f64::from(*w) * f64::from(*l)).sum();
+            per_sequence.push(sum as f32);
+        }
+        Self { per_token, per_sequence }
+    }
+
+    /// The batch's loss: the sum over its sequences.
+    pub fn total(&self) -> f64 {
+        self.per_sequence.iter().map(|&loss| f64::from(loss)).sum()
+    }
+}
+
+/// Parameters and batch do not go together.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ModelError {
+    /// The parameters do not make the model.
+    #[error(transparent)]
+    Parameters(#[from] ParameterError),
+    /// The batch does not fit the model.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+}
+
+/// A decoder language model with its parameters.
+#[derive(Debug, Clone)]
+pub struct LanguageModel {
+    config: ModelConfig,
+    parameters: Parameters,
+    lora: Option<LoraConfig>,
+    layers: Layers,
+    rope: Option<Rope>,
+    pool: Pool,
+    checkpoint_activations: bool,
+}
+
+impl LanguageModel {
+    /// A model over `parameters`. With `lora` the base parameters are frozen, and adapters are
+    /// taken from `parameters` where they are there and drawn from `seed` where not.
+    ///
+    /// # Errors
+    /// When a parameter is missing or has the wrong shape, when a trainable one is in bf16, or
+    /// when the LoRA settings do not fit the model.
+    pub fn new(
+        config: ModelConfig,
+        mut parameters: Parameters,
+        lora: Option<LoraConfig>,
+        seed: u64,
+    ) -> Result<Self, ParameterError> {
+        let specs = parameter_specs(&config);
+        for spec in &specs {
+            check_shape(&parameters, &spec.name, &spec.shape)?;
+        }
+        if let Some(lora) = &lora {
+            parameters.set_trainable(|spec| {
+                matches!(spec.kind, ParameterKind::LoraA | ParameterKind::LoraB)
+            });
+            for (index, spec) in lora.specs(&specs)?.into_iter().enumerate() {
+                if parameters.id(&spec.name).is_some() {
+                    check_shape(&parameters, &spec.name, &spec.shape)?;
+                } else {
+                    // Streams beyond those of the base model's parameters.
+                    let values = init::adapter(&spec, seed, (1 << 32) + index as u64);
+                    let tensor = Tensor::new(&spec.shape, values)?;
+                    parameters.insert(spec, tensor, true)?;
+                }
+            }
+        }
+        for (_, parameter) in parameters.iter_mut() {
+            match parameter.spec.kind {
+                ParameterKind::Embedding | ParameterKind::Weight => {
+                    if parameter.trainable && parameter.tensor.as_f32().is_none() {
+                        return Err(ParameterError::NotTrainable(parameter.spec.name.clone()));
+                    }
+                }
+                _ => lora::widened(&mut parameter.tensor),
+            }
+        }
+        let layers = build::layers(&config, &parameters, lora.as_ref())?;
+        let rope = layers.positions.is_none().then(|| Rope::new(&config));
+        Ok(Self {
+            config,
+            parameters,
+            lora,
+            layers,
+            rope,
+            pool: Pool::new(),
+            checkpoint_activations: false,
+        })
+    }
+
+    /// The model's config.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The LoRA settings, if there are adapters.
+    pub fn lora(&self) -> Option<&LoraConfig> {
+        self.lora.as_ref()
+    }
+
+    /// The parameters, adapters after the base model's.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The parameters, for an optimizer to change. Shapes must stay as they are.
+    pub fn parameters_mut(&mut self) -> &mut Parameters {
+        &mut self.parameters
+    }
+
+    /// The base model's parameters with the adapters added to the weights.
+    ///
+    /// # Errors
+    /// When adapters do not fit, which a model that was made by [`LanguageModel::new`] rules out.
+    pub fn merged(&self) -> Result<Parameters, ParameterError> {
+        lora::merge(&self.parameters, self.lora.as_ref().map_or(0.0, LoraConfig::scale))
+    }
+
+    /// Whether blocks keep only their input for the backward and compute the rest again: a
+    /// third more time for a fraction of the memory.
+    pub fn set_checkpoint_activations(&mut self, on: bool) {
+        self.checkpoint_activations = on;
+    }
+
+    /// The memory that activations are taken from; a gradient sink may share it.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn prepare(&mut self, batch: &Batch) -> Result<Inputs, BatchError> {
+        batch.check(self.config.max_position_embeddings, self.config.vocab_size)?;
+        let inputs = Inputs::new(batch);
+        if let Some(rope) = &mut self.rope {
+            rope.reach(batch.offsets().windows(2).map(|range| range[1] - range[0]).max().unwrap_or(0));
+        }
+        Ok(inputs)
+    }
+
+    fn embed(&self, ids: &[u32], places: &[u32]) -> Matrix {
+        let width = self.config.hidden_size;
+        let tokens = &self.parameters.get(self.layers.tokens).tensor;
+        let positions =
+            self.layers.positions.map(|table| (&self.parameters.get(table).tensor, places));
+        let x = embedding::forward(&self.pool, tokens, ids, positions, width);
+        Matrix::new(x, ids.len(), width)
+    }
+
+    fn pass<'a>(&'a self, batch: &'a Batch, inputs: &'a Inputs, seed: Option<u64>) -> Pass<'a> {
+        Pass {
+            parameters: &self.parameters,
+            pool: &self.pool,
+            rope: self.rope.as_ref(),
+            sequences: batch.offsets(),
+            positions: &inputs.positions,
+            seed,
+        }
+    }
+
+    /// One forward and one backward over `batch`: losses, and every trainable parameter's
+    /// gradient pieces to `sink`. `seed` draws the dropout masks; it should differ from step to
+    /// step.
+    ///
+    /// # Errors
+    /// When the batch does not fit the model.
+    pub fn forward_backward(
+        &mut self,
+        batch: &Batch,
+        seed: u64,
+        sink: &mut dyn GradientSink,
+    ) -> Result<Losses, BatchError> {
+        let inputs = self.prepare(batch)?;
+        sink.begin(batch.offsets());
+        if batch.is_empty() {
+            sink.end();
+            return Ok(Losses::new(batch, &[]));
+        }
+        let pass = self.pass(batch, &inputs, Some(seed));
+        let mut x = self.embed(batch.input_ids(), &inputs.positions);
+        let mut kept: Vec<(Matrix, Option<BlockCache>)> = Vec::new();
+        for block in &self.layers.blocks {
+            let (y, cache) = block.forward(&pass, &x);
+            kept.push((x, (!self.checkpoint_activations).then_some(cache)));
+            x = y;
+        }
+        let layers = &self.layers;
+        let (hidden, stats) = layers.norm.forward(&self.parameters, &self.pool, x.as_slice());
+        let (by_row, mut gradient) = layers.head.forward_backward(
+            &self.parameters,
+            &self.pool,
+            &hidden,
+            inputs.targets(),
+            batch.offsets(),
+            sink,
+        );
+        drop(hidden);
+        let rows = batch.rows();
+        let nothing = self.pool.zeros(gradient.len());
+        layers.norm.backward(
+            &self.parameters,
+            &self.pool,
+            (x.as_slice(), &stats),
+            &mut gradient,
+            &nothing,
+            batch.offsets(),
+            sink,
+        );
+        drop((x, stats, nothing));
+
+        let lowest = self.lowest_trainable();
+        let mut gradient = Some(Matrix::new(gradient, rows, self.config.hidden_size));
+        for (index, block) in layers.blocks.iter().enumerate().rev() {
+            let (Some((input, cache)), Some(by_output)) = (kept.pop(), gradient.take()) else {
+                break;
+            };
+            if lowest.is_none_or(|lowest| index < lowest) {
+                break;
+            }
+            let cache = cache.unwrap_or_else(|| block.forward(&pass, &input).1);
+            drop(input);
+            let wanted = lowest.is_some_and(|lowest| index > lowest) || self.embeddings_train();
+            gradient = block.backward(&pass, cache, by_output, wanted, sink);
+        }
+        if let Some(gradient) = gradient
+            && self.embeddings_train()
+        {
+            for (table, ids) in [
+                (layers.positions, &inputs.positions[..]),
+                (Some(layers.tokens), batch.input_ids()),
+            ] {
+                if let Some(table) = table
+                    && self.parameters.get(table).trainable
+                {
+                    sink.embedding(EmbeddingGradient { table, ids, output_gradient: &gradient });
+                }
+            }
+        }
+        sink.end();
+        Ok(Losses::new(batch, &by_row))
+    }
+
+    fn embeddings_train(&self) -> bool {
+        let trains = |id: ParameterId| self.parameters.get(id).trainable;
+        trains(self.layers.tokens) || self.layers.positions.is_some_and(trains)
+    }
+
+    /// The lowest block that the backward must reach.
+    fn lowest_trainable(&self) -> Option<usize> {
+        if self.embeddings_train() {
+            return Some(0);
+        }
+        self.parameters
+            .trainable()
+            .filter_map(|(_, parameter)| block_index(&parameter.spec.name))
+            .min()
+    }
+
+    /// Losses alone.
+    ///
+    /// # Errors
+    /// When the batch does not fit the model.
+    pub fn evaluate(&mut self, batch: &Batch) -> Result<Losses, BatchError> {
+        let inputs = self.prepare(batch)?;
+        let hidden = self.hidden(batch, &inputs);
+        let targets = inputs.targets();
+        let by_row = self.layers.head.evaluate(&self.parameters, &self.pool, &hidden, targets);
+        Ok(Losses::new(batch, &by_row))
+    }
+
+    /// The logits of every row, `[rows, vocabulary]`.
+    ///
+    /// # Errors
+    /// When the batch does not fit the model.
+    pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>, BatchError> {
+        let inputs = self.prepare(batch)?;
+        let hidden = self.hidden(batch, &inputs);
+        Ok(self.layers.head.logits(&self.parameters, &self.pool, hidden.as_slice()).to_vec())
+    }
+
+    /// The rows that the head reads.
+    fn hidden(&self, batch: &Batch, inputs: &Inputs) -> Matrix {
+        let pass = self.pass(batch, inputs, None);
+        let mut x = self.embed(batch.input_ids(), &inputs.positions);
+        for block in &self.layers.blocks {
+            x = block.forward(&pass, &x).0;
+        }
+        self.layers.norm.forward(&self.parameters, &self.pool, x.as_slice()).0
+    }
+}
+
+/// The block that a parameter's name (or an adapter's) belongs to.
+fn block_index(name: &str) -> Option<usize> {
+    let rest = ["model.layers.", "transformer.h."]
+        .iter()
+        .find_map(|prefix| name.find(prefix).map(|at| &name[at + prefix.len()..]))?;
+    rest.split('.').next()?.parse().ok()
+}
+
+fn check_shape(
+    parameters: &Parameters,
+    name: &str,
+    shape: &[usize],
+) -> Result<(), ParameterError> {
+    let id = parameters.id(name).ok_or_else(|| ParameterError::Missing(name.to_owned()))?;
+    let found = &parameters.get(id).tensor.shape;
+    if found != shape {
+        return Err(ParameterError::Shape {
+            name: name.to_owned(),
+            found: found.clone(),
+            expected: shape.to_vec(),
+        });
+    }
+    Ok(())
+}
+
+/// What follows from a batch's layout.
+#[derive(Debug)]
+struct Inputs {
+    positions: Vec<u32>,
+    targets: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl Inputs {
+    /// Row `r` predicts the token of row `r + 1`; the last row of a sequence predicts nothing.
+    fn new(batch: &Batch) -> Self {
+        let mut inputs = Self { positions: Vec::new(), targets: Vec::new(), weights: Vec::new() };
+        for range in batch.offsets().windows(2) {
+            let (first, end) = (range[0], range[1]);
+            inputs.positions.extend(0..(end - first) as u32);
+            inputs.targets.extend_from_slice(&batch.input_ids()[first + 1..end]);
+            inputs.targets.push(0);
+            inputs.weights.extend_from_slice(&batch.loss_weights()[first + 1..end]);
+            inputs.weights.push(0.0);
+        }
+        inputs
+    }
+
+    fn targets(&self) -> Targets<'_> {
+        Targets { tokens: &self.targets, weights: &self.weights }
+    }
+}

@@ -1,0 +1,313 @@
+//! AdamW and SGD: one pass over each parameter, its gradient and its state.
+
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::gradient::GradientSum;
+use crate::kernels::{dot, simd};
+use crate::parameters::{ParameterId, Parameters, TensorData};
+
+/// Elements that one task updates.
+const BLOCK: usize = 1 << 15;
+
+/// Which rule, with its constants.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019), as `torch.optim.AdamW`.
+    #[serde(rename = "adamw")]
+    AdamW {
+        /// Decay of the mean of gradients.
+        #[serde(default = "default_beta1")]
+        beta1: f64,
+        /// Decay of the mean of squared gradients.
+        #[serde(default = "default_beta2")]
+        beta2: f64,
+        /// Added to the root of the squared mean.
+        #[serde(default = "default_epsilon")]
+        epsilon: f64,
+        /// Share of each weight that a step at learning rate 1 takes away.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent, as `torch.optim.SGD`.
+    Sgd {
+        /// Share of the last step's direction that is kept.
+        #[serde(default)]
+        momentum: f64,
+        /// Added to the gradient, times the weight.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+}
+
+fn default_beta1() -> f64 {
+    0.9
+}
+
+fn default_beta2() -> f64 {
+    0.999
+}
+
+fn default_epsilon() -> f64 {
+    1e-8
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self::AdamW {
+            beta1: default_beta1(),
+            beta2: default_beta2(),
+            epsilon: default_epsilon(),
+            weight_decay: 0.0,
+        }
+    }
+}
+
+/// A saved state that is not this optimizer's.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StateError {
+    /// A tensor is missing.
+    #[error("the optimizer's state lacks `{0}`")]
+    Missing(String),
+    /// A tensor has the wrong length.
+    #[error("the optimizer's state holds {found} numbers for `{name}`, which has {expected}")]
+    Length {
+        /// The state tensor's name.
+        name: String,
+        /// Its length.
+        found: usize,
+        /// The parameter's length.
+        expected: usize,
+    },
+}
+
+/// State of one parameter: Adam's two means, or SGD's momentum.
+#[derive(Debug, Clone)]
+struct Slot {
+    id: ParameterId,
+    decays: bool,
+    moments: Vec<Vec<f32>>,
+}
+
+/// An optimizer with its state.
+#[derive(Debug, Clone)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    slots: Vec<Slot>,
+    steps: u64,
+}
+
+/// The constants of one AdamW step, rounded once.
+#[derive(Clone, Copy)]
+struct Adam {
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    epsilon: f32,
+    /// 1 − learning rate · weight decay.
+    keep: f32,
+    /// learning rate / (1 − beta1^t).
+    rate: f32,
+    /// 1 / √(1 − beta2^t).
+    inverse_root: f32,
+    /// Multiplies gradients first.
+    scale: f32,
+}
+
+simd! {
+    fn adam_block(
+        weights: &mut [f32], gradients: &[f32], means: &mut [f32], squares: &mut [f32], c: Adam,
+    ) {
+        let state = means.iter_mut().zip(squares);
+        for ((w, g), (m, v)) in weights.iter_mut().zip(gradients).zip(state) {
+            let g = g * c.scale;
+            *m = c.beta1 * *m + c.rest1 * g;
+            *v = c.beta2 * *v + c.rest2 * (g * g);
+            *w = *w * c.keep - c.rate * (*m / (v.sqrt() * c.inverse_root + c.epsilon));
+        }
+    }
+}
+
+simd! {
+    fn sgd_block(
+        weights: &mut [f32], gradients: &[f32], rate: f32, decay: f32, scale: f32,
+    ) {
+        for (w, g) in weights.iter_mut().zip(gradients) {
+            *w -= rate * (g * scale + decay * *w);
+        }
+    }
+}
+
+simd! {
+    fn momentum_block(
+        weights: &mut [f32], gradients: &[f32], velocity: &mut [f32], momentum: f32, rate: f32,
+        decay: f32, scale: f32,
+    ) {
+        for ((w, g), velocity) in weights.iter_mut().zip(gradients).zip(velocity) {
+            *velocity = momentum * *velocity + (g * scale + decay * *w);
+            *w -= rate * *velocity;
+        }
+    }
+}
+
+impl OptimizerConfig {
+    fn moments(&self) -> &'static [&'static str] {
+        match self {
+            Self::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
+            Self::Sgd { momentum, .. } if *momentum != 0.0 => &["momentum_buffer"],
+            Self::Sgd { .. } => &[],
+        }
+    }
+
+    fn weight_decay(&self) -> f64 {
+        match self {
+            Self::AdamW { weight_decay, .. } | Self::Sgd { weight_decay, .. } => *weight_decay,
+        }
+    }
+}
+
+impl Optimizer {
+    /// An optimizer of the trainable parameters. Weight decay leaves biases and norms alone.
+    pub fn new(config: OptimizerConfig, parameters: &Parameters) -> Self {
+        let slots = parameters
+            .trainable()
+            .map(|(id, parameter)| Slot {
+                id,
+                decays: parameter.spec.kind.decays(),
+                moments: vec![vec![0.0; parameter.spec.len()]; config.moments().len()],
+            })
+            .collect();
+        Self { config, slots, steps: 0 }
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// One step along `gradients` times `scale` (a clipping factor, or 1 over the batch size).
+    pub fn step(
+        &mut self,
+        parameters: &mut Parameters,
+        gradients: &mut GradientSum,
+        learning_rate: f64,
+        scale: f32,
+    ) {
+        self.steps += 1;
+        for slot in &mut self.slots {
+            let TensorData::F32(weights) = &mut parameters.get_mut(slot.id).tensor.data else {
+                continue;
+            };
+            let Some(gradients) = gradients.get(slot.id) else { continue };
+            let decay = if slot.decays { self.config.weight_decay() } else { 0.0 };
+            let blocks = weights.par_chunks_mut(BLOCK).zip(gradients.par_chunks(BLOCK));
+            match (self.config, &mut slot.moments[..]) {
+                (OptimizerConfig::AdamW { beta1, beta2, epsilon, .. }, [means, squares]) => {
+                    let steps = self.steps.min(i32::MAX as u64) as i32;
+                    let constants = Adam {
+                        beta1: beta1 as f32,
+                        beta2: beta2 as f32,
+                        rest1: (1.0 - beta1) as f32,
+                        rest2: (1.0 - beta2) as f32,
+                        epsilon: epsilon as f32,
+                        keep: (1.0 - learning_rate * decay) as f32,
+                        rate: (learning_rate / (1.0 - beta1.powi(steps))) as f32,
+                        inverse_root: (1.0 / (1.0 - beta2.powi(steps)).sqrt()) as f32,
+                        scale,
+                    };
+                    blocks
+                        .zip(means.par_chunks_mut(BLOCK).zip(squares.par_chunks_mut(BLOCK)))
+                        .for_each(|((weights, gradients), (means, squares))| {
+                            adam_block(weights, gradients, means, squares, constants);
+                        });
+                }
+                (OptimizerConfig::Sgd { momentum, .. }, [velocity]) => {
+                    blocks.zip(velocity.par_chunks_mut(BLOCK)).for_each(
+                        |((weights, gradients), velocity)| {
+                            let (momentum, rate) = (momentum as f32, learning_rate as f32);
+                            let decay = decay as f32;
+                            momentum_block(
+                                weights, gradients, velocity, momentum, rate, decay, scale,
+                            );
+                        },
+                    );
+                }
+                _ => blocks.for_each(|(weights, gradients)| {
+                    sgd_block(weights, gradients, learning_rate as f32, decay as f32, scale);
+                }),
+            }
+        }
+    }
+
+    /// The state as named tensors, `exp_avg/PARAMETER` and so on, in order. Together with
+    /// [`Optimizer::steps`] it makes an optimizer that goes on with the same bits.
+    pub fn state<'a>(
+        &'a self,
+        parameters: &'a Parameters,
+    ) -> impl Iterator<Item = (String, &'a [f32])> {
+        self.slots.iter().flat_map(|slot| {
+            let name = &parameters.get(slot.id).spec.name;
+            self.config
+                .moments()
+                .iter()
+                .zip(&slot.moments)
+                .map(move |(moment, values)| (format!("{moment}/{name}"), &values[..]))
+        })
+    }
+
+    /// Takes over a saved state.
+    ///
+    /// # Errors
+    /// When `find` lacks one of the tensors of [`Optimizer::state`], or gives one of another
+    /// length; the optimizer is unchanged then.
+    pub fn load_state(
+        &mut self,
+        parameters: &Parameters,
+        steps: u64,
+        mut find: impl FnMut(&str) -> Option<Vec<f32>>,
+    ) -> Result<(), StateError> {
+        let mut loaded = self.slots.clone();
+        for slot in &mut loaded {
+            let name = &parameters.get(slot.id).spec.name;
+            for (moment, values) in self.config.moments().iter().zip(&mut slot.moments) {
+                let name = format!("{moment}/{name}");
+                let found = find(&name).ok_or_else(|| StateError::Missing(name.clone()))?;
+                if found.len() != values.len() {
+                    let (found, expected) = (found.len(), values.len());
+                    return Err(StateError::Length { name, found, expected });
+                }
+                *values = found;
+            }
+        }
+        self.slots = loaded;
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+simd! {
+    fn sum_of_squares(values: &[f32]) -> f32 {
+        dot(values, values)
+    }
+}
+
+/// The Euclidean norm of all gradients together. Summed in blocks of one size, so that it does
+/// not depend on the number of threads.
+pub fn global_norm(gradients: &mut GradientSum) -> f64 {
+    let mut total = 0.0f64;
+    for (_, gradient) in gradients.iter_mut() {
+        let blocks: Vec<f32> = gradient.par_chunks(1 << 12).map(sum_of_squares).collect();
+        total += blocks.into_iter().map(f64::from).sum::<f64>();
+    }
+    total.sqrt()
+}
+
+/// The factor that brings a gradient of `norm` down to `max_norm`, as PyTorch's
+/// `clip_grad_norm_`.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f32 {
+    (max_norm / (norm + 1e-6)).min(1.0) as f32
+}
