@@ -1,0 +1,191 @@
+//! The `tokenize` stage: documents become examples of token ids.
+//!
+//! An example never mixes two documents, so it never mixes two privacy units, and no block border
+//! depends on a neighbour. Each token knows whether it touches personal data, by the byte offsets
+//! of `tags`. Depends on the artifact and contract crates, on `pft-gguf` for tokenizers inside
+//! GGUF files, and on `tokenizers`.
+
+mod config;
+mod examples;
+mod gguf;
+mod load;
+
+use std::collections::HashSet;
+
+use pft_artifact::{
+    CorpusReader, Document, Example, Split, TaggedDocument, TagsReader, TokensWriter, text_hash,
+};
+use pft_stage::{Context, Kind, Port, Stage, StageError};
+use rayon::prelude::*;
+
+pub use config::{Config, Mode, SplitName};
+pub use examples::{Cutter, DocumentExamples};
+pub use gguf::{GgufVocabulary, tokenizer_json};
+pub use load::{LoadedTokenizer, load_tokenizer};
+
+/// Documents are tokenized in batches of about this many bytes, in parallel within a batch.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The stage.
+#[derive(Debug)]
+pub struct Tokenize;
+
+impl Stage for Tokenize {
+    const NAME: &'static str = "tokenize";
+    const REVISION: u32 = 1;
+    const ABOUT: &'static str = "Turns documents into examples of token ids";
+    type Config = Config;
+
+    fn inputs() -> Vec<Port> {
+        vec![Port::required("corpus", Kind::Corpus), Port::optional("tags", Kind::Tags)]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![Port::required("tokens", Kind::Tokens)]
+    }
+
+    fn validate(config: &Config) -> Result<(), StageError> {
+        config.validate()
+    }
+
+    fn run(config: Config, context: &Context) -> Result<(), StageError> {
+        let loaded = load_tokenizer(&config)?;
+        let output = context.output("tokens");
+        loaded.save(output)?;
+        let corpus = CorpusReader::open(context.input("corpus")?)?;
+        let mut tags = match context.input_optional("tags") {
+            Some(path) => Some(Tags::open(path)?),
+            None => None,
+        };
+        let wanted: Option<HashSet<Split>> =
+            config.splits.as_ref().map(|splits| splits.iter().map(|&s| s.into()).collect());
+        let cutter = Cutter::new(&config, &loaded);
+        let mut writer = TokensWriter::create(output)?;
+        let bar = context.progress().start("tokenizing", Some(corpus.num_rows()), "documents");
+        let mut counts = Counts::default();
+        let mut documents = corpus.iter();
+        loop {
+            context.check_interrupted()?;
+            let mut batch: Vec<(Document, Option<TaggedDocument>)> = Vec::new();
+            let mut bytes = 0;
+            let mut read = 0;
+            while bytes < BATCH_BYTES {
+                let Some(document) = documents.next().transpose()? else { break };
+                read += 1;
+                let tagged = tags.as_mut().map(|tags| tags.of(&document)).transpose()?;
+                if wanted.as_ref().is_none_or(|wanted| wanted.contains(&document.split)) {
+                    bytes += document.text.len() + 64;
+                    batch.push((document, tagged));
+                }
+            }
+            if read == 0 {
+                break;
+            }
+            let results: Vec<Result<DocumentExamples, StageError>> = batch
+                .par_iter()
+                .map(|(document, tagged)| {
+                    let spans = tagged.as_ref().map_or(&[][..], |tagged| &tagged.spans);
+                    cutter.examples(document, spans)
+                })
+                .collect();
+            for result in results {
+                let result = result?;
+                counts.add(&result);
+                for example in &result.examples {
+                    writer.push(example)?;
+                }
+            }
+            bar.advance(read);
+        }
+        if let Some(tags) = &mut tags {
+            tags.check_exhausted()?;
+        }
+        writer.finish()?;
+        bar.finish();
+        counts.report(context);
+        Ok(())
+    }
+}
+
+/// A corpus's tags, read beside it. Unlike `scrub`, a document without tags is an error here
+/// whatever config says: its personal data would silently count as none.
+struct Tags {
+    rows: Box<dyn Iterator<Item = Result<TaggedDocument, pft_artifact::ArtifactError>>>,
+}
+
+impl Tags {
+    fn open(path: &std::path::Path) -> Result<Self, StageError> {
+        Ok(Self { rows: Box::new(TagsReader::open(path)?.iter()) })
+    }
+
+    fn of(&mut self, document: &Document) -> Result<TaggedDocument, StageError> {
+        let row = self.rows.next().transpose()?;
+        match row {
+            Some(tagged)
+                if tagged.doc_id == document.doc_id
+                    && tagged.text_hash == text_hash(&document.text) =>
+            {
+                Ok(tagged)
+            }
+            Some(tagged) if tagged.doc_id == document.doc_id => Err(StageError::input(format!(
+                "document {:?}: its tags were made for another text (hash mismatch)",
+                document.doc_id
+            ))),
+            _ => Err(StageError::input(format!(
+                "document {:?} has no tags, or the tags are in another order",
+                document.doc_id
+            ))),
+        }
+        .map_err(|error| error.with_help("use the tags that were made from this corpus"))
+    }
+
+    fn check_exhausted(&mut self) -> Result<(), StageError> {
+        match self.rows.next().transpose()? {
+            None => Ok(()),
+            Some(extra) => Err(StageError::input(format!(
+                "the tags hold document {:?}, which the corpus lacks",
+                extra.doc_id
+            ))
+            .with_help("use the tags that were made from this corpus")),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    documents: u64,
+    truncated: u64,
+    too_short: u64,
+    examples: u64,
+    tokens: u64,
+    pii_tokens: u64,
+}
+
+impl Counts {
+    fn add(&mut self, result: &DocumentExamples) {
+        let pii = |example: &Example| example.pii.iter().filter(|&&flag| flag).count() as u64;
+        self.documents += 1;
+        self.truncated += u64::from(result.truncated);
+        self.too_short += u64::from(result.examples.is_empty());
+        self.examples += result.examples.len() as u64;
+        self.tokens += result.examples.iter().map(|e| e.input_ids.len() as u64).sum::<u64>();
+        self.pii_tokens += result.examples.iter().map(pii).sum::<u64>();
+    }
+
+    fn report(&self, context: &Context) {
+        for (name, value) in [
+            ("documents", self.documents),
+            ("documents_truncated", self.truncated),
+            ("documents_too_short", self.too_short),
+            ("examples", self.examples),
+            ("tokens", self.tokens),
+            ("pii_tokens", self.pii_tokens),
+        ] {
+            context.metric(name, value);
+        }
+        context.progress().note(format!(
+            "{} examples, {} tokens ({} in personal data), {} of {} documents truncated",
+            self.examples, self.tokens, self.pii_tokens, self.truncated, self.documents
+        ));
+    }
+}

@@ -1,0 +1,194 @@
+//! Tokenizers from the files that models come with.
+
+use std::path::Path;
+
+use pft_stage::StageError;
+use serde_json::{Value, json};
+use tokenizers::Tokenizer;
+
+use crate::config::Config;
+use crate::gguf;
+
+/// A tokenizer and what its files say of BOS and EOS.
+#[derive(Debug, Clone)]
+pub struct LoadedTokenizer {
+    /// The tokenizer, without truncation and padding.
+    pub tokenizer: Tokenizer,
+    /// Id of the token that begins a text.
+    pub bos: Option<u32>,
+    /// Id of the token that ends a text.
+    pub eos: Option<u32>,
+    /// Whether texts begin with BOS.
+    pub add_bos: bool,
+    /// The model's chat template, carried along.
+    pub chat_template: Option<String>,
+}
+
+/// Names that BOS and EOS have in files that do not say.
+const USUAL_EOS: &[&str] = &["<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>"];
+const USUAL_BOS: &[&str] = &["<s>", "<|begin_of_text|>", "<bos>"];
+
+/// Loads the tokenizer that the config names.
+///
+/// # Errors
+/// Says which file is wrong, and what would be right.
+pub fn load_tokenizer(config: &Config) -> Result<LoadedTokenizer, StageError> {
+    let path = config.tokenizer.as_path();
+    if !path.exists() {
+        return Err(StageError::config(format!("tokenizer: {}: no such file", path.display()))
+            .with_help("`make models` fetches the default model"));
+    }
+    let mut loaded = if path.is_dir() {
+        from_folder(path)?
+    } else if path.extension().is_some_and(|extension| extension == "gguf") {
+        gguf::load(path)?
+    } else {
+        from_json_file(path, path.parent())?
+    };
+    let id = |key: &str, token: &Option<String>| -> Result<Option<u32>, StageError> {
+        let Some(token) = token else { return Ok(None) };
+        loaded.tokenizer.token_to_id(token).map(Some).ok_or_else(|| {
+            StageError::config(format!("{key}: the tokenizer has no token {token:?}"))
+        })
+    };
+    let (bos, eos) = (id("bos_token", &config.bos_token)?, id("eos_token", &config.eos_token)?);
+    loaded.bos = bos.or(loaded.bos);
+    loaded.eos = eos.or(loaded.eos);
+    if config.add_eos && loaded.eos.is_none() {
+        return Err(StageError::config("the tokenizer's files do not say which token ends a text")
+            .with_help("set eos_token, or add_eos: false"));
+    }
+    if config.add_bos == Some(true) && loaded.bos.is_none() {
+        return Err(StageError::config(
+            "the tokenizer's files do not say which token begins a text",
+        )
+        .with_help("set bos_token, or add_bos: false"));
+    }
+    Ok(loaded)
+}
+
+fn from_folder(folder: &Path) -> Result<LoadedTokenizer, StageError> {
+    let json = folder.join("tokenizer.json");
+    if json.is_file() {
+        return from_json_file(&json, Some(folder));
+    }
+    let (vocabulary, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
+    if vocabulary.is_file() && merges.is_file() {
+        let json = byte_level_json(&vocabulary, &merges)?;
+        return from_json(&json, &vocabulary, Some(folder));
+    }
+    Err(StageError::config(format!(
+        "tokenizer: {}: holds neither tokenizer.json nor vocab.json and merges.txt",
+        folder.display()
+    )))
+}
+
+fn from_json_file(path: &Path, folder: Option<&Path>) -> Result<LoadedTokenizer, StageError> {
+    let bytes = read(path)?;
+    from_json(&bytes, path, folder)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StageError> {
+    std::fs::read(path)
+        .map_err(|error| StageError::config(format!("tokenizer: {}: {error}", path.display())))
+}
+
+/// GPT-2's files of old: a vocabulary and a list of merges, byte level.
+fn byte_level_json(vocabulary: &Path, merges: &Path) -> Result<Vec<u8>, StageError> {
+    let vocab: Value = serde_json::from_slice(&read(vocabulary)?).map_err(|error| {
+        StageError::config(format!("tokenizer: {}: {error}", vocabulary.display()))
+    })?;
+    let text = String::from_utf8(read(merges)?).map_err(|_| {
+        StageError::config(format!("tokenizer: {}: not valid UTF-8", merges.display()))
+    })?;
+    let merges: Vec<&str> =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with("#version")).collect();
+    let end = vocab.get("<|endoftext|>").and_then(Value::as_u64);
+    let added: Vec<Value> =
+        end.map(|id| gguf::added_token(id, "<|endoftext|>", true)).into_iter().collect();
+    let json = json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": null,
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        "post_processor": null,
+        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+        "model": { "type": "BPE", "vocab": vocab, "merges": merges },
+    });
+    Ok(json.to_string().into_bytes())
+}
+
+fn from_json(
+    json: &[u8],
+    path: &Path,
+    folder: Option<&Path>,
+) -> Result<LoadedTokenizer, StageError> {
+    let tokenizer = parse(json, path)?;
+    let settings: Value = folder
+        .map(|folder| folder.join("tokenizer_config.json"))
+        .filter(|path| path.is_file())
+        .map(|path| {
+            serde_json::from_slice(&read(&path)?).map_err(|error| {
+                StageError::config(format!("tokenizer: {}: {error}", path.display()))
+            })
+        })
+        .transpose()?
+        .unwrap_or(Value::Null);
+    let named = |key: &str, usual: &[&str]| {
+        let value = &settings[key];
+        let name = value.as_str().or_else(|| value["content"].as_str());
+        name.and_then(|name| tokenizer.token_to_id(name))
+            .or_else(|| usual.iter().find_map(|name| tokenizer.token_to_id(name)))
+    };
+    let (bos, eos) = (named("bos_token", USUAL_BOS), named("eos_token", USUAL_EOS));
+    // A tokenizer that begins texts with BOS does so in its post-processor.
+    let starts_with_bos = tokenizer
+        .encode("a", true)
+        .ok()
+        .and_then(|encoding| encoding.get_ids().first().copied())
+        .is_some_and(|first| bos == Some(first));
+    let add_bos = settings["add_bos_token"].as_bool().unwrap_or(starts_with_bos);
+    let chat_template = settings["chat_template"].as_str().map(str::to_string);
+    Ok(LoadedTokenizer { tokenizer, bos, eos, add_bos, chat_template })
+}
+
+pub(crate) fn parse(json: &[u8], path: &Path) -> Result<Tokenizer, StageError> {
+    let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| {
+        StageError::config(format!("tokenizer: {}: not a tokenizer: {error}", path.display()))
+    })?;
+    // Cutting is this stage's own work.
+    let _ = tokenizer.with_truncation(None);
+    tokenizer.with_padding(None);
+    Ok(tokenizer)
+}
+
+impl LoadedTokenizer {
+    /// Writes `tokenizer.json` and a `tokenizer_config.json` with BOS and EOS into a folder.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(&self, folder: &Path) -> Result<(), StageError> {
+        let write = |name: &str, text: String| {
+            std::fs::write(folder.join(name), text).map_err(|error| {
+                StageError::bug(format!("{}: {error}", folder.join(name).display()))
+            })
+        };
+        let json = self
+            .tokenizer
+            .to_string(true)
+            .map_err(|error| StageError::bug(format!("tokenizer.json: {error}")))?;
+        write("tokenizer.json", json + "\n")?;
+        let token = |id: Option<u32>| id.and_then(|id| self.tokenizer.id_to_token(id));
+        let mut settings = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": token(self.bos),
+            "eos_token": token(self.eos),
+            "add_bos_token": self.add_bos,
+            "clean_up_tokenization_spaces": false,
+        });
+        if let Some(template) = &self.chat_template {
+            settings["chat_template"] = json!(template);
+        }
+        write("tokenizer_config.json", format!("{settings:#}\n"))
+    }
+}

@@ -1,0 +1,254 @@
+//! Examples against their documents, and tokenizers against the reference implementation.
+
+use std::path::Path;
+
+use pft_artifact::{Document, Span, Split};
+use tokenize::{
+    Config, Cutter, GgufVocabulary, LoadedTokenizer, Mode, load_tokenizer, tokenizer_json,
+};
+use tokenizers::Tokenizer;
+
+/// A byte-level BPE with a few merges: GPT-2's scheme in small.
+fn vocabulary() -> GgufVocabulary {
+    // GPT-2's table of printable stand-ins for bytes.
+    let mut tokens: Vec<String> = (0..=255u8).map(|byte| stand_in(byte).to_string()).collect();
+    let merges = ["t h", "th e", "Ġ the", "i n", "1 9", "e r"];
+    tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+    tokens.push("<|endoftext|>".into());
+    let mut token_types = vec![1; tokens.len()];
+    *token_types.last_mut().unwrap() = 3;
+    let end = tokens.len() as u32 - 1;
+    GgufVocabulary {
+        model: "gpt2".into(),
+        pre: "smollm".into(),
+        tokens,
+        token_types,
+        merges: merges.iter().map(|m| m.to_string()).collect(),
+        bos: Some(end),
+        eos: Some(end),
+        ..GgufVocabulary::default()
+    }
+}
+
+fn stand_in(byte: u8) -> char {
+    let printable = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
+    if printable(byte) {
+        return char::from(byte);
+    }
+    let before = (0..byte).filter(|&b| !printable(b)).count() as u32;
+    char::from_u32(256 + before).unwrap()
+}
+
+fn loaded() -> LoadedTokenizer {
+    let json = tokenizer_json(&vocabulary()).unwrap();
+    LoadedTokenizer {
+        tokenizer: Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap(),
+        bos: vocabulary().bos,
+        eos: vocabulary().eos,
+        add_bos: false,
+        chat_template: None,
+    }
+}
+
+fn document(text: &str) -> Document {
+    Document { doc_id: "d".into(), unit_id: "u".into(), split: Split::Train, text: text.into() }
+}
+
+const TEXT: &str = "In 1961 the thinner other weather — naïve — in the 19th inn. ";
+
+#[test]
+fn blocks_without_overlap_are_the_document_and_its_end() {
+    let tokenizer = loaded();
+    let text = TEXT.repeat(7);
+    let whole = tokenizer.tokenizer.encode(text.as_str(), false).unwrap();
+    for block_size in [4, 5, 16, 33, 4096] {
+        let config = Config { mode: Mode::Blocks, block_size, ..Config::default() };
+        let result = Cutter::new(&config, &tokenizer).examples(&document(&text), &[]).unwrap();
+        let joined: Vec<u32> =
+            result.examples.iter().flat_map(|e| e.input_ids.iter().copied()).collect();
+        let (end, body) = joined.split_last().unwrap();
+        assert!(result.examples.iter().all(|e| e.input_ids.len() <= block_size as usize));
+        // A last block of EOS alone, or of one token, has nothing to learn and is left out.
+        if joined.len() == whole.get_ids().len() + 1 {
+            assert_eq!(Some(*end), tokenizer.eos);
+            assert_eq!(body, whole.get_ids());
+        } else {
+            assert!(whole.get_ids().starts_with(&joined));
+            assert!(whole.get_ids().len() - joined.len() <= 1);
+        }
+        assert!(!result.truncated);
+    }
+}
+
+#[test]
+fn a_stride_makes_blocks_overlap_and_cover_everything() {
+    let tokenizer = loaded();
+    let text = TEXT.repeat(5);
+    let whole = tokenizer.tokenizer.encode(text.as_str(), false).unwrap().get_ids().to_vec();
+    let config = Config {
+        mode: Mode::Blocks,
+        block_size: 20,
+        stride: Some(8),
+        add_eos: false,
+        ..Config::default()
+    };
+    let result = Cutter::new(&config, &tokenizer).examples(&document(&text), &[]).unwrap();
+    for (index, example) in result.examples.iter().enumerate() {
+        let start = index * 8;
+        assert_eq!(example.input_ids, whole[start..(start + 20).min(whole.len())]);
+        assert_eq!(example.example_id, format!("d#{index}"));
+    }
+    let last = result.examples.len() - 1;
+    assert!(last * 8 + 20 >= whole.len());
+}
+
+#[test]
+fn truncation_keeps_the_beginning_and_ends_only_whole_documents() {
+    let tokenizer = loaded();
+    let whole = tokenizer.tokenizer.encode(TEXT, false).unwrap().get_ids().to_vec();
+    let cut = |max_length| {
+        let config = Config { max_length, add_bos: Some(true), ..Config::default() };
+        let result = Cutter::new(&config, &tokenizer).examples(&document(TEXT), &[]).unwrap();
+        (result.examples[0].input_ids.clone(), result.truncated)
+    };
+    let (ids, truncated) = cut(10);
+    assert!(truncated);
+    assert_eq!(ids[0], tokenizer.bos.unwrap());
+    assert_eq!(ids[1..], whole[..9]);
+    let (ids, truncated) = cut(1024);
+    assert!(!truncated);
+    assert_eq!(ids[1..ids.len() - 1], whole);
+    assert_eq!(ids.last().copied(), tokenizer.eos);
+}
+
+#[test]
+fn pii_flags_follow_bytes_not_characters() {
+    let tokenizer = loaded();
+    let text = "naïve Ömer in the inn";
+    let start = text.find("Ömer").unwrap() as u32;
+    let span = Span {
+        start,
+        end: start + "Ömer".len() as u32,
+        label: "PERSON".into(),
+        score: 1.0,
+        source: "t".into(),
+    };
+    let config = Config { add_eos: false, ..Config::default() };
+    let result =
+        Cutter::new(&config, &tokenizer).examples(&document(text), &[span.clone()]).unwrap();
+    let example = &result.examples[0];
+    let encoding = tokenizer.tokenizer.encode(text, false).unwrap();
+    for (index, &(from, to)) in encoding.get_offsets().iter().enumerate() {
+        let touches = from < span.end as usize && to > span.start as usize;
+        assert_eq!(example.pii[index], touches, "token {index} at {from}..{to}");
+    }
+    assert!(example.pii.iter().any(|&flag| flag) && !example.pii.iter().all(|&flag| flag));
+    let config = Config { pii_labels: Some(vec!["DATE".into()]), ..config };
+    let result = Cutter::new(&config, &tokenizer).examples(&document(text), &[span]).unwrap();
+    assert!(result.examples[0].pii.iter().all(|&flag| !flag));
+}
+
+#[test]
+fn sentence_piece_vocabularies_merge_by_score_and_fall_back_to_bytes() {
+    let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
+    tokens.extend((0..=255u8).map(|byte| format!("<0x{byte:02X}>")));
+    let pieces = [
+        ("▁", -9.0),
+        ("a", -9.0),
+        ("b", -9.0),
+        ("c", -9.0),
+        ("ab", -1.0),
+        ("bc", -2.0),
+        ("▁ab", -3.0),
+    ];
+    let mut scores = vec![0.0; tokens.len()];
+    let mut token_types = vec![2, 3, 3];
+    token_types.extend([6; 256]);
+    for (piece, score) in pieces {
+        tokens.push(piece.into());
+        scores.push(score);
+        token_types.push(1);
+    }
+    let vocabulary = GgufVocabulary {
+        model: "llama".into(),
+        tokens: tokens.clone(),
+        scores,
+        token_types,
+        unknown: Some(0),
+        add_space_prefix: true,
+        ..GgufVocabulary::default()
+    };
+    let json = tokenizer_json(&vocabulary).unwrap();
+    let tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap();
+    let encoding = tokenizer.encode("abc é", false).unwrap();
+    // `ab` has a better score than `bc`, so `abc` is `ab` + `c`; é is two bytes.
+    assert_eq!(encoding.get_tokens(), ["▁ab", "c", "▁", "<0xC3>", "<0xA9>"]);
+    assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), "abc é");
+}
+
+#[test]
+fn unknown_tokenizers_are_refused_by_name() {
+    let mut other = vocabulary();
+    other.pre = "tekken".into();
+    assert!(tokenizer_json(&other).unwrap_err().contains("tekken"));
+    other.model = "wordpiece".into();
+    assert!(tokenizer_json(&other).unwrap_err().contains("wordpiece"));
+    let config = Config { tokenizer: "/no/such/file".into(), ..Config::default() };
+    let error = load_tokenizer(&config).unwrap_err();
+    assert!(error.exit_code() == 2 && error.to_string().contains("/no/such/file"));
+}
+
+#[test]
+fn vocab_and_merges_files_make_the_same_tokenizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let vocabulary = vocabulary();
+    let vocab: serde_json::Map<String, serde_json::Value> = vocabulary
+        .tokens
+        .iter()
+        .enumerate()
+        .map(|(id, token)| (token.clone(), id.into()))
+        .collect();
+    std::fs::write(folder.path().join("vocab.json"), serde_json::to_string(&vocab).unwrap())
+        .unwrap();
+    let merges = format!("#version: 0.2\n{}\n", vocabulary.merges.join("\n"));
+    std::fs::write(folder.path().join("merges.txt"), merges).unwrap();
+    let tokenizer = folder.path().to_string_lossy().into_owned().as_str().into();
+    let from_files = load_tokenizer(&Config { tokenizer, ..Config::default() }).unwrap();
+    assert_eq!(from_files.eos, vocabulary.eos);
+    let mut gpt2 = vocabulary;
+    gpt2.pre = "gpt-2".into();
+    let json = tokenizer_json(&gpt2).unwrap().to_string();
+    let expected = Tokenizer::from_bytes(json.as_bytes()).unwrap();
+    let ids = |tokenizer: &Tokenizer| tokenizer.encode(TEXT, false).unwrap().get_ids().to_vec();
+    assert_eq!(ids(&from_files.tokenizer), ids(&expected));
+    // Saved and loaded again, it is the same.
+    from_files.save(folder.path()).unwrap();
+    let tokenizer = folder.path().join("tokenizer.json").to_string_lossy().as_ref().into();
+    let again = load_tokenizer(&Config { tokenizer, ..Config::default() }).unwrap();
+    assert_eq!(ids(&again.tokenizer), ids(&expected));
+    assert_eq!((again.bos, again.eos), (from_files.bos, from_files.eos));
+}
+
+/// SmolLM2's own tokenizer, out of its GGUF file, against the reference implementation's ids.
+#[test]
+fn the_default_model_s_tokenizer_agrees_with_the_reference() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let gguf = root.join("data/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
+    if !gguf.is_file() {
+        eprintln!("not run: `make models` has not fetched the default model");
+        return;
+    }
+    let fixture = root.join("tests/fixtures/tokenizers/smollm2.json");
+    let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(fixture).unwrap()).unwrap();
+    let tokenizer = gguf.to_string_lossy().as_ref().into();
+    let loaded = load_tokenizer(&Config { tokenizer, ..Config::default() }).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert!(rows.len() >= 10);
+    for row in rows {
+        let text = row["text"].as_str().unwrap();
+        let encoding = loaded.tokenizer.encode(text, false).unwrap();
+        let ids: Vec<u64> = encoding.get_ids().iter().map(|&id| u64::from(id)).collect();
+        assert_eq!(serde_json::json!(ids), row["ids"], "{text:?}");
+    }
+    assert_eq!(loaded.tokenizer.id_to_token(loaded.eos.unwrap()).unwrap(), "<|im_end|>");
+}
