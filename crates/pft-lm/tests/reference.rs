@@ -1,0 +1,215 @@
+//! Logits, gradients and 50 training steps against PyTorch, on tiny random models of every shape
+//! that matters (made by `tests/reference/gradients.py`).
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use pft_lm::batch::Batch;
+use pft_lm::config::ModelConfig;
+use pft_lm::gradient::GradientSum;
+use pft_lm::layers::lora::LoraConfig;
+use pft_lm::model::LanguageModel;
+use pft_lm::optimizer::{Optimizer, OptimizerConfig, clip_factor, global_norm};
+use pft_lm::parameters::{ParameterKind, ParameterSpec, Parameters, Tensor, parameter_specs};
+use pft_lm::schedule::{Schedule, ScheduleKind};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+const MODELS: [&str; 8] = [
+    "gpt2-tied",
+    "gpt2-untied",
+    "llama-tied",
+    "llama-untied",
+    "llama-linear-rope",
+    "mistral",
+    "llama-lora",
+    "gpt2-lora",
+];
+
+struct Fixture {
+    tensors: HashMap<String, Tensor>,
+    metadata: HashMap<String, Value>,
+    config: ModelConfig,
+}
+
+impl Fixture {
+    fn read(name: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/lm");
+        let bytes = std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata: HashMap<String, Value> = header
+            .metadata()
+            .clone()
+            .unwrap()
+            .into_iter()
+            .map(|(key, text)| (key, serde_json::from_str(&text).unwrap()))
+            .collect();
+        let tensors = SafeTensors::deserialize(&bytes)
+            .unwrap()
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                let numbers =
+                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+                (name, Tensor::new(view.shape(), numbers.collect()).unwrap())
+            })
+            .collect();
+        let config = ModelConfig::from_json(&metadata["config"].to_string()).unwrap();
+        Self { tensors, metadata, config }
+    }
+
+    fn model(&self) -> LanguageModel {
+        let lora = self.metadata["lora"].as_object().map(|lora| LoraConfig {
+            rank: lora["rank"].as_u64().unwrap() as usize,
+            alpha: lora["alpha"].as_f64().unwrap(),
+            dropout: 0.0,
+            target_modules: serde_json::from_value(lora["targets"].clone()).unwrap(),
+        });
+        let base = parameter_specs(&self.config);
+        let adapters = lora.as_ref().map_or(Vec::new(), |lora| lora.specs(&base).unwrap());
+        let mut parameters = Parameters::new();
+        for spec in base.into_iter().chain(adapters) {
+            let tensor = self.tensors[&spec.name].clone();
+            parameters.insert(spec, tensor, true).unwrap();
+        }
+        LanguageModel::new(self.config.clone(), parameters, lora, 0).unwrap()
+    }
+
+    fn sequences(&self) -> Vec<Vec<u32>> {
+        serde_json::from_value(self.metadata["sequences"].clone()).unwrap()
+    }
+}
+
+/// The largest difference over the largest value.
+fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0.0f64, |max, &value| max.max(f64::from(value.abs())));
+    let difference = found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs())
+        .fold(0.0, f64::max);
+    difference / largest.max(1e-6)
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    for name in MODELS {
+        let fixture = Fixture::read(name);
+        let mut model = fixture.model();
+        let batch = Batch::new(&fixture.sequences()).unwrap();
+        let logits = model.logits(&batch).unwrap();
+        let mut rows = logits.chunks_exact(fixture.config.vocab_size);
+        for index in 0..batch.len() {
+            let expected = fixture.tensors[&format!("logits/{index}")].as_f32().unwrap();
+            let length = batch.offsets()[index + 1] - batch.offsets()[index];
+            let found: Vec<f32> = rows.by_ref().take(length).flatten().copied().collect();
+            let distance = distance(&found, expected);
+            assert!(distance < 1e-5, "{name}, sequence {index}: {distance:e}");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_pytorch() {
+    for name in MODELS {
+        let fixture = Fixture::read(name);
+        for checkpoint in [false, true] {
+            let mut model = fixture.model();
+            model.set_checkpoint_activations(checkpoint);
+            let batch = Batch::new(&fixture.sequences()).unwrap();
+            let mut sum = GradientSum::new(model.parameters());
+            model.forward_backward(&batch, 0, &mut sum).unwrap();
+            let mut checked = 0;
+            for (id, parameter) in model.parameters().iter() {
+                let spec = &parameter.spec;
+                let Some(expected) = fixture.tensors.get(&format!("grad/{}", spec.name)) else {
+                    assert!(sum.get(id).is_none(), "{name}: {} is frozen", spec.name);
+                    continue;
+                };
+                let distance = distance(sum.get(id).unwrap(), expected.as_f32().unwrap());
+                assert!(distance < 2e-5, "{name}: {} is off by {distance:e}", spec.name);
+                checked += 1;
+            }
+            let expected = fixture.tensors.keys().filter(|key| key.starts_with("grad/")).count();
+            assert_eq!(checked, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn fifty_steps_follow_pytorch() {
+    for name in MODELS {
+        let fixture = Fixture::read(name);
+        let mut model = fixture.model();
+        let settings = &fixture.metadata["settings"];
+        let number = |key: &str| settings[key].as_f64().unwrap();
+        let schedule = Schedule {
+            kind: ScheduleKind::Cosine,
+            learning_rate: number("learning_rate"),
+            warmup_steps: number("warmup_steps") as u64,
+            total_steps: number("steps") as u64,
+        };
+        let config = OptimizerConfig::AdamW {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: number("weight_decay"),
+        };
+        let mut optimizer = Optimizer::new(config, model.parameters());
+        let mut sum = GradientSum::new(model.parameters());
+        let batches: Vec<Vec<Vec<u32>>> =
+            serde_json::from_value(fixture.metadata["batches"].clone()).unwrap();
+        let expected: Vec<f64> =
+            serde_json::from_value(fixture.metadata["losses"].clone()).unwrap();
+        for (step, expected) in expected.into_iter().enumerate() {
+            let mut batch = Batch::new(&batches[step % batches.len()]).unwrap();
+            batch.scale(1.0 / batch.len() as f32);
+            sum.clear();
+            let loss = model.forward_backward(&batch, step as u64, &mut sum).unwrap().total();
+            assert!((loss - expected).abs() < 1e-3, "{name}, step {step}: {loss} not {expected}");
+            let factor = clip_factor(global_norm(&mut sum), number("max_grad_norm"));
+            let rate = schedule.rate(step as u64);
+            optimizer.step(model.parameters_mut(), &mut sum, rate, factor);
+        }
+    }
+}
+
+#[test]
+fn a_merged_adapter_computes_what_the_adapter_did() {
+    for name in ["llama-lora", "gpt2-lora"] {
+        let fixture = Fixture::read(name);
+        let mut adapted = fixture.model();
+        let merged = adapted.merged().unwrap();
+        let mut merged = LanguageModel::new(fixture.config.clone(), merged, None, 0).unwrap();
+        let batch = Batch::new(&fixture.sequences()).unwrap();
+        let distance =
+            distance(&merged.logits(&batch).unwrap(), &adapted.logits(&batch).unwrap());
+        assert!(distance < 1e-5, "{name}: {distance:e}");
+    }
+}
+
+#[test]
+fn a_weight_that_is_not_there_or_misshapen_is_named() {
+    let fixture = Fixture::read("llama-untied");
+    let make = |change: &dyn Fn(&ParameterSpec) -> Option<Tensor>| {
+        let mut parameters = Parameters::new();
+        for spec in parameter_specs(&fixture.config) {
+            let Some(tensor) = change(&spec) else { continue };
+            let spec = ParameterSpec::new(spec.name, &tensor.shape, ParameterKind::Weight);
+            parameters.insert(spec, tensor, true).unwrap();
+        }
+        let result = LanguageModel::new(fixture.config.clone(), parameters, None, 0);
+        result.unwrap_err().to_string()
+    };
+    let name = "model.layers.1.mlp.up_proj.weight";
+    let missing = make(&|spec| (spec.name != name).then(|| fixture.tensors[&spec.name].clone()));
+    assert_eq!(missing, format!("parameter `{name}` is missing"));
+    let misshapen = make(&|spec| {
+        if spec.name == name {
+            return Some(Tensor::new(&[3, 5], vec![0.0; 15]).unwrap());
+        }
+        Some(fixture.tensors[&spec.name].clone())
+    });
+    assert!(misshapen.contains(name) && misshapen.contains("[3, 5]"), "{misshapen}");
+}
