@@ -1,11 +1,10 @@
 //! Where documents come from. A source yields [`RawDocument`]s one by one, in an order that is a
 //! function of its files alone, and holds no more than one block of them in memory. Everything
 //! that is the same for all sources (filters, duplicates, splits, ids being unique) happens later,
-//! in [`crate::run`].
+//! in the stage's `run`.
 
 mod csv;
 mod discover;
-mod ecthr;
 mod hub;
 mod jsonl;
 mod lines;
@@ -15,7 +14,7 @@ mod table;
 mod text;
 
 use pft_artifact::{Span, Split};
-use pft_stage::{Context, StageError};
+use pft_stage::StageError;
 
 use crate::config::{Config, SourceKind};
 
@@ -55,21 +54,17 @@ pub struct Opened {
 ///
 /// # Errors
 /// When a path is missing or unreadable, a column does not exist, or the hub does not answer.
-pub fn open(config: &Config, context: &Context) -> Result<Opened, StageError> {
-    let plain = |documents| Opened {
+pub fn open(config: &Config) -> Result<Opened, StageError> {
+    let source = config.source_kind()?;
+    let documents = match source {
+        SourceKind::Synthetic => return crate::synthetic::open(&config.synthetic),
+        SourceKind::Text => text::open(config)?,
+        SourceKind::Maildir => mail::open(config)?,
+        _ => table::open(config, source, discover::tables(config, source)?)?,
+    };
+    Ok(Opened {
         documents,
         total: None,
         has_spans: false,
-    };
-    match config.source_kind()? {
-        SourceKind::Synthetic => crate::synthetic::open(&config.synthetic),
-        SourceKind::Jsonl => jsonl::open(config, &discover::tables(config)?).map(plain),
-        SourceKind::Csv => csv::open(config, &discover::tables(config)?).map(plain),
-        SourceKind::Parquet => parquet::open(config, &discover::tables(config)?).map(plain),
-        SourceKind::Ecthr => ecthr::open(config, &discover::tables(config)?).map(plain),
-        SourceKind::Text => text::open(config).map(plain),
-        SourceKind::Maildir => mail::open(config).map(plain),
-        SourceKind::Hf => hub::open(config, context).map(plain),
-        SourceKind::Auto => Err(StageError::bug("the source was not settled")),
-    }
+    })
 }

@@ -1,0 +1,314 @@
+//! The ingest stage: raw files in, a `corpus` out. This crate reads every source format, gives
+//! each document its id, privacy unit and split, and refuses bad input with its place. The
+//! synthetic source also knows where its personal data is and writes it as `tags`. It may depend
+//! on polars and `mail-parser` for formats, `hf-hub` for the hub, and `pft-artifact` and
+//! `pft-stage`.
+
+pub mod config;
+mod intake;
+pub mod mersenne_twister;
+pub mod source;
+mod spool;
+pub mod split;
+pub mod synthetic;
+
+use std::collections::HashMap;
+
+use pft_artifact::{CorpusWriter, Document, Split, TaggedDocument, TagsWriter, text_hash};
+use pft_stage::{Bar, Context, Kind, Port, Stage, StageError};
+
+use crate::config::{Config, Deduplicate, SplitBy};
+use crate::intake::{Accepted, Intake, fingerprint};
+use crate::source::Opened;
+use crate::split::{UnitSplitter, llm_pft_order, llm_pft_split};
+use crate::spool::Spool;
+
+/// How many documents pass between looks at whether to stop.
+const DOCUMENTS_PER_LOOK: u64 = 256;
+
+/// The stage.
+pub struct Ingest;
+
+impl Stage for Ingest {
+    const NAME: &'static str = "ingest";
+    const REVISION: u32 = 1;
+    const ABOUT: &'static str = "Reads raw documents into a corpus";
+    type Config = Config;
+
+    fn inputs() -> Vec<Port> {
+        Vec::new()
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![
+            Port::required("corpus", Kind::Corpus),
+            Port::optional_output("tags", Kind::Tags),
+        ]
+    }
+
+    fn validate(config: &Config) -> Result<(), StageError> {
+        config.validate()
+    }
+
+    fn run(config: Config, context: &Context) -> Result<(), StageError> {
+        let opened = source::open(&config)?;
+        let bar = context
+            .progress()
+            .start("ingesting", opened.total, "documents");
+        let mut sink = Sink::create(&config, context, opened.has_spans)?;
+        let mut intake = Intake::new(&config);
+        if config.split.by == SplitBy::LlmPft {
+            ingest_as_llm_pft(&config, context, opened, &mut intake, &mut sink, &bar)?;
+        } else {
+            ingest_by_unit(&config, context, opened, &mut intake, &mut sink, &bar)?;
+        }
+        bar.finish();
+        sink.finish(context, &config, &intake)
+    }
+}
+
+/// Documents in the order of the source, each in its unit's split.
+fn ingest_by_unit(
+    config: &Config,
+    context: &Context,
+    opened: Opened,
+    intake: &mut Intake,
+    sink: &mut Sink,
+    bar: &Bar,
+) -> Result<(), StageError> {
+    let splitter = UnitSplitter::new(&config.split);
+    let given_split = matches!(config.split.by, SplitBy::Column | SplitBy::File);
+    let mut documents: u64 = 0;
+    for raw in opened.documents {
+        if documents.is_multiple_of(DOCUMENTS_PER_LOOK) {
+            context.check_interrupted()?;
+        }
+        let raw = raw?;
+        bar.advance(1);
+        let (split, origin) = (raw.split, raw.origin.clone());
+        let Some(document) = intake.accept(raw)? else {
+            continue;
+        };
+        let split = match split {
+            Some(split) if given_split => split,
+            _ => splitter.split(&document.unit_id),
+        };
+        sink.write(document, split, &origin, intake)?;
+        documents += 1;
+        if config.limit == Some(documents) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Documents in LLM-PFT's order and splits.
+fn ingest_as_llm_pft(
+    config: &Config,
+    context: &Context,
+    opened: Opened,
+    intake: &mut Intake,
+    sink: &mut Sink,
+    bar: &Bar,
+) -> Result<(), StageError> {
+    context.progress().note(
+        "warning: split.by: llm-pft divides documents, not units, so that documents of one case \
+         or author are in train, validation and test at once; held-out figures are then not those \
+         of unseen units",
+    );
+    let mut spool = Spool::create(context.scratch())?;
+    for (number, raw) in opened.documents.enumerate() {
+        if (number as u64).is_multiple_of(DOCUMENTS_PER_LOOK) {
+            context.check_interrupted()?;
+        }
+        bar.advance(1);
+        if let Some(document) = intake.accept(raw?)? {
+            spool.push(&document)?;
+        }
+    }
+    let count = u32::try_from(spool.len())
+        .map_err(|_| StageError::input("split.by: llm-pft takes at most 4 billion documents"))?;
+    let mut spooled = spool.finish()?;
+    let mut train = 0;
+    for (position, index) in (0..).zip(llm_pft_order(count)) {
+        if u64::from(position).is_multiple_of(DOCUMENTS_PER_LOOK) {
+            context.check_interrupted()?;
+        }
+        let split = llm_pft_split(position, count);
+        if split == Split::Train {
+            train += 1;
+            if config.limit.is_some_and(|limit| train > limit) {
+                continue;
+            }
+        }
+        let document = spooled.get(index as usize)?;
+        sink.write(document, split, "", intake)?;
+    }
+    spooled.remove()
+}
+
+/// The output ports and what is counted.
+struct Sink {
+    corpus: CorpusWriter,
+    tags: Option<TagsWriter>,
+    copies: u32,
+    /// The split of each unit that has several documents, unless splits divide units.
+    unit_splits: Option<HashMap<u128, Split>>,
+    documents: [u64; 3],
+    units: u64,
+}
+
+impl Sink {
+    fn create(config: &Config, context: &Context, has_spans: bool) -> Result<Self, StageError> {
+        let has_spans = has_spans && config.split.by != SplitBy::LlmPft;
+        let tags = has_spans
+            .then(|| TagsWriter::create(context.output("tags")))
+            .transpose()?;
+        Ok(Self {
+            corpus: CorpusWriter::create(context.output("corpus"))?,
+            tags,
+            copies: config.sample_duplication_rate,
+            unit_splits: (config.split.by != SplitBy::LlmPft).then(HashMap::new),
+            documents: [0; 3],
+            units: 0,
+        })
+    }
+
+    fn write(
+        &mut self,
+        document: Accepted,
+        split: Split,
+        origin: &str,
+        intake: &mut Intake,
+    ) -> Result<(), StageError> {
+        self.check_unit(&document, split, origin)?;
+        let Accepted {
+            doc_id,
+            unit_id,
+            text,
+            spans,
+        } = document;
+        let mut row = Document {
+            doc_id: doc_id.clone(),
+            unit_id,
+            split,
+            text,
+        };
+        let mut tagged = match (&self.tags, spans) {
+            (None, _) => None,
+            (Some(_), Some(spans)) => Some(TaggedDocument {
+                doc_id: doc_id.clone(),
+                text_hash: text_hash(&row.text),
+                spans,
+            }),
+            (Some(_), None) => {
+                return Err(StageError::bug(format!("document {doc_id:?} has no spans")));
+            }
+        };
+        for copy in 1..=self.copies {
+            if copy > 1 {
+                row.doc_id = format!("{doc_id}~{copy}");
+                intake.claim(&row.doc_id, origin)?;
+            }
+            self.corpus.push(&row)?;
+            if let (Some(writer), Some(tagged)) = (&mut self.tags, &mut tagged) {
+                tagged.doc_id.clone_from(&row.doc_id);
+                writer.push(tagged)?;
+            }
+            self.documents[split as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// A unit is in one split, or held-out figures and the guarantee mean nothing.
+    fn check_unit(
+        &mut self,
+        document: &Accepted,
+        split: Split,
+        origin: &str,
+    ) -> Result<(), StageError> {
+        if document.unit_id == document.doc_id {
+            self.units += 1;
+            return Ok(());
+        }
+        let Some(unit_splits) = &mut self.unit_splits else {
+            return Ok(());
+        };
+        let mut is_new = false;
+        let first = *unit_splits
+            .entry(fingerprint(&[&document.unit_id]))
+            .or_insert_with(|| {
+                is_new = true;
+                split
+            });
+        self.units += u64::from(is_new);
+        if first != split {
+            return Err(StageError::input(format!(
+                "{origin}: unit {:?} is in {} here and in {} before",
+                document.unit_id,
+                split.as_str(),
+                first.as_str()
+            ))
+            .with_help(
+                "a unit's documents must be in one split: mend the data, or use `split.by: unit`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        context: &Context,
+        config: &Config,
+        intake: &Intake,
+    ) -> Result<(), StageError> {
+        let left_out = intake.left_out;
+        let documents: u64 = self.documents.iter().sum();
+        if documents == 0 {
+            let reason = match left_out.too_short + left_out.too_long {
+                0 => String::new(),
+                count => format!(
+                    ": all {count} documents are shorter than min_chars ({}) or longer than \
+                     max_chars",
+                    config.min_chars
+                ),
+            };
+            return Err(StageError::input(format!("the corpus is empty{reason}"))
+                .with_help("check `path`, `text_column`, `min_chars` and `max_chars`"));
+        }
+        self.corpus.finish()?;
+        if let Some(tags) = self.tags {
+            tags.finish()?;
+        }
+        context.metric("documents", documents);
+        for (split, count) in [Split::Train, Split::Validation, Split::Test]
+            .into_iter()
+            .zip(self.documents)
+        {
+            context.metric(&format!("{}_documents", split.as_str()), count);
+        }
+        if self.unit_splits.is_some() {
+            context.metric("units", self.units);
+        }
+        context.metric("too_short", left_out.too_short);
+        context.metric("too_long", left_out.too_long);
+        context.metric("duplicates", left_out.duplicates);
+        let [train, validation, test] = self.documents;
+        context.progress().note(format!(
+            "{documents} documents: {train} train, {validation} validation, {test} test"
+        ));
+        if train == 0 {
+            context
+                .progress()
+                .note("warning: no document is in train; there are few units, or split.train is small");
+        }
+        if config.deduplicate == Deduplicate::AcrossUnits && left_out.duplicates > 0 {
+            context.progress().note(format!(
+                "warning: {} duplicates were removed across units, which the privacy guarantee \
+                 does not cover",
+                left_out.duplicates
+            ));
+        }
+        Ok(())
+    }
+}

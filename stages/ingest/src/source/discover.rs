@@ -1,0 +1,158 @@
+//! From the config's `path` to files: a file, a folder, a glob or `hf://…`, each in an order that
+//! is the same everywhere.
+
+use std::path::{Path, PathBuf};
+
+use pft_stage::StageError;
+use walkdir::WalkDir;
+
+use super::hub;
+use crate::config::{Config, SourceKind};
+
+/// A file of rows and how it is read: [`SourceKind::Jsonl`], [`SourceKind::Csv`] or
+/// [`SourceKind::Parquet`].
+#[derive(Debug, Clone)]
+pub(super) struct TableFile {
+    pub(super) path: PathBuf,
+    pub(super) format: SourceKind,
+}
+
+/// A file and the folder of `path` under which it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) root: PathBuf,
+    pub(super) path: PathBuf,
+}
+
+impl Found {
+    /// The path below the root, with `/` between folders.
+    pub(super) fn relative(&self) -> String {
+        let relative = self.path.strip_prefix(&self.root).unwrap_or(&self.path);
+        let parts: Vec<_> = relative
+            .iter()
+            .map(|part| part.to_string_lossy())
+            .collect();
+        parts.join("/")
+    }
+}
+
+/// The files of rows that the config's paths stand for.
+pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFile>, StageError> {
+    let format_of = |path: &Path| match source {
+        SourceKind::Jsonl | SourceKind::Csv | SourceKind::Parquet => Some(source),
+        _ => SourceKind::of_file(&path.to_string_lossy())
+            .filter(|kind| matches!(kind, SourceKind::Jsonl | SourceKind::Csv | SourceKind::Parquet)),
+    };
+    let mut files = Vec::new();
+    for path in config.paths()? {
+        if path.0.starts_with("hf://") {
+            files.extend(hub::fetch(&path.0, source)?);
+            continue;
+        }
+        if source == SourceKind::Hf {
+            return Err(StageError::config(format!(
+                "path: {} is not on the hub; it must be hf://datasets/OWNER/NAME",
+                path.0
+            )));
+        }
+        files.extend(expand(&path.0, |name| {
+            SourceKind::of_file(name).is_some_and(|kind| match source {
+                SourceKind::Ecthr => matches!(kind, SourceKind::Jsonl | SourceKind::Parquet),
+                source => kind == source,
+            })
+        })?
+        .into_iter()
+        .map(|found| found.path));
+    }
+    files
+        .into_iter()
+        .map(|path| match format_of(&path) {
+            Some(format) => Ok(TableFile { path, format }),
+            None => Err(StageError::config(format!(
+                "{}: its extension does not tell whether it is JSON Lines, CSV or Parquet",
+                path.display()
+            ))
+            .with_help("rename it to .jsonl, .csv or .parquet")),
+        })
+        .collect()
+}
+
+/// The files that one local path stands for: itself, what a glob matches, or the files below a
+/// folder whose names are `wanted`; sorted by name.
+pub(super) fn expand(
+    path: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Found>, StageError> {
+    let given = Path::new(path);
+    let missing = || {
+        StageError::input(format!("{path}: there is no such file or folder"))
+            .with_help("check `path`; a relative path is taken from the config file's folder")
+    };
+    if given.is_dir() {
+        let found = walk(given, &wanted)?;
+        return if found.is_empty() {
+            Err(StageError::input(format!(
+                "{path}: the folder has no file of the kind that the source reads"
+            ))
+            .with_help("check `source` and `path`"))
+        } else {
+            Ok(found)
+        };
+    }
+    if given.exists() {
+        let root = given.parent().unwrap_or(given).to_path_buf();
+        let path = given.to_path_buf();
+        return Ok(vec![Found { root, path }]);
+    }
+    if !path.contains(['*', '?', '[']) {
+        return Err(missing());
+    }
+    let matches = glob::glob(path)
+        .map_err(|error| StageError::config(format!("path: {path}: not a valid glob: {error}")))?;
+    // What the names have in common before the first wildcard is the root.
+    let root: PathBuf = given
+        .iter()
+        .take_while(|part| !part.to_string_lossy().contains(['*', '?', '[']))
+        .collect();
+    let mut found = Vec::new();
+    for entry in matches {
+        let path = entry.map_err(|error| unreadable(error.path(), error.error()))?;
+        if path.is_dir() {
+            found.extend(walk(&path, &wanted)?.into_iter().map(|found| Found {
+                root: root.clone(),
+                path: found.path,
+            }));
+        } else {
+            found.push(Found { root: root.clone(), path });
+        }
+    }
+    if found.is_empty() {
+        return Err(
+            StageError::input(format!("{path}: no file matches")).with_help("check `path`")
+        );
+    }
+    Ok(found)
+}
+
+fn walk(root: &Path, wanted: &impl Fn(&str) -> bool) -> Result<Vec<Found>, StageError> {
+    let mut found = Vec::new();
+    for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(root).display().to_string();
+            StageError::input(format!("{path}: cannot read: {error}"))
+        })?;
+        if entry.file_type().is_file() && wanted(&entry.file_name().to_string_lossy()) {
+            found.push(Found {
+                root: root.to_path_buf(),
+                path: entry.into_path(),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// A file that the operating system does not let us read.
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> StageError {
+    StageError::input(format!("{}: cannot read: {error}", path.display()))
+        .with_help("check that the file exists and that you may read it")
+}

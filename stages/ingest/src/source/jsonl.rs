@@ -1,0 +1,170 @@
+//! JSON Lines through polars, block by block.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pft_stage::StageError;
+use polars::prelude::{DataFrame, JsonFormat, JsonReader, PolarsResult, Schema, SerReader};
+use serde_json::Value;
+
+use super::lines::{Block, Blocks, complete_lines};
+use super::table::{Columns, Row, Rows, rows_of};
+use crate::config::{Config, SourceKind};
+
+/// How many lines are looked at to know the columns: a field may be absent from some.
+const PROBED_LINES: usize = 1000;
+
+/// Settles the columns from the first lines.
+pub(super) fn columns(
+    config: &Config,
+    source: SourceKind,
+    path: &Path,
+) -> Result<Columns, StageError> {
+    let mut blocks = Blocks::open(path, complete_lines, config.invalid_text)?;
+    let mut names: Vec<String> = Vec::new();
+    let mut first_row = Value::Null;
+    if let Some(block) = blocks.next()? {
+        for (line, text) in numbered_lines(&block).take(PROBED_LINES) {
+            let object = parse_line(path, line, text)?;
+            if let Value::Object(fields) = &object {
+                for name in fields.keys() {
+                    if !names.contains(name) {
+                        names.push(name.clone());
+                    }
+                }
+            }
+            if first_row.is_null() {
+                first_row = object;
+            }
+        }
+    }
+    if names.is_empty() {
+        return Err(StageError::input(format!("{}: is empty", path.display()))
+            .with_help("name a file with at least one row"));
+    }
+    let columns = Columns::find(config, source, path, &names)?;
+    let expected = if columns.paragraphs { "a list of strings" } else { "a string" };
+    match &first_row[&columns.text] {
+        Value::Array(_) if !columns.paragraphs => Err(StageError::input(format!(
+            "{}: column `{}` is a list, not a string",
+            path.display(),
+            columns.text
+        ))
+        .with_help("for lists of paragraphs use `source: ecthr`")),
+        Value::String(_) if !columns.paragraphs => Ok(columns),
+        Value::Array(_) | Value::Null => Ok(columns),
+        _ => Err(StageError::input(format!(
+            "{}: column `{}` is not {expected}",
+            path.display(),
+            columns.text
+        ))
+        .with_help("set text_column to the column that holds the text")),
+    }
+}
+
+/// The rows of a file.
+pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Rows, StageError> {
+    Ok(Box::new(Reader {
+        blocks: Blocks::open(path, complete_lines, config.invalid_text)?,
+        path: path.to_path_buf(),
+        schema: Arc::new(columns.schema()),
+        columns,
+        failed: false,
+    }))
+}
+
+struct Reader {
+    blocks: Blocks,
+    path: PathBuf,
+    columns: Columns,
+    schema: Arc<Schema>,
+    failed: bool,
+}
+
+impl Iterator for Reader {
+    type Item = Result<Vec<Row>, StageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let block = self.blocks.next().transpose()?;
+        let rows = block.and_then(|block| self.rows(block));
+        self.failed = rows.is_err();
+        Some(rows)
+    }
+}
+
+impl Reader {
+    fn rows(&self, block: Block) -> Result<Vec<Row>, StageError> {
+        let lines: Vec<u64> = numbered_lines(&block).map(|(line, _)| line).collect();
+        if lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What polars says of a broken line may quote it, so the line is looked up again.
+        let frame = parse(&block.text, self.schema.clone())
+            .ok()
+            .filter(|frame| frame.height() == lines.len())
+            .ok_or_else(|| self.diagnose(&block))?;
+        rows_of(&frame, &self.columns, |row| {
+            format!("{}:{}", self.path.display(), lines[row])
+        })
+    }
+
+    /// Finds the line that polars could not read.
+    fn diagnose(&self, block: &Block) -> StageError {
+        for (line, text) in numbered_lines(block) {
+            let object = match parse_line(&self.path, line, text) {
+                Ok(object) => object,
+                Err(error) => return error,
+            };
+            if parse(text, self.schema.clone()).is_err() {
+                let wrong = self.columns.names().into_iter().find(|name| {
+                    let is_list = self.columns.paragraphs && *name == self.columns.text;
+                    is_list && !object[*name].is_array()
+                });
+                let wrong = wrong.unwrap_or(&self.columns.text);
+                return StageError::input(format!(
+                    "{}:{line}: field `{wrong}` has the wrong type",
+                    self.path.display()
+                ))
+                .with_help("every row must have the types of the first");
+            }
+        }
+        StageError::input(format!(
+            "{}:{}: cannot be read as JSON Lines",
+            self.path.display(),
+            block.first_line
+        ))
+    }
+}
+
+fn parse(text: &str, schema: Arc<Schema>) -> PolarsResult<DataFrame> {
+    JsonReader::new(Cursor::new(text.as_bytes()))
+        .with_json_format(JsonFormat::JsonLines)
+        .with_schema(schema)
+        .finish()
+}
+
+/// The lines that are not blank, with their numbers.
+fn numbered_lines(block: &Block) -> impl Iterator<Item = (u64, &str)> {
+    (block.first_line..)
+        .zip(block.text.split('\n'))
+        .filter(|(_, text)| text.bytes().any(|byte| !matches!(byte, b' ' | b'\t' | b'\r')))
+}
+
+fn parse_line(path: &Path, line: u64, text: &str) -> Result<Value, StageError> {
+    let broken = |reason: String| {
+        StageError::input(format!("{}:{line}: {reason}", path.display()))
+            .with_help("JSON Lines has one complete JSON object a line; mend or remove this one")
+    };
+    match serde_json::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err(broken("is not a JSON object".to_string())),
+        Err(error) => Err(broken(format!(
+            "is not valid JSON (column {})",
+            error.column()
+        ))),
+    }
+}

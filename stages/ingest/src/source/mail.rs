@@ -1,0 +1,143 @@
+//! Folders of RFC 822 messages: maildirs, and trees with one message a file such as the Enron
+//! corpus. `mail-parser` undoes multipart, quoted-printable, base64 and charsets.
+
+use mail_parser::{HeaderName, HeaderValue, Message, MessageParser};
+use pft_stage::StageError;
+
+use super::discover::{Found, expand, unreadable};
+use super::text::file_name;
+use super::{Documents, RawDocument};
+use crate::config::{Config, SourceKind, Unit};
+
+/// The unit of all messages that do not say who they are from.
+const NO_SENDER: &str = "(no sender)";
+
+/// Opens the messages below the config's paths.
+pub(super) fn open(config: &Config) -> Result<Documents, StageError> {
+    let mut files = Vec::new();
+    for path in config.paths()? {
+        files.extend(expand(&path.0, is_message)?);
+    }
+    files.retain(|found| !in_delivery(found));
+    let rule = config.unit_rule(SourceKind::Maildir);
+    let headers: Vec<HeaderName<'static>> = config
+        .headers
+        .iter()
+        .map(|name| {
+            HeaderName::parse(name.clone()).ok_or_else(|| {
+                StageError::config(format!("headers: {name:?} is not the name of a header"))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let parser = MessageParser::default();
+    Ok(Box::new(files.into_iter().map(move |found| {
+        let bytes = std::fs::read(&found.path).map_err(|error| unreadable(&found.path, &error))?;
+        document(&found, &bytes, &parser, &headers, rule)
+    })))
+}
+
+/// Files that mail programs keep beside messages.
+fn is_message(name: &str) -> bool {
+    let index = ["maildirfolder", "maildirsize", "subscriptions"];
+    !name.starts_with('.') && !name.starts_with("dovecot") && !index.contains(&name)
+}
+
+/// Whether a message is still being delivered, in the `tmp` of a maildir.
+fn in_delivery(found: &Found) -> bool {
+    let Some(folder) = found.path.parent() else {
+        return false;
+    };
+    folder.ends_with("tmp") && folder.with_file_name("cur").is_dir()
+}
+
+fn document(
+    found: &Found,
+    bytes: &[u8],
+    parser: &MessageParser,
+    headers: &[HeaderName<'static>],
+    rule: Option<Unit>,
+) -> Result<RawDocument, StageError> {
+    let message = parser
+        .parse(bytes)
+        .filter(|message| !message.headers().is_empty())
+        .ok_or_else(|| {
+            StageError::input(format!(
+                "{}: is not an RFC 822 message: it has no headers",
+                found.path.display()
+            ))
+            .with_help("take files that are no messages out of `path`")
+        })?;
+    let relative = found.relative();
+    // A maildir puts flags behind the name (`:2,RS`), which change as the message is read.
+    let doc_id = relative.split(":2,").next().unwrap_or(&relative).to_string();
+    let unit_id = match rule {
+        Some(Unit::Sender) => Some(sender(&message)),
+        Some(Unit::Mailbox) => Some(mailbox(found, &relative)),
+        _ => None,
+    };
+    Ok(RawDocument {
+        doc_id: Some(doc_id),
+        unit_id,
+        text: text(&message, headers),
+        origin: found.path.display().to_string(),
+        ..Default::default()
+    })
+}
+
+fn sender(message: &Message<'_>) -> String {
+    [message.from(), message.sender()]
+        .into_iter()
+        .flatten()
+        .filter_map(|address| address.first())
+        .find_map(|address| address.address())
+        .map(|address| address.trim().to_lowercase())
+        .filter(|address| !address.is_empty())
+        .unwrap_or_else(|| NO_SENDER.to_string())
+}
+
+/// The first folder below the root; the root itself where that is a maildir.
+fn mailbox(found: &Found, relative: &str) -> String {
+    match relative.split_once('/') {
+        Some((folder, _)) if folder != "cur" && folder != "new" && !folder.starts_with('.') => {
+            folder.to_string()
+        }
+        _ => file_name(&found.root),
+    }
+}
+
+/// The headers asked for, then the message's text; of a message in HTML, its text.
+fn text(message: &Message<'_>, headers: &[HeaderName<'static>]) -> String {
+    let mut text = String::new();
+    for name in headers {
+        if let Some(value) = message.header(name.clone()).and_then(header_text) {
+            text.push_str(&format!("{}: {value}\n", name.as_str()));
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let bodies: Vec<_> = (0..message.text_body_count())
+        .filter_map(|index| message.body_text(index))
+        .collect();
+    text.push_str(&bodies.join("\n"));
+    text.replace("\r\n", "\n")
+}
+
+fn header_text(value: &HeaderValue<'_>) -> Option<String> {
+    match value {
+        HeaderValue::Text(text) => Some(text.to_string()),
+        HeaderValue::TextList(texts) => Some(texts.join(", ")),
+        HeaderValue::DateTime(date) => Some(date.to_rfc822()),
+        HeaderValue::Address(addresses) => {
+            let all: Vec<String> = addresses
+                .iter()
+                .map(|one| match (one.name(), one.address()) {
+                    (Some(name), Some(address)) => format!("{name} <{address}>"),
+                    (name, address) => name.or(address).unwrap_or_default().to_string(),
+                })
+                .collect();
+            Some(all.join(", "))
+        }
+        _ => None,
+    }
+}
