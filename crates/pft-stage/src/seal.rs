@@ -104,11 +104,15 @@ impl Output {
         }
     }
 
-    /// Removes what a failed attempt wrote. Scratch stays, for the next attempt.
+    /// Removes what a failed attempt wrote. Scratch with something in it stays, for the next.
     pub(crate) fn discard(&self) {
         // Nothing more can be done if the disk refuses: the folder has no manifest either way.
         let _ = self.remove_partial();
-        let _ = std::fs::remove_dir(self.folder.join(SCRATCH));
+        let scratch = self.folder.join(SCRATCH);
+        for entry in std::fs::read_dir(&scratch).into_iter().flatten().flatten() {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+        let _ = std::fs::remove_dir(&scratch);
         if !self.existed {
             let _ = std::fs::remove_dir(&self.folder);
         }
