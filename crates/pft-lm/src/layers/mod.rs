@@ -13,6 +13,8 @@ pub mod layer_norm;
 pub mod linear;
 pub mod lora;
 pub mod norm;
+#[cfg(test)]
+mod oracle;
 pub mod rms_norm;
 pub mod rope;
 pub mod swiglu;
