@@ -1,7 +1,7 @@
 //! The settings of the stage.
 
 use pft_stage::{OutsidePath, StageError};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::synthetic::SyntheticConfig;
@@ -35,7 +35,7 @@ pub enum SourceKind {
 }
 
 /// One path or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Paths {
     /// One file, folder or glob.
@@ -52,6 +52,14 @@ impl Paths {
             Paths::Many(paths) => paths,
         }
     }
+}
+
+/// One flat choice: whoever resolves relative paths looks for lists one level deep.
+fn paths_schema(generator: &mut SchemaGenerator) -> Schema {
+    let path = OutsidePath::json_schema(generator);
+    json_schema!({
+        "anyOf": [path.clone(), { "type": "array", "items": path }, { "type": "null" }]
+    })
 }
 
 /// What the privacy unit is, where no column says it.
@@ -170,6 +178,7 @@ pub struct Config {
     /// Where the documents come from.
     pub source: SourceKind,
     /// A file, a folder, a glob, `hf://datasets/OWNER/NAME[@REVISION][/FILE OR GLOB]`, or a list.
+    #[schemars(schema_with = "paths_schema")]
     pub path: Option<Paths>,
     /// The column that holds the text; `facts` for ecthr where this is `text`.
     pub text_column: String,
@@ -363,10 +372,7 @@ impl SourceKind {
 
     /// Whether documents are rows with columns.
     pub fn is_table(self) -> bool {
-        matches!(
-            self,
-            Self::Jsonl | Self::Csv | Self::Parquet | Self::Ecthr | Self::Hf
-        )
+        matches!(self, Self::Jsonl | Self::Csv | Self::Parquet | Self::Ecthr | Self::Hf)
     }
 }
 

@@ -60,14 +60,7 @@ impl Intake {
 
     /// The document with its ids settled, or `None` if it is left out.
     pub(crate) fn accept(&mut self, raw: RawDocument) -> Result<Option<Accepted>, StageError> {
-        let RawDocument {
-            doc_id,
-            unit_id,
-            mut text,
-            mut spans,
-            origin,
-            ..
-        } = raw;
+        let RawDocument { doc_id, unit_id, mut text, mut spans, origin, .. } = raw;
         if text.as_bytes().contains(&0) {
             if !self.repair {
                 let name = doc_id.map(|id| format!(" (document {id:?})")).unwrap_or_default();
@@ -106,12 +99,7 @@ impl Intake {
             None => self.make_id(unit_id.as_deref(), &text, &origin)?,
         };
         let unit_id = unit_id.unwrap_or_else(|| doc_id.clone());
-        Ok(Some(Accepted {
-            doc_id,
-            unit_id,
-            text,
-            spans,
-        }))
+        Ok(Some(Accepted { doc_id, unit_id, text, spans }))
     }
 
     fn has_right_length(&mut self, text: &str) -> bool {
@@ -241,10 +229,7 @@ mod tests {
             raw(Some("4"), None, "x"),
         ];
         let kept = |deduplicate| {
-            let config = Config {
-                deduplicate,
-                ..Config::default()
-            };
+            let config = Config { deduplicate, ..Config::default() };
             ids(&mut Intake::new(&config), &all)
         };
         assert_eq!(kept(Deduplicate::Off), ["1", "2", "3", "4"]);
@@ -254,11 +239,7 @@ mod tests {
 
     #[test]
     fn lengths_are_in_characters() {
-        let config = Config {
-            min_chars: 2,
-            max_chars: Some(3),
-            ..Config::default()
-        };
+        let config = Config { min_chars: 2, max_chars: Some(3), ..Config::default() };
         let mut intake = Intake::new(&config);
         let all = ["é", "éé", "ééé", "éééé", ""].map(|text| raw(Some(text), None, text));
         let kept: Vec<String> = ids(&mut intake, &all);
@@ -276,10 +257,7 @@ mod tests {
         assert!(nul.message().contains("(document \"2\"): the text has a NUL"));
         assert_eq!(nul.exit_code(), 3);
         assert!(intake.accept(raw(Some(""), None, "x")).is_err());
-        let config = Config {
-            invalid_text: InvalidText::Repair,
-            ..Config::default()
-        };
+        let config = Config { invalid_text: InvalidText::Repair, ..Config::default() };
         let repaired = Intake::new(&config).accept(raw(Some("2"), None, "a\0b"));
         assert_eq!(repaired.unwrap().unwrap().text, "ab");
     }

@@ -8,8 +8,8 @@ pub mod config;
 mod intake;
 pub mod mersenne_twister;
 pub mod source;
-mod spool;
 pub mod split;
+mod spool;
 pub mod synthetic;
 
 use std::collections::HashMap;
@@ -40,10 +40,7 @@ impl Stage for Ingest {
     }
 
     fn outputs() -> Vec<Port> {
-        vec![
-            Port::required("corpus", Kind::Corpus),
-            Port::optional_output("tags", Kind::Tags),
-        ]
+        vec![Port::required("corpus", Kind::Corpus), Port::optional_output("tags", Kind::Tags)]
     }
 
     fn validate(config: &Config) -> Result<(), StageError> {
@@ -52,9 +49,7 @@ impl Stage for Ingest {
 
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
         let opened = source::open(&config)?;
-        let bar = context
-            .progress()
-            .start("ingesting", opened.total, "documents");
+        let bar = context.progress().start("ingesting", opened.total, "documents");
         let mut sink = Sink::create(&config, context, opened.has_spans)?;
         let mut intake = Intake::new(&config);
         if config.split.by == SplitBy::LlmPft {
@@ -161,9 +156,7 @@ struct Sink {
 impl Sink {
     fn create(config: &Config, context: &Context, has_spans: bool) -> Result<Self, StageError> {
         let has_spans = has_spans && config.split.by != SplitBy::LlmPft;
-        let tags = has_spans
-            .then(|| TagsWriter::create(context.output("tags")))
-            .transpose()?;
+        let tags = has_spans.then(|| TagsWriter::create(context.output("tags"))).transpose()?;
         Ok(Self {
             corpus: CorpusWriter::create(context.output("corpus"))?,
             tags,
@@ -182,18 +175,8 @@ impl Sink {
         intake: &mut Intake,
     ) -> Result<(), StageError> {
         self.check_unit(&document, split, origin)?;
-        let Accepted {
-            doc_id,
-            unit_id,
-            text,
-            spans,
-        } = document;
-        let mut row = Document {
-            doc_id: doc_id.clone(),
-            unit_id,
-            split,
-            text,
-        };
+        let Accepted { doc_id, unit_id, text, spans } = document;
+        let mut row = Document { doc_id: doc_id.clone(), unit_id, split, text };
         let mut tagged = match (&self.tags, spans) {
             (None, _) => None,
             (Some(_), Some(spans)) => Some(TaggedDocument {
@@ -235,12 +218,10 @@ impl Sink {
             return Ok(());
         };
         let mut is_new = false;
-        let first = *unit_splits
-            .entry(fingerprint(&[&document.unit_id]))
-            .or_insert_with(|| {
-                is_new = true;
-                split
-            });
+        let first = *unit_splits.entry(fingerprint(&[&document.unit_id])).or_insert_with(|| {
+            is_new = true;
+            split
+        });
         self.units += u64::from(is_new);
         if first != split {
             return Err(StageError::input(format!(
@@ -256,12 +237,7 @@ impl Sink {
         Ok(())
     }
 
-    fn finish(
-        self,
-        context: &Context,
-        config: &Config,
-        intake: &Intake,
-    ) -> Result<(), StageError> {
+    fn finish(self, context: &Context, config: &Config, intake: &Intake) -> Result<(), StageError> {
         let left_out = intake.left_out;
         let documents: u64 = self.documents.iter().sum();
         if documents == 0 {
@@ -281,9 +257,8 @@ impl Sink {
             tags.finish()?;
         }
         context.metric("documents", documents);
-        for (split, count) in [Split::Train, Split::Validation, Split::Test]
-            .into_iter()
-            .zip(self.documents)
+        for (split, count) in
+            [Split::Train, Split::Validation, Split::Test].into_iter().zip(self.documents)
         {
             context.metric(&format!("{}_documents", split.as_str()), count);
         }
@@ -298,9 +273,9 @@ impl Sink {
             "{documents} documents: {train} train, {validation} validation, {test} test"
         ));
         if train == 0 {
-            context
-                .progress()
-                .note("warning: no document is in train; there are few units, or split.train is small");
+            context.progress().note(
+                "warning: no document is in train; there are few units, or split.train is small",
+            );
         }
         if config.deduplicate == Deduplicate::AcrossUnits && left_out.duplicates > 0 {
             context.progress().note(format!(

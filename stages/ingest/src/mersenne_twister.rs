@@ -17,10 +17,7 @@ pub struct MersenneTwister {
 impl MersenneTwister {
     /// The state of `random.Random(seed)`.
     pub fn new(seed: u32) -> Self {
-        let mut generator = Self {
-            state: [0; N],
-            index: N,
-        };
+        let mut generator = Self { state: [0; N], index: N };
         generator.init(19_650_218);
         generator.mix_in(seed);
         generator
@@ -30,9 +27,8 @@ impl MersenneTwister {
         self.state[0] = seed;
         for i in 1..N {
             let previous = self.state[i - 1];
-            self.state[i] = 1_812_433_253u32
-                .wrapping_mul(previous ^ (previous >> 30))
-                .wrapping_add(i as u32);
+            self.state[i] =
+                1_812_433_253u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(i as u32);
         }
     }
 

@@ -74,13 +74,7 @@ mod tests {
     use super::*;
 
     fn splitter(train: f64, validation: f64, test: f64, seed: u64) -> UnitSplitter {
-        UnitSplitter::new(&SplitConfig {
-            train,
-            validation,
-            test,
-            seed,
-            ..SplitConfig::default()
-        })
+        UnitSplitter::new(&SplitConfig { train, validation, test, seed, ..SplitConfig::default() })
     }
 
     #[test]

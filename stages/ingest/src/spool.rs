@@ -35,12 +35,7 @@ impl Spool {
             .write(true)
             .open(&path)
             .map_err(|error| failed(&path, &error))?;
-        Ok(Self {
-            path,
-            file: BufWriter::new(file),
-            offsets: vec![0],
-            length: 0,
-        })
+        Ok(Self { path, file: BufWriter::new(file), offsets: vec![0], length: 0 })
     }
 
     pub(crate) fn push(&mut self, document: &Accepted) -> Result<(), StageError> {
@@ -62,15 +57,8 @@ impl Spool {
     }
 
     pub(crate) fn finish(self) -> Result<Spooled, StageError> {
-        let file = self
-            .file
-            .into_inner()
-            .map_err(|error| failed(&self.path, error.error()))?;
-        Ok(Spooled {
-            path: self.path,
-            file,
-            offsets: self.offsets,
-        })
+        let file = self.file.into_inner().map_err(|error| failed(&self.path, error.error()))?;
+        Ok(Spooled { path: self.path, file, offsets: self.offsets })
     }
 }
 
@@ -91,12 +79,9 @@ impl Spooled {
             String::from_utf8(part.to_vec()).ok()
         };
         match (part(), part(), part()) {
-            (Some(doc_id), Some(unit_id), Some(text)) => Ok(Accepted {
-                doc_id,
-                unit_id,
-                text,
-                spans: None,
-            }),
+            (Some(doc_id), Some(unit_id), Some(text)) => {
+                Ok(Accepted { doc_id, unit_id, text, spans: None })
+            }
             _ => Err(StageError::bug(format!("{}: is damaged", self.path.display()))),
         }
     }

@@ -206,10 +206,8 @@ impl Reader {
     fn check(&self, record: &Record) -> Result<(), StageError> {
         let place = format!("{}:{}", self.path.display(), record.line);
         if !record.closed {
-            return Err(
-                StageError::input(format!("{place}: a quote opens here and never closes"))
-                    .with_help("quotes within a field must be doubled"),
-            );
+            return Err(StageError::input(format!("{place}: a quote opens here and never closes"))
+                .with_help("quotes within a field must be doubled"));
         }
         let expected = self.schema.len();
         if record.fields != expected {
@@ -230,9 +228,7 @@ impl Reader {
             .with_schema(Some(self.schema.clone()))
             .with_columns(Some(self.names.clone()))
             .map_parse_options(|options| {
-                options
-                    .with_separator(self.separator)
-                    .with_missing_is_null(false)
+                options.with_separator(self.separator).with_missing_is_null(false)
             })
             .into_reader_with_file_handle(Cursor::new(text.as_bytes()))
             .finish()

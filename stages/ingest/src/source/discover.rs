@@ -28,10 +28,7 @@ impl Found {
     /// The path below the root, with `/` between folders.
     pub(super) fn relative(&self) -> String {
         let relative = self.path.strip_prefix(&self.root).unwrap_or(&self.path);
-        let parts: Vec<_> = relative
-            .iter()
-            .map(|part| part.to_string_lossy())
-            .collect();
+        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
         parts.join("/")
     }
 }
@@ -40,8 +37,9 @@ impl Found {
 pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFile>, StageError> {
     let format_of = |path: &Path| match source {
         SourceKind::Jsonl | SourceKind::Csv | SourceKind::Parquet => Some(source),
-        _ => SourceKind::of_file(&path.to_string_lossy())
-            .filter(|kind| matches!(kind, SourceKind::Jsonl | SourceKind::Csv | SourceKind::Parquet)),
+        _ => SourceKind::of_file(&path.to_string_lossy()).filter(|kind| {
+            matches!(kind, SourceKind::Jsonl | SourceKind::Csv | SourceKind::Parquet)
+        }),
     };
     let mut files = Vec::new();
     for path in config.paths()? {
@@ -55,14 +53,16 @@ pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFil
                 path.0
             )));
         }
-        files.extend(expand(&path.0, |name| {
-            SourceKind::of_file(name).is_some_and(|kind| match source {
-                SourceKind::Ecthr => matches!(kind, SourceKind::Jsonl | SourceKind::Parquet),
-                source => kind == source,
-            })
-        })?
-        .into_iter()
-        .map(|found| found.path));
+        files.extend(
+            expand(&path.0, |name| {
+                SourceKind::of_file(name).is_some_and(|kind| match source {
+                    SourceKind::Ecthr => matches!(kind, SourceKind::Jsonl | SourceKind::Parquet),
+                    source => kind == source,
+                })
+            })?
+            .into_iter()
+            .map(|found| found.path),
+        );
     }
     files
         .into_iter()
@@ -79,10 +79,7 @@ pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFil
 
 /// The files that one local path stands for: itself, what a glob matches, or the files below a
 /// folder whose names are `wanted`; sorted by name.
-pub(super) fn expand(
-    path: &str,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<Found>, StageError> {
+pub(super) fn expand(path: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Found>, StageError> {
     let given = Path::new(path);
     let missing = || {
         StageError::input(format!("{path}: there is no such file or folder"))
@@ -110,26 +107,23 @@ pub(super) fn expand(
     let matches = glob::glob(path)
         .map_err(|error| StageError::config(format!("path: {path}: not a valid glob: {error}")))?;
     // What the names have in common before the first wildcard is the root.
-    let root: PathBuf = given
-        .iter()
-        .take_while(|part| !part.to_string_lossy().contains(['*', '?', '[']))
-        .collect();
+    let root: PathBuf =
+        given.iter().take_while(|part| !part.to_string_lossy().contains(['*', '?', '['])).collect();
     let mut found = Vec::new();
     for entry in matches {
         let path = entry.map_err(|error| unreadable(error.path(), error.error()))?;
         if path.is_dir() {
-            found.extend(walk(&path, &wanted)?.into_iter().map(|found| Found {
-                root: root.clone(),
-                path: found.path,
-            }));
+            found.extend(
+                walk(&path, &wanted)?
+                    .into_iter()
+                    .map(|found| Found { root: root.clone(), path: found.path }),
+            );
         } else {
             found.push(Found { root: root.clone(), path });
         }
     }
     if found.is_empty() {
-        return Err(
-            StageError::input(format!("{path}: no file matches")).with_help("check `path`")
-        );
+        return Err(StageError::input(format!("{path}: no file matches")).with_help("check `path`"));
     }
     Ok(found)
 }
@@ -142,10 +136,7 @@ fn walk(root: &Path, wanted: &impl Fn(&str) -> bool) -> Result<Vec<Found>, Stage
             StageError::input(format!("{path}: cannot read: {error}"))
         })?;
         if entry.file_type().is_file() && wanted(&entry.file_name().to_string_lossy()) {
-            found.push(Found {
-                root: root.to_path_buf(),
-                path: entry.into_path(),
-            });
+            found.push(Found { root: root.to_path_buf(), path: entry.into_path() });
         }
     }
     Ok(found)

@@ -26,25 +26,31 @@ fn parse(path: &str) -> Result<Location, StageError> {
             .with_help("write hf://datasets/OWNER/NAME, hf://datasets/OWNER/NAME@REVISION or hf://datasets/OWNER/NAME/FILE")
     };
     let rest = path.strip_prefix("hf://datasets/").ok_or_else(wrong)?;
-    let parts: Vec<&str> = rest.trim_end_matches('/').splitn(3, '/').collect();
-    if parts.iter().any(|part| part.is_empty()) {
+    let (name, revision, pattern) = match rest.split_once('@') {
+        Some((name, tail)) => {
+            let parts: Vec<&str> = tail.split('/').collect();
+            // `refs/convert/parquet` and `refs/pr/1` are one revision each.
+            let length = if parts[0] == "refs" { 3 } else { 1 };
+            let length = length.min(parts.len());
+            (name.to_string(), parts[..length].join("/"), parts[length..].join("/"))
+        }
+        None => {
+            // Old data sets such as `imdb` have no owner.
+            let parts: Vec<&str> = rest.splitn(3, '/').collect();
+            let name = parts[..parts.len().min(2)].join("/");
+            let pattern = parts.get(2).copied().unwrap_or_default();
+            (name, "main".to_string(), pattern.to_string())
+        }
+    };
+    let name = name.trim_end_matches('/').to_string();
+    let pattern = pattern.trim_end_matches('/').to_string();
+    if revision.is_empty() || name.split('/').count() > 2 || name.split('/').any(str::is_empty) {
         return Err(wrong());
     }
-    // Old data sets such as `imdb` have no owner.
-    let (name, pattern) = match parts[..] {
-        [name] => (name.to_string(), None),
-        [owner, name] => (format!("{owner}/{name}"), None),
-        [owner, name, pattern] => (format!("{owner}/{name}"), Some(pattern.to_string())),
-        _ => return Err(wrong()),
-    };
-    let (data_set, revision) = match name.split_once('@') {
-        Some((data_set, revision)) => (data_set.to_string(), revision.to_string()),
-        None => (name, "main".to_string()),
-    };
     Ok(Location {
-        data_set,
-        revision,
-        pattern,
+        data_set: name,
+        revision: revision.replace("%2F", "/"),
+        pattern: Some(pattern).filter(|pattern| !pattern.is_empty()),
     })
 }
 
@@ -57,18 +63,17 @@ pub(super) fn fetch(path: &str, source: SourceKind) -> Result<Vec<PathBuf>, Stag
         None => Cache::from_env(),
     };
     let repo = |revision: &str| {
-        Repo::with_revision(
-            location.data_set.clone(),
-            RepoType::Dataset,
-            revision.to_string(),
-        )
+        Repo::with_revision(location.data_set.clone(), RepoType::Dataset, revision.to_string())
     };
-    let is_offline = std::env::var("HF_HUB_OFFLINE")
-        .is_ok_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"));
+    let is_offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| {
+        matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
+    });
     if is_offline {
         let snapshot = cached_snapshot(&cache, &repo(&location.revision)).ok_or_else(|| {
-            StageError::service(format!("{path}: is not in the hub cache, and HF_HUB_OFFLINE is set"))
-                .with_help("run once without HF_HUB_OFFLINE")
+            StageError::service(format!(
+                "{path}: is not in the hub cache, and HF_HUB_OFFLINE is set"
+            ))
+            .with_help("run once without HF_HUB_OFFLINE")
         })?;
         let names = choose(files_below(&snapshot), &location, source, path)?;
         return Ok(names.iter().map(|name| snapshot.join(name)).collect());
@@ -81,12 +86,10 @@ pub(super) fn fetch(path: &str, source: SourceKind) -> Result<Vec<PathBuf>, Stag
         .with_progress(false)
         .with_retries(2);
     let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.trim().is_empty());
-    builder = builder.with_token(token.map(|token| token.trim().to_string()).or_else(|| cache.token()));
+    builder =
+        builder.with_token(token.map(|token| token.trim().to_string()).or_else(|| cache.token()));
     let api = builder.build().map_err(|error| failed(&error))?;
-    let info = api
-        .repo(repo(&location.revision))
-        .info()
-        .map_err(|error| failed(&error))?;
+    let info = api.repo(repo(&location.revision)).info().map_err(|error| failed(&error))?;
     let names: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
     let names = choose(names, &location, source, path)?;
     // From here on the commit is fixed, so that all files are of one revision.
@@ -164,9 +167,7 @@ fn choose(
 }
 
 fn is_plain(name: &str) -> bool {
-    Path::new(name)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)))
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// The files of one format: the source's, else the first of Parquet, JSON Lines and CSV that the
@@ -192,10 +193,7 @@ fn data_files(names: &[String], source: SourceKind) -> Vec<String> {
 
 fn split_rank(name: &str) -> usize {
     let splits = ["train", "test", "validation"];
-    splits
-        .iter()
-        .position(|split| name.contains(split))
-        .unwrap_or(splits.len())
+    splits.iter().position(|split| name.contains(split)).unwrap_or(splits.len())
 }
 
 fn service_error(what: &str, error: &ApiError) -> StageError {
@@ -221,13 +219,14 @@ mod tests {
             (location.data_set, location.revision, location.pattern)
         };
         let text = |text: &str| text.to_string();
-        assert_eq!(
-            location("hf://datasets/a/b"),
-            (text("a/b"), text("main"), None)
-        );
+        assert_eq!(location("hf://datasets/a/b"), (text("a/b"), text("main"), None));
         assert_eq!(
             location("hf://datasets/a/b@v1/data/*.parquet"),
             (text("a/b"), text("v1"), Some(text("data/*.parquet")))
+        );
+        assert_eq!(
+            location("hf://datasets/a/b@refs/convert/parquet/x/train"),
+            (text("a/b"), text("refs/convert/parquet"), Some(text("x/train")))
         );
         assert_eq!(location("hf://datasets/c"), (text("c"), text("main"), None));
         for wrong in ["hf://models/a/b", "hf://datasets/", "hf://datasets//b"] {

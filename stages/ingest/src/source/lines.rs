@@ -64,11 +64,8 @@ impl Blocks {
         let mut wanted = BLOCK_BYTES;
         loop {
             self.fill(wanted)?;
-            let length = if self.at_end {
-                self.rest.len()
-            } else {
-                (self.complete_length)(&self.rest)
-            };
+            let length =
+                if self.at_end { self.rest.len() } else { (self.complete_length)(&self.rest) };
             if length > 0 {
                 let rest = self.rest.split_off(length);
                 let bytes = std::mem::replace(&mut self.rest, rest);
@@ -93,10 +90,11 @@ impl Blocks {
             if self.rest.starts_with(b"\xEF\xBB\xBF") {
                 self.rest.drain(..3);
             } else if self.rest.starts_with(b"\xFF\xFE") || self.rest.starts_with(b"\xFE\xFF") {
-                return Err(
-                    StageError::input(format!("{}: is UTF-16, not UTF-8", self.path.display()))
-                        .with_help("convert it, for example with `iconv -f UTF-16 -t UTF-8`"),
-                );
+                return Err(StageError::input(format!(
+                    "{}: is UTF-16, not UTF-8",
+                    self.path.display()
+                ))
+                .with_help("convert it, for example with `iconv -f UTF-16 -t UTF-8`"));
             }
         }
         Ok(())
@@ -138,10 +136,7 @@ pub(super) fn count_lines(bytes: &[u8]) -> u64 {
 
 /// Records that are lines.
 pub(super) fn complete_lines(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |end| end + 1)
+    bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)
 }
 
 #[cfg(test)]
@@ -187,9 +182,7 @@ mod tests {
 
     #[test]
     fn the_line_of_an_invalid_byte_is_named() {
-        let message = blocks(b"a\nb\nc\xFFd\n", InvalidText::Refuse)
-            .unwrap_err()
-            .to_string();
+        let message = blocks(b"a\nb\nc\xFFd\n", InvalidText::Refuse).unwrap_err().to_string();
         assert!(message.contains("x.jsonl:3: is not valid UTF-8"), "{message}");
         let repaired = blocks(b"\xEF\xBB\xBFc\xFFd\n", InvalidText::Repair).unwrap();
         assert_eq!(repaired[0].text, "c\u{FFFD}d\n");

@@ -57,19 +57,25 @@ fn document(
     headers: &[HeaderName<'static>],
     rule: Option<Unit>,
 ) -> Result<RawDocument, StageError> {
-    let message = parser
-        .parse(bytes)
-        .filter(|message| !message.headers().is_empty())
-        .ok_or_else(|| {
+    let relative = found.relative();
+    // A maildir puts flags behind the name (`:2,RS`), which change as the message is read.
+    let doc_id = relative.split(":2,").next().unwrap_or(&relative).to_string();
+    if bytes.is_empty() {
+        // Exports leave such files behind; `min_chars` counts and drops them.
+        return Ok(RawDocument {
+            doc_id: Some(doc_id),
+            origin: found.path.display().to_string(),
+            ..Default::default()
+        });
+    }
+    let message =
+        parser.parse(bytes).filter(|message| !message.headers().is_empty()).ok_or_else(|| {
             StageError::input(format!(
                 "{}: is not an RFC 822 message: it has no headers",
                 found.path.display()
             ))
             .with_help("take files that are no messages out of `path`")
         })?;
-    let relative = found.relative();
-    // A maildir puts flags behind the name (`:2,RS`), which change as the message is read.
-    let doc_id = relative.split(":2,").next().unwrap_or(&relative).to_string();
     let unit_id = match rule {
         Some(Unit::Sender) => Some(sender(&message)),
         Some(Unit::Mailbox) => Some(mailbox(found, &relative)),
@@ -116,9 +122,8 @@ fn text(message: &Message<'_>, headers: &[HeaderName<'static>]) -> String {
     if !text.is_empty() {
         text.push('\n');
     }
-    let bodies: Vec<_> = (0..message.text_body_count())
-        .filter_map(|index| message.body_text(index))
-        .collect();
+    let bodies: Vec<_> =
+        (0..message.text_body_count()).filter_map(|index| message.body_text(index)).collect();
     text.push_str(&bodies.join("\n"));
     text.replace("\r\n", "\n")
 }

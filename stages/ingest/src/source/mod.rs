@@ -62,9 +62,5 @@ pub fn open(config: &Config) -> Result<Opened, StageError> {
         SourceKind::Maildir => mail::open(config)?,
         _ => table::open(config, source, discover::tables(config, source)?)?,
     };
-    Ok(Opened {
-        documents,
-        total: None,
-        has_spans: false,
-    })
+    Ok(Opened { documents, total: None, has_spans: false })
 }

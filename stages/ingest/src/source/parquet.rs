@@ -20,12 +20,8 @@ const BATCH_ROWS: usize = 2048;
 fn scan(path: &Path) -> Result<LazyFrame, StageError> {
     // Opened first, since polars' own message for a missing file is long.
     std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-    let arguments = ScanArgsParquet {
-        glob: false,
-        cache: false,
-        low_memory: true,
-        ..Default::default()
-    };
+    let arguments =
+        ScanArgsParquet { glob: false, cache: false, low_memory: true, ..Default::default() };
     PlRefPath::try_from_path(path)
         .and_then(|location| LazyFrame::scan_parquet(location, arguments))
         .map_err(|error| broken(path, &error))
@@ -37,9 +33,7 @@ pub(super) fn columns(
     source: SourceKind,
     path: &Path,
 ) -> Result<Columns, StageError> {
-    let schema = scan(path)?
-        .collect_schema()
-        .map_err(|error| broken(path, &error))?;
+    let schema = scan(path)?.collect_schema().map_err(|error| broken(path, &error))?;
     let names: Vec<String> = schema.iter_names().map(ToString::to_string).collect();
     let columns = Columns::find(config, source, path, &names)?;
     let wrong = |expected: &str, help: &str| {
@@ -66,10 +60,7 @@ pub(super) fn columns(
             ));
         }
         (_, false) => {
-            return Err(wrong(
-                "a string",
-                "set text_column to the column that holds the text",
-            ));
+            return Err(wrong("a string", "set text_column to the column that holds the text"));
         }
     }
     Ok(columns)
@@ -103,13 +94,7 @@ pub(super) fn read(path: &Path, columns: Columns) -> Result<Rows, StageError> {
             let _ = sender.send(Err(error));
         }
     });
-    Ok(Box::new(Reader {
-        path: path.to_path_buf(),
-        columns,
-        receiver,
-        row: 0,
-        failed: false,
-    }))
+    Ok(Box::new(Reader { path: path.to_path_buf(), columns, receiver, row: 0, failed: false }))
 }
 
 struct Reader {
@@ -146,9 +131,6 @@ impl Iterator for Reader {
 fn broken(path: &Path, error: &PolarsError) -> StageError {
     let reason = error.to_string();
     let reason = reason.lines().next().unwrap_or_default();
-    StageError::input(format!(
-        "{}: not a readable Parquet file ({reason})",
-        path.display()
-    ))
-    .with_help("the file may be cut off or damaged: fetch or make it again")
+    StageError::input(format!("{}: not a readable Parquet file ({reason})", path.display()))
+        .with_help("the file may be cut off or damaged: fetch or make it again")
 }

@@ -1,6 +1,7 @@
 //! Rows with columns, whatever the file format: finding the columns, and turning rows into
 //! documents.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use pft_artifact::Split;
@@ -147,13 +148,9 @@ pub(super) fn rows_of(
         for (row, value) in list.series_iter().enumerate() {
             let value = value.ok_or_else(|| missing(&columns.text, row))?;
             let paragraphs = value.str().map_err(|error| unexpected(&error))?;
-            let paragraphs: Option<Vec<String>> = paragraphs
-                .iter()
-                .map(|paragraph| paragraph.map(str::to_string))
-                .collect();
-            texts.push(Text::Paragraphs(
-                paragraphs.ok_or_else(|| missing(&columns.text, row))?,
-            ));
+            let paragraphs: Option<Vec<String>> =
+                paragraphs.iter().map(|paragraph| paragraph.map(str::to_string)).collect();
+            texts.push(Text::Paragraphs(paragraphs.ok_or_else(|| missing(&columns.text, row))?));
         }
         texts
     } else {
@@ -162,11 +159,8 @@ pub(super) fn rows_of(
             .map(|text| Text::One(text.unwrap_or_default()))
             .collect()
     };
-    let (ids, units, splits) = (
-        strings(&columns.id)?,
-        strings(&columns.unit)?,
-        strings(&columns.split)?,
-    );
+    let (ids, units, splits) =
+        (strings(&columns.id)?, strings(&columns.unit)?, strings(&columns.split)?);
     let mut rows = Vec::with_capacity(frame.height());
     let fields = texts.into_iter().zip(ids).zip(units).zip(splits);
     for (row, (((text, id), unit), split)) in fields.enumerate() {
@@ -174,13 +168,7 @@ pub(super) fn rows_of(
             .map(|name| name.parse())
             .transpose()
             .map_err(|error| StageError::input(format!("{}: {error}", origin(row))))?;
-        rows.push(Row {
-            text,
-            id,
-            unit,
-            split,
-            origin: origin(row),
-        });
+        rows.push(Row { text, id, unit, split, origin: origin(row) });
     }
     Ok(rows)
 }
@@ -209,24 +197,21 @@ pub(super) fn open(
     }
     let granularity = config.granularity;
     let by_file = config.split.by == SplitBy::File;
-    let rows = files
-        .into_iter()
-        .zip(opened)
-        .flat_map(move |(file, columns)| {
-            let split = by_file.then(|| split_of_file(&file.path)).transpose();
-            let rows = split.and_then(|split| Ok((split, read(&config, &file, columns)?)));
-            match rows {
-                Ok((split, rows)) => Box::new(rows.map(move |rows| {
-                    rows.map(|mut rows| {
-                        if split.is_some() {
-                            rows.iter_mut().for_each(|row| row.split = split);
-                        }
-                        rows
-                    })
-                })) as Rows,
-                Err(error) => Box::new(std::iter::once(Err(error))),
-            }
-        });
+    let rows = files.into_iter().zip(opened).flat_map(move |(file, columns)| {
+        let split = by_file.then(|| split_of_file(&file.path)).transpose();
+        let rows = split.and_then(|split| Ok((split, read(&config, &file, columns)?)));
+        match rows {
+            Ok((split, rows)) => Box::new(rows.map(move |rows| {
+                rows.map(|mut rows| {
+                    if split.is_some() {
+                        rows.iter_mut().for_each(|row| row.split = split);
+                    }
+                    rows
+                })
+            })) as Rows,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    });
     let documents = rows.flat_map(move |rows| match rows {
         Ok(rows) => rows
             .into_iter()
@@ -289,28 +274,24 @@ fn documents_of(row: Row, rule: Option<Unit>, granularity: Granularity) -> Vec<R
                 Some(_) => Some(case),
                 None => row.unit,
             };
-            paragraphs
-                .into_iter()
-                .map(|text| document(None, unit.clone(), text))
-                .collect()
+            paragraphs.into_iter().map(|text| document(None, unit.clone(), text)).collect()
         }
     }
 }
 
-/// The split that a file's name says, such as `test-00000-of-00001.parquet`.
+/// The split that a file's name says, such as `test-00000-of-00001.parquet`, else its folder's.
 fn split_of_file(path: &Path) -> Result<Split, StageError> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let mut found = name
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter_map(|word| word.to_ascii_lowercase().parse().ok());
-    match (found.next(), found.next()) {
-        (Some(split), None) => Ok(split),
-        _ => Err(StageError::input(format!(
-            "{}: the file's name does not tell its split",
-            path.display()
-        ))
-        .with_help("put train, validation or test into the name, or use `split.by: unit`")),
-    }
+    let folder = path.parent().and_then(Path::file_name);
+    let said = |name: &OsStr| {
+        let name = name.to_string_lossy().to_ascii_lowercase();
+        let mut found =
+            name.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(|word| word.parse().ok());
+        found.next().filter(|_| found.next().is_none())
+    };
+    path.file_stem().and_then(said).or_else(|| folder.and_then(said)).ok_or_else(|| {
+        StageError::input(format!("{}: the file's name does not tell its split", path.display()))
+            .with_help("put train, validation or test into the name, or use `split.by: unit`")
+    })
 }
 
 #[cfg(test)]
@@ -325,6 +306,7 @@ mod tests {
         assert_eq!(split("echr_Train.csv"), Some(Split::Train));
         assert_eq!(split("train_test.csv"), None);
         assert_eq!(split("contest.csv"), None);
+        assert_eq!(split("x/validation/0000.parquet"), Some(Split::Validation));
     }
 
     #[test]

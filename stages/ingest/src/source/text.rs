@@ -13,17 +13,11 @@ use crate::config::{Config, InvalidText, SourceKind, Unit};
 pub(super) fn open(config: &Config) -> Result<Documents, StageError> {
     let mut files = Vec::new();
     for path in config.paths()? {
-        files.extend(expand(&path.0, |name| {
-            SourceKind::of_file(name) == Some(SourceKind::Text)
-        })?);
+        files.extend(expand(&path.0, |name| SourceKind::of_file(name) == Some(SourceKind::Text))?);
     }
     let invalid = config.invalid_text;
     let by_folder = config.unit_rule(SourceKind::Text) == Some(Unit::Folder);
-    Ok(Box::new(
-        files
-            .into_iter()
-            .map(move |found| document(&found, invalid, by_folder)),
-    ))
+    Ok(Box::new(files.into_iter().map(move |found| document(&found, invalid, by_folder))))
 }
 
 fn document(
@@ -55,8 +49,5 @@ fn read(path: &Path, invalid: InvalidText) -> Result<String, StageError> {
 
 /// The last part of a path.
 pub(super) fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

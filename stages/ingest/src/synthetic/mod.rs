@@ -16,9 +16,5 @@ pub struct SyntheticConfig {}
 /// # Errors
 /// When its settings make no sense.
 pub fn open(_config: &SyntheticConfig) -> Result<Opened, StageError> {
-    Ok(Opened {
-        documents: Box::new(std::iter::empty()),
-        total: Some(0),
-        has_spans: true,
-    })
+    Ok(Opened { documents: Box::new(std::iter::empty()), total: Some(0), has_spans: true })
 }

@@ -1,0 +1,188 @@
+//! Bad input: one message that names the place and what to do, the right exit code, nothing left.
+
+use crate::common::{Workbench, columns, fixture};
+
+#[track_caller]
+fn assert_fails(bench: &Workbench, config: &str, code: i32, needles: &[&str]) {
+    let finished = bench.run(config);
+    let message = finished.failure(code);
+    for needle in needles {
+        assert!(message.contains(needle), "{needle:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn missing_and_unreadable_files() {
+    let bench = Workbench::new();
+    assert_fails(&bench, "path: nowhere.jsonl\n", 3, &["nowhere.jsonl: there is no such file"]);
+    assert_fails(&bench, "path: x/*.csv\n", 3, &["x/*.csv: no file matches"]);
+    assert_fails(&bench, "source: jsonl\n", 2, &["path: is missing"]);
+    std::fs::create_dir(bench.path().join("folder")).unwrap();
+    assert_fails(&bench, "source: csv\npath: folder\n", 3, &["no file of the kind"]);
+    // A symbolic link to itself cannot be read even by the superuser.
+    std::os::unix::fs::symlink("loop.txt", bench.path().join("folder/loop.txt")).unwrap();
+    assert_fails(&bench, "source: text\npath: folder\n", 3, &["loop.txt"]);
+}
+
+#[test]
+fn wrong_keys_and_columns_suggest_the_nearest() {
+    let bench = Workbench::new();
+    bench.write("a.jsonl", "{\"identifier\": 1, \"body\": \"x\"}\n");
+    assert_fails(&bench, "pat: a.jsonl\n", 2, &["config.yml:1", "did you mean `path`?"]);
+    assert_fails(&bench, "source: jsnol\npath: a\n", 2, &["did you mean `jsonl`?"]);
+    assert_fails(&bench, "path: a.jsonl\n", 3, &["no column `text`", "text_column"]);
+    assert_fails(
+        &bench,
+        "path: a.jsonl\ntext_column: body\nid_column: identifer\n",
+        3,
+        &["a.jsonl: there is no column `identifer`; did you mean `identifier`?"],
+    );
+    assert_fails(
+        &bench,
+        "path: a.jsonl\nunit: sender\n",
+        2,
+        &["unit: sender does not exist in source jsonl"],
+    );
+    assert_fails(&bench, "path: a.jsonl\nsplit: {train: 0.9}\n", 2, &["add up to 1"]);
+    assert_fails(&bench, "path: a.xyz\n", 2, &["source: is missing"]);
+}
+
+#[test]
+fn empty_corpora() {
+    let bench = Workbench::new();
+    bench.write("empty.jsonl", "");
+    bench.write("blank.jsonl", "\n\n");
+    bench.write("header.csv", "id,text\n");
+    bench.write("short.jsonl", "{\"text\": \"\"}\n");
+    assert_fails(&bench, "path: empty.jsonl\n", 3, &["empty.jsonl: is empty"]);
+    assert_fails(&bench, "path: blank.jsonl\n", 3, &["blank.jsonl: is empty"]);
+    assert_fails(&bench, "path: header.csv\n", 3, &["the corpus is empty"]);
+    assert_fails(&bench, "path: short.jsonl\n", 3, &["the corpus is empty: all 1 documents"]);
+}
+
+#[test]
+fn broken_json_lines() {
+    let bench = Workbench::new();
+    let good = "{\"id\": 1, \"text\": \"fine\"}\n";
+    let file = |line: &str| bench.write("a.jsonl", format!("{good}\n{line}\n"));
+    file("{\"id\": 2, \"text\": \"secret");
+    let finished = bench.run("path: a.jsonl\n");
+    assert!(finished.failure(3).contains("a.jsonl:3: is not valid JSON"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("secret"), "a message must not quote the data");
+    file("[1]");
+    assert_fails(&bench, "path: a.jsonl\n", 3, &["a.jsonl:3: is not a JSON object"]);
+    file("{\"id\": 2}");
+    assert_fails(&bench, "path: a.jsonl\n", 3, &["a.jsonl:3: field `text` is missing or null"]);
+    bench.write("far.jsonl", good.repeat(5000) + "{\"text\": \"\\ud800\"}\n");
+    assert_fails(&bench, "path: far.jsonl\n", 3, &["far.jsonl:5001: is not valid JSON"]);
+    bench.write("facts.jsonl", "{\"facts\": [\"a\"]}\n{\"facts\": 5}\n");
+    assert_fails(
+        &bench,
+        "path: facts.jsonl\ntext_column: facts\n",
+        3,
+        &["is a list", "source: ecthr"],
+    );
+}
+
+#[test]
+fn invalid_utf8_and_nul() {
+    let bench = Workbench::new();
+    bench.write("a.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"b\xFF\"}\n");
+    assert_fails(&bench, "path: a.jsonl\n", 3, &["a.jsonl:2: is not valid UTF-8", "iconv"]);
+    let repaired = bench.corpus("path: a.jsonl\ninvalid_text: repair\n");
+    assert_eq!(repaired[1].text, "b\u{FFFD}");
+    bench.write("a.csv", b"id,text\n1,x\n2,b\xFF\n");
+    assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:3: is not valid UTF-8"]);
+    bench.write("t/a.txt", b"one\ntwo \xFF\n");
+    assert_fails(&bench, "source: text\npath: t\n", 3, &["a.txt:2: is not valid UTF-8"]);
+    bench.write("nul.jsonl", "{\"id\": \"n7\", \"text\": \"a\\u0000b\"}\n");
+    assert_fails(
+        &bench,
+        "path: nul.jsonl\nid_column: id\n",
+        3,
+        &["nul.jsonl:1 (document \"n7\"): the text has a NUL character"],
+    );
+    let repaired = bench.corpus("path: nul.jsonl\nid_column: id\ninvalid_text: repair\n");
+    assert_eq!(columns(&repaired), [("n7", "n7", "ab")]);
+}
+
+#[test]
+fn duplicate_ids_and_units_in_two_splits() {
+    let bench = Workbench::new();
+    bench.write(
+        "a.jsonl",
+        "{\"id\": \"a\", \"u\": \"k\", \"split\": \"train\", \"text\": \"x\"}\n\
+         {\"id\": \"a\", \"u\": \"k\", \"split\": \"dev\", \"text\": \"y\"}\n",
+    );
+    assert_fails(
+        &bench,
+        "path: a.jsonl\nid_column: id\n",
+        3,
+        &["a.jsonl:2: the id \"a\" occurred before"],
+    );
+    assert_fails(
+        &bench,
+        "path: a.jsonl\nunit_column: u\nsplit: {by: column}\n",
+        3,
+        &["a.jsonl:2: unit \"k\" is in validation here and in train before"],
+    );
+    bench.write("b.jsonl", "{\"split\": \"half\", \"text\": \"x\"}\n");
+    assert_fails(&bench, "path: b.jsonl\nsplit: {by: column}\n", 3, &["b.jsonl:1", "half"]);
+}
+
+#[test]
+fn ragged_csv() {
+    let bench = Workbench::new();
+    bench.write("a.csv", "id,text\n1,\"x\ny\"\n2,a,b\n");
+    assert_fails(
+        &bench,
+        "path: a.csv\n",
+        3,
+        &["a.csv:4: the row has 3 fields, but the header has 2"],
+    );
+    bench.write("a.csv", "id,text\n1\n");
+    assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: the row has 1 fields"]);
+    bench.write("a.csv", "id,text\n1,\"x\n2,y\n");
+    assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: a quote opens here and never closes"]);
+}
+
+#[test]
+fn truncated_parquet() {
+    let bench = Workbench::new();
+    let whole = std::fs::read(fixture("rows.parquet")).unwrap();
+    for length in [0, 3, 100, whole.len() / 2, whole.len() - 1] {
+        bench.write("cut.parquet", &whole[..length]);
+        assert_fails(
+            &bench,
+            "path: cut.parquet\n",
+            3,
+            &["cut.parquet: not a readable Parquet file"],
+        );
+    }
+    // Damaged within: the pages no longer decode, or decode to something else, but never crash.
+    for position in (10..whole.len() - 10).step_by(997) {
+        let mut damaged = whole.clone();
+        damaged[position] ^= 0x55;
+        bench.write("damaged.parquet", &damaged);
+        let finished = bench.run("path: damaged.parquet\n");
+        assert!(matches!(finished.code, 0 | 3), "byte {position}: {}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_document_of_50_megabytes_passes() {
+    let bench = Workbench::new();
+    let long = "Lang \\u00e9 ".repeat(5_000_000);
+    bench.write("long.jsonl", format!("{{\"text\": \"kurz\"}}\n{{\"text\": \"{long}\"}}\n"));
+    let corpus = bench.corpus("path: long.jsonl\n");
+    assert_eq!(corpus[1].text.chars().count(), 35_000_000);
+    let corpus = bench.corpus("path: long.jsonl\nmax_chars: 1000000\n");
+    assert_eq!(corpus.len(), 1);
+}
+
+#[test]
+fn files_that_are_no_mail() {
+    let bench = Workbench::new();
+    bench.write("m/1", "\nno headers at all\n");
+    assert_fails(&bench, "source: maildir\npath: m\n", 3, &["m/1: is not an RFC 822 message"]);
+}

@@ -1,0 +1,172 @@
+//! Units, splits and options: what one unit does never changes another.
+
+use std::collections::BTreeMap;
+
+use crate::common::{Workbench, fixture};
+use ingest::split::{llm_pft_order, llm_pft_split};
+use pft_artifact::{Document, Split};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn fnv1a(numbers: &[u32]) -> String {
+    let mut value: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in numbers.iter().flat_map(|number| number.to_le_bytes()) {
+        value = (value ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{value:016x}")
+}
+
+#[test]
+fn the_order_is_cpythons() {
+    let text = std::fs::read_to_string(fixture("llm-pft-order.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    for case in expected["cases"].as_array().unwrap() {
+        let count = case["count"].as_u64().unwrap() as u32;
+        let order = llm_pft_order(count);
+        assert_eq!(serde_json::json!(order[..10]), case["first"], "{count}");
+        assert_eq!(fnv1a(&order), case["fnv1a"], "{count}");
+        let last_train = case["train_end"].as_u64().unwrap() as u32 - 1;
+        assert_eq!(llm_pft_split(last_train, count), Split::Train);
+        assert_eq!(llm_pft_split(last_train + 1, count), Split::Test);
+    }
+    for border in expected["borders"].as_array().unwrap() {
+        let [count, train, test] = [0, 1, 2].map(|i| border[i].as_u64().unwrap() as u32);
+        let splits: Vec<Split> = (0..count).map(|p| llm_pft_split(p, count)).collect();
+        let end = |split| splits.iter().rposition(|s| *s == split).map_or(0, |p| p as u32 + 1);
+        assert_eq!(splits.iter().filter(|s| **s == Split::Train).count() as u32, train, "{count}");
+        if test > train {
+            assert_eq!(end(Split::Test), test, "{count}");
+        }
+    }
+}
+
+#[test]
+fn the_llm_pft_preset_writes_that_order() {
+    let bench = Workbench::new();
+    let lines: String = (0..1000)
+        .map(|i| format!("{{\"id\": \"{i}\", \"case\": \"{}\", \"text\": \"t{i}\"}}\n", i / 10))
+        .collect();
+    bench.write("a.jsonl", lines);
+    let config = "path: a.jsonl\nid_column: id\nunit_column: case\nsplit: {by: llm-pft}\n";
+    let finished = bench.run(config);
+    assert!(finished.stderr.contains("warning: split.by: llm-pft"), "{}", finished.stderr);
+    let corpus = finished.corpus();
+    let ids: Vec<u32> = corpus.iter().map(|d| d.doc_id.parse().unwrap()).collect();
+    assert_eq!(ids[..10], [935, 947, 475, 928, 125, 691, 190, 327, 257, 461]);
+    assert_eq!(ids, llm_pft_order(1000));
+    let count = |split| corpus.iter().filter(|d| d.split == split).count();
+    assert_eq!(
+        (count(Split::Train), count(Split::Test), count(Split::Validation)),
+        (450, 100, 450)
+    );
+    let limited = bench.corpus(&format!("{config}limit: 20\n"));
+    let train: Vec<&Document> = limited.iter().filter(|d| d.split == Split::Train).collect();
+    assert_eq!(train.len(), 20);
+    assert!(train.iter().zip(&corpus).all(|(a, b)| **a == *b));
+    assert_eq!(limited.len(), 570);
+}
+
+#[test]
+fn copies_stay_in_their_unit_and_options_combine() {
+    let bench = Workbench::new();
+    bench.write(
+        "a.jsonl",
+        "{\"u\": \"k\", \"text\": \"same\"}\n{\"u\": \"k\", \"text\": \"same\"}\n\
+         {\"u\": \"l\", \"text\": \"same\"}\n{\"u\": \"l\", \"text\": \"no\"}\n{\"u\": \"m\", \"text\": \"late\"}\n",
+    );
+    let config = "path: a.jsonl\nunit_column: u\ndeduplicate: within_unit\nmin_chars: 3\n\
+                  sample_duplication_rate: 2\nlimit: 2\n";
+    let corpus = bench.corpus(config);
+    let rows: Vec<(&str, &str)> =
+        corpus.iter().map(|d| (d.doc_id.as_str(), d.unit_id.as_str())).collect();
+    assert_eq!(rows, [("k/0", "k"), ("k/0~2", "k"), ("l/0", "l"), ("l/0~2", "l")]);
+    assert_eq!(corpus[0].split, corpus[1].split);
+}
+
+#[test]
+fn splits_come_from_columns_and_file_names() {
+    let bench = Workbench::new();
+    bench.write("train.jsonl", "{\"text\": \"a\", \"part\": \"test\"}\n");
+    bench.write("dev-00.jsonl", "{\"text\": \"b\", \"part\": \"train\"}\n");
+    let splits = |config: &str| -> Vec<Split> {
+        let config = format!("path: [train.jsonl, dev-00.jsonl]\n{config}");
+        bench.corpus(&config).iter().map(|d| d.split).collect()
+    };
+    assert_eq!(splits("split: {by: file}\n"), [Split::Train, Split::Validation]);
+    assert_eq!(splits("split: {by: column, column: part}\n"), [Split::Test, Split::Train]);
+}
+
+/// Deleting one unit from the raw data removes its documents and changes nothing else, byte for
+/// byte: ids, splits, texts and their order.
+fn deleting_a_unit_changes_nothing_else(options: &str, with_ids: bool) {
+    let bench = Workbench::new();
+    let rows: Vec<(String, String)> = (0..300)
+        .map(|i: u32| {
+            let unit = format!("unit-{}", i.wrapping_mul(2_654_435_761) % 23);
+            let fields = format!(
+                "\"u\": \"{unit}\", \"text\": \"some text {}\"{}",
+                i % 40,
+                if with_ids { format!(", \"id\": \"d{i}\"") } else { String::new() }
+            );
+            (unit, format!("{{{fields}}}\n"))
+        })
+        .collect();
+    let config = format!(
+        "path: a.jsonl\nunit_column: u\n{}{options}",
+        if with_ids { "id_column: id\n" } else { "" }
+    );
+    let ingest = |without: Option<&str>| -> Vec<Document> {
+        let lines: String = rows
+            .iter()
+            .filter(|(unit, _)| Some(unit.as_str()) != without)
+            .map(|(_, line)| line.as_str())
+            .collect();
+        bench.write("a.jsonl", lines);
+        bench.corpus(&config)
+    };
+    let all = ingest(None);
+    for unit in ["unit-0", "unit-7", "unit-22"] {
+        let expected: Vec<Document> = all.iter().filter(|d| d.unit_id != unit).cloned().collect();
+        assert!(expected.len() < all.len());
+        assert_eq!(ingest(Some(unit)), expected);
+    }
+}
+
+#[test]
+fn deleting_a_unit_changes_nothing_else_with_given_ids() {
+    deleting_a_unit_changes_nothing_else("", true);
+}
+
+#[test]
+fn deleting_a_unit_changes_nothing_else_with_made_ids_duplicates_and_copies() {
+    deleting_a_unit_changes_nothing_else(
+        "deduplicate: within_unit\nsample_duplication_rate: 2\nsplit: {seed: 3}\n",
+        false,
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn json_and_csv_bring_back_any_text(texts in prop::collection::vec("[^\\x00]{1,40}", 1..30)) {
+        let bench = Workbench::new();
+        let mut json = String::new();
+        let mut csv = "n,text\n".to_string();
+        for (n, text) in texts.iter().enumerate() {
+            json.push_str(&serde_json::json!({ "n": n, "text": text }).to_string());
+            json.push('\n');
+            csv.push_str(&format!("{n},\"{}\"\n", text.replace('"', "\"\"")));
+        }
+        bench.write("a.jsonl", json);
+        bench.write("a.csv", csv);
+        let expected: BTreeMap<String, String> =
+            texts.iter().enumerate().map(|(n, text)| (n.to_string(), text.clone())).collect();
+        for name in ["a.jsonl", "a.csv"] {
+            let corpus = bench.corpus(&format!("path: {name}\nid_column: n\n"));
+            let found: BTreeMap<String, String> =
+                corpus.into_iter().map(|d| (d.doc_id, d.text)).collect();
+            prop_assert_eq!(&found, &expected);
+        }
+    }
+}
