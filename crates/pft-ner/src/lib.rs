@@ -1,10 +1,29 @@
 //! Finds personal information in texts.
 //!
-//! Every backend implements [`Tagger`]: rules with checksums here, learned models and services in
-//! their own modules. An [`Ensemble`](combine::Ensemble) runs several, maps their labels, and resolves overlaps by one
-//! stated rule; [`consistency`] then finds a name that was found once wherever else its unit
-//! writes it. This crate knows texts and byte offsets; it knows no artifact, no Parquet and no stage.
+//! Every backend implements [`Tagger`]: [`rules`] with checksums, and learned models and services in
+//! their own modules. [`combine`] runs backends over texts of any length, maps their [`labels`], and resolves
+//! overlaps by one stated rule; [`consistency`] then finds a name that was found once wherever else
+//! its unit writes it; [`evaluate`] measures all of it against gold annotations. This crate knows
+//! texts and byte offsets; it knows no artifact, no Parquet and no stage.
+//!
+//! ```
+//! use pft_ner::combine::{Policy, combine, tag_texts};
+//! use pft_ner::rules::{RulesConfig, RulesTagger};
+//!
+//! let text = "Mr Jan Kowalski (jan@example.pl) was born on 2 May 1961.";
+//! let rules = RulesTagger::new(&RulesConfig::default()).unwrap();
+//! let found = tag_texts(&rules, &[text]).remove(0).unwrap();
+//! let policy = Policy::new(pft_ner::labels::default_pii());
+//! let spans = combine(text, &[(0, &found)], &policy);
+//! let labels: Vec<&str> = spans.iter().map(|span| &*span.label).collect();
+//! assert_eq!(labels, ["PERSON", "EMAIL", "DATE"]);
+//! ```
 
+pub mod combine;
+pub mod consistency;
+pub mod evaluate;
+pub mod labels;
+pub mod rules;
 pub mod tagger;
 pub mod window;
 

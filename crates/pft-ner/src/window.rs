@@ -68,7 +68,7 @@ fn space_before(text: &str, low: usize, high: usize) -> usize {
     if low == 0 {
         return 0;
     }
-    let low = text.floor_char_boundary(low);
+    let low = text.ceil_char_boundary(low);
     match text[low..high].find([' ', '\n']) {
         Some(at) => low + at + 1,
         None => low,

@@ -1,0 +1,304 @@
+//! Runs backends over texts of any length and combines what they find.
+//!
+//! **The overlap rule.** Labels are mapped, spans below their label's threshold, with a label that
+//! does not count, or with an ignored text are left out, and white space is trimmed. Then spans that
+//! share a character become one span over their union, so that nothing that any backend found stays
+//! in the clear. Its label, score and source are those of the member whose backend has the highest
+//! priority; among equals of the longest, then of the highest score, then of the first.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use rayon::prelude::*;
+use regex::Regex;
+
+use crate::labels::LabelMap;
+use crate::window::{Window, windows};
+use crate::{LoadError, Span, TagError, Tagger};
+
+/// Which spans count, and as what.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Maps the backends' labels to canonical ones.
+    pub labels: LabelMap,
+    /// The canonical labels that count as personal information.
+    pub pii: BTreeSet<String>,
+    /// The score that a span needs.
+    pub min_score: f32,
+    /// The score that a span of a label needs, instead of `min_score`.
+    pub thresholds: BTreeMap<String, f32>,
+    /// Spans whose whole text matches one of these are left out.
+    pub ignore: Vec<Regex>,
+}
+
+impl Policy {
+    /// Everything in `pii` counts, whatever its score.
+    pub fn new(pii: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            labels: LabelMap::built_in(),
+            pii: pii.into_iter().collect(),
+            min_score: 0.0,
+            thresholds: BTreeMap::new(),
+            ignore: Vec::new(),
+        }
+    }
+
+    /// Adds a pattern of texts that are never personal information; it must match the whole span.
+    ///
+    /// # Errors
+    /// When it is not a regular expression.
+    pub fn ignore(&mut self, pattern: &str) -> Result<(), LoadError> {
+        let regex = Regex::new(&format!("^(?:{pattern})$"))
+            .map_err(|error| LoadError::Config(format!("ignore: {error}")))?;
+        self.ignore.push(regex);
+        Ok(())
+    }
+
+    /// The span as it counts, or nothing.
+    fn admit(&self, text: &str, span: &Span) -> Option<Span> {
+        let label = self.labels.canonical(&span.label);
+        let threshold = self.thresholds.get(&*label).copied().unwrap_or(self.min_score);
+        if span.score < threshold || !self.pii.contains(&*label) {
+            return None;
+        }
+        let (start, end) = trim(text, span.start..span.end)?;
+        if self.ignore.iter().any(|pattern| pattern.is_match(&text[start..end])) {
+            return None;
+        }
+        Some(Span { start, end, label, score: span.score, source: span.source.clone() })
+    }
+}
+
+/// The range without white space around it; nothing where only white space is left.
+fn trim(text: &str, range: Range<usize>) -> Option<(usize, usize)> {
+    let inner = &text[range.clone()];
+    let start = range.start + (inner.len() - inner.trim_start().len());
+    let end = start + inner.trim().len();
+    (start < end).then_some((start, end))
+}
+
+/// Combines the spans of several backends over one text by the overlap rule. Backends come with
+/// their priority; the result is sorted and without overlaps.
+pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Span> {
+    let mut spans: Vec<(i32, Span)> = found
+        .iter()
+        .flat_map(|(priority, spans)| {
+            spans.iter().filter_map(|span| Some((*priority, policy.admit(text, span)?)))
+        })
+        .collect();
+    spans.sort_by(|(_, a), (_, b)| (a.start, b.end).cmp(&(b.start, a.end)));
+    let mut combined: Vec<(Range<usize>, (i32, Span))> = Vec::new();
+    for (priority, span) in spans {
+        match combined.last_mut() {
+            Some((range, best)) if span.start < range.end => {
+                range.end = range.end.max(span.end);
+                if outranks((priority, &span), (best.0, &best.1)) {
+                    *best = (priority, span);
+                }
+            }
+            _ => combined.push((span.start..span.end, (priority, span))),
+        }
+    }
+    combined
+        .into_iter()
+        .map(|(range, (_, span))| Span { start: range.start, end: range.end, ..span })
+        .collect()
+}
+
+fn outranks((a_priority, a): (i32, &Span), (b_priority, b): (i32, &Span)) -> bool {
+    let order = a_priority.cmp(&b_priority).then(a.len().cmp(&b.len())).then(a.score.total_cmp(&b.score));
+    order == Ordering::Greater
+}
+
+/// Tags texts of any length with one backend, on all threads of the current rayon pool. Long texts
+/// are cut into windows, batches hold texts of similar length, and the result has one entry per text, in
+/// their order, whatever the number of threads.
+pub fn tag_texts(tagger: &dyn Tagger, texts: &[&str]) -> Vec<Result<Vec<Span>, TagError>> {
+    let pieces: Vec<(usize, Window)> = texts
+        .iter()
+        .enumerate()
+        .flat_map(|(text, content)| windows(content).into_iter().map(move |window| (text, window)))
+        .collect();
+    let mut order: Vec<usize> = (0..pieces.len()).collect();
+    order.sort_by_key(|&piece| std::cmp::Reverse(pieces[piece].1.range.len()));
+    let batches = batches(&order, tagger.batch_bytes(), |piece| pieces[piece].1.range.len());
+
+    let tagged: Vec<(usize, Result<Vec<Span>, TagError>)> = batches
+        .par_iter()
+        .flat_map_iter(|batch| {
+            let contents: Vec<&str> =
+                batch.iter().map(|&piece| &texts[pieces[piece].0][pieces[piece].1.range.clone()]).collect();
+            let mut results = tagger.tag_batch(&contents);
+            let answered = results.len();
+            results.resize_with(batch.len(), || {
+                Err(TagError::Model(format!(
+                    "the backend answered {answered} of {} texts",
+                    contents.len()
+                )))
+            });
+            let results: Vec<_> = batch
+                .iter()
+                .zip(results)
+                .map(|(&piece, result)| {
+                    let (text, window) = &pieces[piece];
+                    (piece, result.and_then(|spans| own(texts[*text], window, spans, tagger.name())))
+                })
+                .collect();
+            results
+        })
+        .collect();
+
+    let mut by_piece: Vec<Option<Result<Vec<Span>, TagError>>> = Vec::new();
+    by_piece.resize_with(pieces.len(), || None);
+    for (piece, result) in tagged {
+        by_piece[piece] = Some(result);
+    }
+    let mut results: Vec<Result<Vec<Span>, TagError>> = texts.iter().map(|_| Ok(Vec::new())).collect();
+    for ((text, _), result) in pieces.iter().zip(by_piece) {
+        let result = result.unwrap_or_else(|| Err(TagError::Model("a window was not tagged".into())));
+        match (&mut results[*text], result) {
+            (Ok(all), Ok(spans)) => all.extend(spans),
+            (all @ Ok(_), Err(error)) => *all = Err(error),
+            (Err(_), _) => {}
+        }
+    }
+    results
+}
+
+/// Groups of pieces of at most `bytes` bytes each, at least one piece a group.
+fn batches(order: &[usize], bytes: usize, len: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
+    let mut batches = Vec::new();
+    let mut batch = Vec::new();
+    let mut size = 0;
+    for &piece in order {
+        if !batch.is_empty() && size + len(piece) > bytes {
+            batches.push(std::mem::take(&mut batch));
+            size = 0;
+        }
+        batch.push(piece);
+        size += len(piece);
+    }
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
+    batches
+}
+
+/// The spans that a window owns, moved to the text's offsets. A span off the characters of its
+/// text is a backend's fault that must not pass.
+fn own(text: &str, window: &Window, spans: Vec<Span>, name: &str) -> Result<Vec<Span>, TagError> {
+    let content = &text[window.range.clone()];
+    let mut owned = Vec::with_capacity(spans.len());
+    for mut span in spans {
+        if span.is_empty() || content.get(span.start..span.end).is_none() {
+            return Err(TagError::Model(format!(
+                "backend {name} returned the span {}..{}, which is not on characters of the text",
+                span.start, span.end
+            )));
+        }
+        span.start += window.range.start;
+        span.end += window.range.start;
+        if window.core.contains(&span.start) {
+            owned.push(span);
+        }
+    }
+    Ok(owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{RulesConfig, RulesTagger};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn span(start: usize, end: usize, label: &str, score: f32) -> Span {
+        let source: Arc<str> = "test".into();
+        Span::new(start, end, &label.into(), score, &source)
+    }
+
+    fn policy() -> Policy {
+        Policy::new(crate::labels::default_pii())
+    }
+
+    #[test]
+    fn overlaps_become_their_union_with_the_label_of_the_highest_priority() {
+        let text = "0123456789";
+        let low = [span(0, 5, "ORG", 0.9), span(8, 10, "DATE", 0.9)];
+        let high = [span(4, 7, "PERSON", 0.5)];
+        let spans = combine(text, &[(0, &low), (1, &high)], &policy());
+        let found: Vec<_> = spans.iter().map(|s| (s.start, s.end, &*s.label)).collect();
+        assert_eq!(found, vec![(0, 7, "PERSON"), (8, 10, "DATE")]);
+        let spans = combine(text, &[(0, &low), (0, &high)], &policy());
+        assert_eq!(&*spans[0].label, "ORG", "the longest wins among equals");
+    }
+
+    #[test]
+    fn thresholds_labels_and_ignored_texts_leave_spans_out() {
+        let text = "Jane in Paris, Court";
+        let found = [span(0, 4, "PER", 0.4), span(8, 13, "GPE", 0.4), span(15, 20, "ORG", 1.0)];
+        let mut policy = policy();
+        policy.min_score = 0.5;
+        policy.thresholds.insert("PERSON".into(), 0.3);
+        policy.ignore("(?:the )?Court").unwrap();
+        let spans = combine(text, &[(0, &found)], &policy);
+        assert_eq!(spans.len(), 1);
+        assert_eq!(&*spans[0].label, "PERSON");
+        policy.pii.remove("PERSON");
+        assert!(combine(text, &[(0, &found)], &policy).is_empty());
+    }
+
+    #[test]
+    fn a_long_text_is_found_as_its_parts_are() {
+        let line = "On 12 March 1999 Mr Jan Kowalski of Łódź wrote to jan@example.pl about no. 12345/67.\n";
+        let text = line.repeat(5000);
+        let tagger = RulesTagger::new(&RulesConfig::default()).unwrap();
+        let single = tagger.tag(line);
+        let whole = tag_texts(&tagger, &[&text]).remove(0).unwrap();
+        let expected: Vec<(usize, usize)> = (0..5000)
+            .flat_map(|n| single.iter().map(move |s| (s.start + n * line.len(), s.end + n * line.len())))
+            .collect();
+        assert_eq!(whole.iter().map(|s| (s.start, s.end)).collect::<Vec<_>>(), expected);
+    }
+
+    struct Faulty;
+    impl Tagger for Faulty {
+        fn name(&self) -> &str {
+            "faulty"
+        }
+        fn fingerprint(&self) -> String {
+            "faulty".into()
+        }
+        fn tag_batch(&self, texts: &[&str]) -> Vec<Result<Vec<Span>, TagError>> {
+            texts.iter().filter(|t| !t.contains("skip")).map(|_| Ok(vec![span(0, 1, "ORG", 1.0)])).collect()
+        }
+    }
+
+    #[test]
+    fn a_faulty_backend_fails_closed() {
+        assert!(tag_texts(&Faulty, &["é"])[0].is_err(), "a span inside a character");
+        assert!(tag_texts(&Faulty, &["skip this"])[0].is_err(), "a text without an answer");
+        assert!(tag_texts(&Faulty, &["fine"])[0].is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn the_union_of_what_counts_is_covered(ranges in proptest::collection::vec((0usize..40, 1usize..12, 0i32..3), 0..12)) {
+            let text = "é".repeat(60);
+            let found: Vec<(i32, Vec<Span>)> = ranges.iter()
+                .map(|&(start, len, priority)| (priority, vec![span(2 * start, 2 * (start + len), "ORG", 1.0)]))
+                .collect();
+            let borrowed: Vec<(i32, &[Span])> = found.iter().map(|(p, s)| (*p, s.as_slice())).collect();
+            let combined = combine(&text, &borrowed, &policy());
+            for pair in combined.windows(2) {
+                prop_assert!(pair[0].end <= pair[1].start);
+            }
+            let covered = |at: usize, spans: &[Span]| spans.iter().any(|s| (s.start..s.end).contains(&at));
+            for at in 0..text.len() {
+                let expected = found.iter().any(|(_, spans)| covered(at, spans));
+                prop_assert_eq!(covered(at, &combined), expected);
+            }
+        }
+    }
+}

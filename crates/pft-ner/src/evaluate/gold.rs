@@ -1,0 +1,295 @@
+//! Reads gold annotations: TAB's JSON, and columns of tokens with IOB2 tags.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A document with gold annotations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GoldDocument {
+    /// The document's id.
+    pub id: String,
+    /// Its text.
+    pub text: String,
+    /// Its annotated mentions, sorted by start.
+    pub mentions: Vec<Mention>,
+}
+
+/// What a mention gives away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identifier {
+    /// Who it is.
+    Direct,
+    /// Something that tells who it is in combination with others.
+    Quasi,
+    /// Nothing that needs masking.
+    NoMask,
+}
+
+/// An annotated mention.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mention {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+    /// The gold label.
+    pub label: String,
+    /// Whether it has to be masked.
+    pub must_mask: bool,
+    /// What it gives away, where the annotation says so.
+    pub identifier: Option<Identifier>,
+    /// The entity that it mentions, where the annotation says so.
+    pub entity: Option<String>,
+}
+
+/// What is wrong with a gold file.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct GoldError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+struct TabDocument {
+    #[serde(default)]
+    doc_id: Option<String>,
+    text: String,
+    #[serde(default)]
+    spans: Vec<TabSpan>,
+    #[serde(default)]
+    annotations: Option<std::collections::BTreeMap<String, TabAnnotator>>,
+}
+
+#[derive(Deserialize)]
+struct TabAnnotator {
+    #[serde(default)]
+    entity_mentions: Vec<TabMention>,
+}
+
+#[derive(Deserialize)]
+struct TabSpan {
+    start: usize,
+    end: usize,
+    #[serde(rename = "type")]
+    label: String,
+    #[serde(default)]
+    mask: Option<bool>,
+    #[serde(default)]
+    identifier_type: Option<String>,
+    #[serde(default)]
+    entity_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TabMention {
+    start_offset: usize,
+    end_offset: usize,
+    entity_type: String,
+    #[serde(default)]
+    identifier_type: Option<String>,
+    #[serde(default)]
+    entity_id: Option<String>,
+}
+
+/// Reads TAB documents: one JSON object a line, or one JSON array. Spans are in code points, under `spans`, or
+/// under `annotations` as the benchmark's own releases have them (all annotators together).
+///
+/// # Errors
+/// When a document is not of that form, or a span lies outside its text.
+pub fn parse_tab(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
+    if file.trim_start().starts_with('[') {
+        let values: Vec<Value> = serde_json::from_str(file)
+            .map_err(|error| GoldError { line: error.line(), message: error.to_string() })?;
+        return values.into_iter().enumerate().map(|(n, value)| tab_document(value, n + 1)).collect();
+    }
+    file.lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(n, line)| {
+            let value = serde_json::from_str(line)
+                .map_err(|error| GoldError { line: n + 1, message: error.to_string() })?;
+            tab_document(value, n + 1)
+        })
+        .collect()
+}
+
+fn tab_document(value: Value, line: usize) -> Result<GoldDocument, GoldError> {
+    let error = |message: String| GoldError { line, message };
+    let document: TabDocument = serde_json::from_value(value).map_err(|e| error(e.to_string()))?;
+    let mut spans = document.spans;
+    for annotator in document.annotations.unwrap_or_default().into_values() {
+        spans.extend(annotator.entity_mentions.into_iter().map(|mention| TabSpan {
+            start: mention.start_offset,
+            end: mention.end_offset,
+            label: mention.entity_type,
+            mask: None,
+            identifier_type: mention.identifier_type,
+            entity_id: mention.entity_id,
+        }));
+    }
+    // Byte offset of every code point, and of the end.
+    let bytes: Vec<usize> =
+        document.text.char_indices().map(|(at, _)| at).chain([document.text.len()]).collect();
+    let mut mentions = Vec::with_capacity(spans.len());
+    for span in spans {
+        let (Some(&start), Some(&end)) = (bytes.get(span.start), bytes.get(span.end)) else {
+            return Err(error(format!(
+                "span {}..{} lies outside the text of {} characters",
+                span.start,
+                span.end,
+                bytes.len() - 1
+            )));
+        };
+        if start >= end {
+            return Err(error(format!("span {}..{} is empty", span.start, span.end)));
+        }
+        let identifier = match span.identifier_type.as_deref() {
+            Some("DIRECT") => Some(Identifier::Direct),
+            Some("QUASI") => Some(Identifier::Quasi),
+            Some(_) => Some(Identifier::NoMask),
+            None => None,
+        };
+        let must_mask = span.mask.unwrap_or(identifier != Some(Identifier::NoMask));
+        mentions.push(Mention { start, end, label: span.label, must_mask, identifier, entity: span.entity_id });
+    }
+    mentions.sort_by_key(|mention| (mention.start, mention.end));
+    Ok(GoldDocument { id: document.doc_id.unwrap_or_else(|| format!("line-{line}")), text: document.text, mentions })
+}
+
+/// Reads sentences of one token a line with an IOB2 (or BIO, IOBES, BILOU) tag, sentences separated by blank
+/// lines. With three or more columns and a number first, the columns are number, token, tag (UNER's form);
+/// otherwise the token is first and the tag last (CoNLL's form). `# text = …` gives a sentence's text; else
+/// tokens are joined by spaces. Every mention must be masked.
+///
+/// # Errors
+/// When a line has no tag, or a token is not where it should be in the text.
+pub fn parse_iob2(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
+    let mut documents = Vec::new();
+    let mut sentence = Sentence::default();
+    for (n, line) in file.lines().chain([""]).enumerate() {
+        let error = |message: &str| GoldError { line: n + 1, message: message.to_string() };
+        let line = line.trim_end();
+        if line.is_empty() {
+            if !sentence.tokens.is_empty() {
+                documents.push(std::mem::take(&mut sentence).finish(documents.len(), n)?);
+            }
+            sentence = Sentence::default();
+        } else if let Some(text) = line.strip_prefix("# text = ") {
+            sentence.text = Some(text.to_string());
+        } else if let Some(id) = line.strip_prefix("# sent_id = ") {
+            sentence.id = Some(id.to_string());
+        } else if !line.starts_with("# ") && !line.starts_with("-DOCSTART-") {
+            let columns: Vec<&str> = if line.contains('\t') {
+                line.split('\t').collect()
+            } else {
+                line.split_whitespace().collect()
+            };
+            let (token, tag) = match columns[..] {
+                [number, token, tag, ..] if number.parse::<u32>().is_ok() => (token, tag),
+                [token, .., tag] => (token, tag),
+                _ => return Err(error("a line holds a token and its tag")),
+            };
+            let tag_is_known = tag == "O" || tag == "-" || tag.split_once('-').is_some_and(|(prefix, label)| {
+                matches!(prefix, "B" | "I" | "E" | "S" | "L" | "U") && !label.is_empty()
+            });
+            if !tag_is_known {
+                return Err(error("the tag is not of the form O, B-LABEL or I-LABEL"));
+            }
+            sentence.tokens.push((token.to_string(), tag.to_string()));
+        }
+    }
+    Ok(documents)
+}
+
+#[derive(Default)]
+struct Sentence {
+    id: Option<String>,
+    text: Option<String>,
+    tokens: Vec<(String, String)>,
+}
+
+impl Sentence {
+    fn finish(self, number: usize, line: usize) -> Result<GoldDocument, GoldError> {
+        let text = self.text.unwrap_or_else(|| {
+            self.tokens.iter().map(|(token, _)| token.as_str()).collect::<Vec<_>>().join(" ")
+        });
+        let mut mentions: Vec<Mention> = Vec::new();
+        let mut open: Option<String> = None;
+        let mut at = 0;
+        for (token, tag) in &self.tokens {
+            let found = text[at..].find(token.as_str()).ok_or_else(|| GoldError {
+                line,
+                message: "a token of the sentence that ends here is not in its text".to_string(),
+            })?;
+            let (start, end) = (at + found, at + found + token.len());
+            at = end;
+            let Some((prefix, label)) = tag.split_once('-').filter(|(_, label)| !label.is_empty()) else {
+                open = None;
+                continue;
+            };
+            let goes_on = matches!(prefix, "I" | "E" | "L") && open.as_deref() == Some(label);
+            match mentions.last_mut() {
+                Some(last) if goes_on => last.end = end,
+                _ => mentions.push(Mention {
+                    start,
+                    end,
+                    label: label.to_string(),
+                    must_mask: true,
+                    identifier: None,
+                    entity: None,
+                }),
+            }
+            open = Some(label.to_string());
+        }
+        Ok(GoldDocument { id: self.id.unwrap_or_else(|| format!("sentence-{number}")), text, mentions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_points_become_bytes() {
+        let line = r#"{"doc_id": "a", "text": "Żółć met Ås", "spans": [
+            {"start": 9, "end": 11, "type": "LOC", "mask": false, "identifier_type": "NO_MASK", "entity_id": "e"},
+            {"start": 0, "end": 4, "type": "PERSON", "mask": true}]}"#.replace('\n', " ");
+        let gold = parse_tab(&line).unwrap().remove(0);
+        let found: Vec<_> = gold.mentions.iter().map(|m| (&gold.text[m.start..m.end], m.must_mask)).collect();
+        assert_eq!(found, vec![("Żółć", true), ("Ås", false)]);
+        assert_eq!(gold.mentions[1].identifier, Some(Identifier::NoMask));
+    }
+
+    #[test]
+    fn the_benchmarks_own_form_is_read() {
+        let file = r#"[{"doc_id": "a", "text": "é Oslo", "annotations": {"annotator1": {"entity_mentions": [
+            {"start_offset": 2, "end_offset": 6, "entity_type": "LOC", "identifier_type": "QUASI", "entity_id": "x"}]}}}]"#;
+        let gold = parse_tab(file).unwrap().remove(0);
+        assert_eq!(&gold.text[gold.mentions[0].start..gold.mentions[0].end], "Oslo");
+        assert!(gold.mentions[0].must_mask);
+    }
+
+    #[test]
+    fn spans_outside_the_text_are_refused_by_line() {
+        let file = "{\"text\": \"ab\"}\n{\"text\": \"ab\", \"spans\": [{\"start\": 1, \"end\": 3, \"type\": \"X\"}]}";
+        let error = parse_tab(file).unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.message.contains("1..3"));
+    }
+
+    #[test]
+    fn tags_become_mentions() {
+        let file = "# sent_id = s1\n# text = Ann Lee's in Łódź.\n1\tAnn\tB-PER\t-\n2\tLee\tI-PER\t-\n3\t's\tO\t-\n4\tin\tO\t-\n5\tŁódź\tB-LOC\t-\n6\t.\tO\t-\n\nBob B-PER\nAl I-PER\nEd B-PER\n";
+        let gold = parse_iob2(file).unwrap();
+        let found = |n: usize| -> Vec<(&str, &str)> {
+            gold[n].mentions.iter().map(|m| (&gold[n].text[m.start..m.end], m.label.as_str())).collect()
+        };
+        assert_eq!(gold[0].id, "s1");
+        assert_eq!(found(0), vec![("Ann Lee", "PER"), ("Łódź", "LOC")]);
+        assert_eq!(found(1), vec![("Bob Al", "PER"), ("Ed", "PER")]);
+        assert_eq!(parse_iob2("Bob B-PER\nAl nonsense\n").unwrap_err().line, 2);
+    }
+}

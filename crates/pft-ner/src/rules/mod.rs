@@ -1,0 +1,368 @@
+//! The `rules` backend: regular expressions, validated where the format has a checksum, and word
+//! lists. Every automaton is linear in the text and shared by all threads.
+
+mod checksum;
+mod patterns;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{LoadError, Span, TagError, Tagger};
+use patterns::{Check, Edge};
+
+/// Bumped when the built-in patterns change.
+const REVISION: u32 = 1;
+
+/// Score of a match whose format carries a checksum, or of the user's own pattern.
+const CERTAIN: f32 = 1.0;
+/// Score of any other match.
+const LIKELY: f32 = 0.85;
+
+/// Settings of the rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesConfig {
+    /// Labels whose built-in patterns are left out.
+    pub disable: Vec<String>,
+    /// Further patterns.
+    pub patterns: Vec<UserPattern>,
+    /// Further words and phrases.
+    pub words: Vec<WordList>,
+}
+
+/// A pattern of the user's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPattern {
+    /// The label of what it finds.
+    pub label: String,
+    /// A regular expression in the syntax of Rust's regex crate; a group named `e` narrows the
+    /// entity to a part of the match.
+    pub regex: String,
+}
+
+/// Words and phrases of the user's own, found as whole words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WordList {
+    /// The label of what it finds.
+    pub label: String,
+    /// The words and phrases.
+    #[serde(default)]
+    pub words: Vec<String>,
+    /// Whether `smith` also finds `SMITH` (ASCII letters only).
+    #[serde(default)]
+    pub ignore_case: bool,
+}
+
+/// Labels that the built-in patterns use and OntoNotes does not know.
+pub const OWN_LABELS: &[&str] = &[
+    "EMAIL", "URL", "IP_ADDRESS", "IBAN", "CREDIT_CARD", "US_SSN", "PHONE", "CASE_NUMBER", "AGE",
+];
+
+struct Rule {
+    label: Arc<str>,
+    regex: Regex,
+    group: Option<usize>,
+    edge: Option<Edge>,
+    check: Check,
+    needs: Option<u8>,
+    score: f32,
+}
+
+struct Words {
+    label: Arc<str>,
+    automaton: AhoCorasick,
+}
+
+/// The `rules` backend.
+pub struct RulesTagger {
+    source: Arc<str>,
+    rules: Vec<Rule>,
+    words: Vec<Words>,
+    fingerprint: String,
+}
+
+impl RulesTagger {
+    /// Compiles the built-in patterns and the user's.
+    ///
+    /// # Errors
+    /// When a pattern is not a regular expression or matches the empty text, or a word is empty.
+    pub fn new(config: &RulesConfig) -> Result<Self, LoadError> {
+        let mut rules = Vec::new();
+        for pattern in patterns::built_in() {
+            if config.disable.iter().any(|label| label == pattern.label) {
+                continue;
+            }
+            let regex = compile(&pattern.regex)
+                .map_err(|error| LoadError::Config(format!("built-in {} pattern: {error}", pattern.label)))?;
+            let group = named_group(&regex);
+            let score = match pattern.label {
+                "EMAIL" | "URL" | "IP_ADDRESS" | "IBAN" | "CREDIT_CARD" => CERTAIN,
+                _ => LIKELY,
+            };
+            rules.push(Rule {
+                label: pattern.label.into(),
+                regex,
+                group,
+                edge: Some(pattern.edge),
+                check: pattern.check,
+                needs: pattern.needs,
+                score,
+            });
+        }
+        for (number, pattern) in config.patterns.iter().enumerate() {
+            let at = |message: String| LoadError::Config(format!("rules.patterns.{number}.regex: {message}"));
+            let regex = compile(&pattern.regex).map_err(|error| at(error.to_string()))?;
+            if regex.is_match("") {
+                return Err(at("the pattern matches the empty text".into()));
+            }
+            let group = named_group(&regex);
+            rules.push(Rule {
+                label: pattern.label.as_str().into(),
+                regex,
+                group,
+                edge: None,
+                check: |text| Some(text.len()),
+                needs: None,
+                score: CERTAIN,
+            });
+        }
+        let mut words = Vec::new();
+        for (number, list) in config.words.iter().enumerate() {
+            if list.words.iter().any(|word| word.trim().is_empty()) {
+                return Err(LoadError::Config(format!("rules.words.{number}: a word is empty")));
+            }
+            let automaton = AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .ascii_case_insensitive(list.ignore_case)
+                .build(&list.words)
+                .map_err(|error| LoadError::Config(format!("rules.words.{number}: {error}")))?;
+            words.push(Words { label: list.label.as_str().into(), automaton });
+        }
+        let settings = serde_json::to_string(config).map_err(|error| LoadError::Config(error.to_string()))?;
+        let fingerprint = format!("rules/{REVISION}/{}", blake3::hash(settings.as_bytes()).to_hex());
+        Ok(Self { source: "rules".into(), rules, words, fingerprint })
+    }
+
+    /// All matches in a text, sorted; they may overlap.
+    pub fn tag(&self, text: &str) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for rule in &self.rules {
+            if rule.needs.is_none_or(|byte| memchr(byte, text)) {
+                rule.find(text, &self.source, &mut spans);
+            }
+        }
+        for list in &self.words {
+            for found in list.automaton.find_iter(text) {
+                if is_whole(text, found.range(), Edge::Word) {
+                    spans.push(Span::new(found.start(), found.end(), &list.label, CERTAIN, &self.source));
+                }
+            }
+        }
+        spans.sort_by(|a, b| (a.start, b.end, &a.label).cmp(&(b.start, a.end, &b.label)));
+        spans
+    }
+}
+
+impl Tagger for RulesTagger {
+    fn name(&self) -> &str {
+        &self.source
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn tag_batch(&self, texts: &[&str]) -> Vec<Result<Vec<Span>, TagError>> {
+        texts.iter().map(|text| Ok(self.tag(text))).collect()
+    }
+}
+
+impl Rule {
+    fn find(&self, text: &str, source: &Arc<str>, spans: &mut Vec<Span>) {
+        let mut at = 0;
+        while let Some(whole) = self.regex.find_at(text, at) {
+            // Where a match is refused the search goes on right behind its first character.
+            let next = whole.start() + text[whole.start()..].chars().next().map_or(1, char::len_utf8);
+            match self.accept(text, whole.range(), at) {
+                Some(range) => {
+                    at = range.end.max(next);
+                    spans.push(Span::new(range.start, range.end, &self.label, self.score, source));
+                }
+                None => at = next,
+            }
+        }
+    }
+
+    fn accept(&self, text: &str, whole: Range<usize>, at: usize) -> Option<Range<usize>> {
+        let edge_at_start = self.edge.is_none() || is_start(text, whole.start, self.edge?);
+        if !edge_at_start {
+            return None;
+        }
+        let range = match self.group {
+            Some(group) => self.regex.captures_at(text, at)?.get(group)?.range(),
+            None => whole,
+        };
+        let kept = (self.check)(&text[range.clone()])?;
+        let trimmed = text[range.start..range.start + kept].trim_end().len();
+        let range = range.start..range.start + trimmed;
+        let whole = !range.is_empty() && self.edge.is_none_or(|edge| is_whole(text, range.clone(), edge));
+        whole.then_some(range)
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(pattern).size_limit(64 << 20).dfa_size_limit(16 << 20).build()
+}
+
+fn named_group(regex: &Regex) -> Option<usize> {
+    regex.capture_names().position(|name| name == Some("e"))
+}
+
+fn memchr(byte: u8, text: &str) -> bool {
+    text.as_bytes().contains(&byte)
+}
+
+fn is_start(text: &str, start: usize, edge: Edge) -> bool {
+    let mut before = text[..start].chars().rev();
+    match before.next() {
+        Some(c) if c.is_alphanumeric() || c == '_' => false,
+        Some('.' | ',' | '/' | '-' | ':') if edge == Edge::Number => {
+            !before.next().is_some_and(|c| c.is_ascii_digit())
+        }
+        _ => true,
+    }
+}
+
+fn is_whole(text: &str, range: Range<usize>, edge: Edge) -> bool {
+    let mut after = text[range.end..].chars();
+    let ends = match after.next() {
+        // A symbol that ends a match (%, €, a full stop) may touch the next word.
+        Some(c) if c.is_alphanumeric() || c == '_' => {
+            !text[..range.end].ends_with(|c: char| c.is_alphanumeric())
+        }
+        Some('.' | ',' | '/' | '-' | ':') if edge == Edge::Number => {
+            !after.next().is_some_and(|c| c.is_ascii_digit())
+        }
+        _ => true,
+    };
+    ends && is_start(text, range.start, edge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    static BUILT_IN: LazyLock<RulesTagger> =
+        LazyLock::new(|| RulesTagger::new(&RulesConfig::default()).unwrap());
+
+    fn found(text: &str) -> Vec<(&str, String)> {
+        BUILT_IN.tag(text).iter().map(|span| (&text[span.start..span.end], span.label.to_string())).collect()
+    }
+
+    fn assert_finds(text: &str, entity: &str, label: &str) {
+        let found = found(text);
+        assert!(found.contains(&(entity, label.to_string())), "{entity} as {label} in {text:?}: {found:?}");
+    }
+
+    fn assert_misses(text: &str, label: &str) {
+        let found = found(text);
+        assert!(!found.iter().any(|(_, found)| found == label), "{label} in {text:?}: {found:?}");
+    }
+
+    #[test]
+    fn formats_are_found_and_validated() {
+        assert_finds("write to jane.doe+x@mail.example.co.uk.", "jane.doe+x@mail.example.co.uk", "EMAIL");
+        assert_finds("From: Jane Doe/HOU/ACME@ACME, today", "Jane Doe/HOU/ACME@ACME", "EMAIL");
+        assert_finds("see (https://example.org/a_(b)).", "https://example.org/a_(b)", "URL");
+        assert_finds("at www.example.org, and", "www.example.org", "URL");
+        assert_finds("host 10.0.0.1.", "10.0.0.1", "IP_ADDRESS");
+        assert_misses("host 10.0.0.256", "IP_ADDRESS");
+        assert_finds("host 2001:db8::1 up", "2001:db8::1", "IP_ADDRESS");
+        assert_finds("IBAN GB82 WEST 1234 5698 7654 32 AND more", "GB82 WEST 1234 5698 7654 32", "IBAN");
+        assert_misses("IBAN GB82 WEST 1234 5698 7654 33", "IBAN");
+        assert_finds("card 4111 1111 1111 1111.", "4111 1111 1111 1111", "CREDIT_CARD");
+        assert_misses("card 4111 1111 1111 1112.", "CREDIT_CARD");
+        assert_finds("SSN 123-45-6789", "123-45-6789", "US_SSN");
+        assert_misses("SSN 000-45-6789", "US_SSN");
+        assert_finds("call (713) 853-1234 x12 now", "(713) 853-1234 x12", "PHONE");
+        assert_finds("call +44 20 7946 0958.", "+44 20 7946 0958", "PHONE");
+    }
+
+    #[test]
+    fn legal_texts_are_understood() {
+        assert_finds("an application (no. 12345/67) against", "12345/67", "CASE_NUMBER");
+        assert_finds("nos. 12345/67 and 68/1999)", "68/1999", "CASE_NUMBER");
+        assert_finds("on 29 and 30 June 1992 the", "29 and 30 June 1992", "DATE");
+        assert_finds("by the end of October 1997, he", "end of October 1997", "DATE");
+        assert_finds("in 1994-95 and", "1994-95", "DATE");
+        assert_misses("He may march on", "DATE");
+        assert_misses("May I add", "DATE");
+        assert_finds("paid TRL 12,352,710,000 to", "TRL 12,352,710,000", "MONEY");
+        assert_finds("1,898,208,000 Turkish Liras (TRL) as", "1,898,208,000 Turkish Liras (TRL)", "MONEY");
+        assert_finds("five hundred euros were", "five hundred euros", "MONEY");
+        assert_finds("50 to 79% of", "50 to 79%", "PERCENT");
+        assert_finds("by Mr Şükrü Öz-Ünal, a lawyer", "Mr Şükrü Öz-Ünal", "PERSON");
+        assert_finds("Mrs K.H. van der Berg said", "Mrs K.H. van der Berg", "PERSON");
+        assert_finds("the Karlstad District Court held", "Karlstad District Court", "ORG");
+        assert_misses("the Supreme Administrative Court held", "ORG");
+        assert_finds("a Ruritanian national, was", "Ruritanian", "NORP");
+        assert_finds("a lawyer practising in Karlstad.", "Karlstad", "GPE");
+    }
+
+    #[test]
+    fn offsets_are_bytes_of_the_original() {
+        let text = "«Zażółć» — 漢字 e\u{301} jan@example.pl 12.03.2004";
+        let spans = BUILT_IN.tag(text);
+        assert_eq!(&text[spans[0].start..spans[0].end], "jan@example.pl");
+        assert!(spans[0].start > text.find("漢").unwrap());
+    }
+
+    #[test]
+    fn the_users_patterns_and_words_count() {
+        let config = RulesConfig {
+            disable: vec!["DATE".into()],
+            patterns: vec![UserPattern { label: "BADGE".into(), regex: "badge (?P<e>[0-9]+)".into() }],
+            words: vec![WordList { label: "PROJECT".into(), words: vec!["Blue Moon".into()], ignore_case: true }],
+        };
+        let tagger = RulesTagger::new(&config).unwrap();
+        let text = "badge 77 of BLUE MOON, not bluemoons, in 1999";
+        let found: Vec<_> = tagger.tag(text).iter().map(|s| (&text[s.start..s.end], s.label.to_string())).collect();
+        assert_eq!(found, vec![("77", "BADGE".to_string()), ("BLUE MOON", "PROJECT".to_string())]);
+        assert_ne!(tagger.fingerprint(), BUILT_IN.fingerprint());
+    }
+
+    #[test]
+    fn wrong_patterns_are_refused_by_their_key() {
+        let config = |regex: &str| RulesConfig {
+            patterns: vec![UserPattern { label: "X".into(), regex: regex.into() }],
+            ..RulesConfig::default()
+        };
+        for regex in ["(", "a*"] {
+            let error = RulesTagger::new(&config(regex)).err().unwrap().to_string();
+            assert!(error.contains("rules.patterns.0.regex"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn spans_are_sorted_and_on_characters(text in "([A-Z][a-zé]{0,6}|[0-9]{1,5}|Mr|Court|[ ./@:,é漢\u{a0}\n-]){0,60}") {
+            let spans = BUILT_IN.tag(&text);
+            for pair in spans.windows(2) {
+                prop_assert!(pair[0].start <= pair[1].start);
+            }
+            for span in spans {
+                prop_assert!(!span.is_empty());
+                prop_assert!(text.get(span.start..span.end).is_some_and(|t| t.trim() == t));
+            }
+        }
+    }
+}

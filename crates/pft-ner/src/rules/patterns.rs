@@ -1,0 +1,209 @@
+//! The built-in patterns, by label.
+//!
+//! Boundaries are checked in code (see [`Edge`]) rather than with `\b`: a Unicode word boundary
+//! makes the regex engine leave its fast automaton on any non-ASCII text.
+
+use super::checksum;
+
+/// What may stand right before and after a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// No letter or digit.
+    Word,
+    /// No letter or digit, and no digit beyond a separator either: the match is not a part of a longer number.
+    Number,
+}
+
+/// What a check makes of a match: the length in bytes to keep, or nothing to refuse it.
+pub(super) type Check = fn(&str) -> Option<usize>;
+
+/// A built-in pattern.
+pub(super) struct Pattern {
+    /// The label of its spans.
+    pub(super) label: &'static str,
+    /// Matches the entity; a group named `e` narrows it to a part of the match.
+    pub(super) regex: String,
+    /// What may surround it.
+    pub(super) edge: Edge,
+    /// Refuses or shortens matches.
+    pub(super) check: Check,
+    /// A byte that every match holds, where there is one: texts without it are skipped.
+    pub(super) needs: Option<u8>,
+}
+
+const MONTH: &str = "(?:January|February|March|April|May|June|July|August|September|October|November|December|JANUARY|FEBRUARY|MARCH|APRIL|MAY|JUNE|JULY|AUGUST|SEPTEMBER|OCTOBER|NOVEMBER|DECEMBER|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)(?-u:\\b)\\.?)";
+const DAY: &str = "(?:3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?";
+const YEAR: &str = "(?:1[5-9]|20)[0-9]{2}";
+const WEEKDAY: &str = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)";
+/// White space within an entity: also a no-break space, and one line break as mail wraps lines.
+const GAP: &str = "(?:[ \u{a0}\u{202f}]{1,3}\n?|\n)";
+const NUMBER: &str = "[0-9]{1,3}(?:[,.\u{a0} ’'][0-9]{3}){0,6}(?:[.,][0-9]{1,3})?";
+const LONG_NUMBER: &str = "[0-9]{1,15}(?:[.,][0-9]{1,4})?";
+const COUNT_WORD: &str = "(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion)";
+/// ISO 4217 codes in use or replaced by the euro, and a few from before.
+const CURRENCY_CODE: &str = "(?:EUR|USD|GBP|CHF|TRL|TRY|YTL|PLN|PLZ|ATS|DEM|FRF|ITL|ESP|PTE|BEF|NLG|LUF|IEP|FIM|GRD|SEK|NOK|DKK|ISK|CZK|SKK|HUF|ROL|RON|BGN|BGL|RUB|RUR|UAH|UAK|MDL|LTL|LVL|EEK|HRK|SIT|MKD|RSD|CYP|MTL|ALL|AMD|AZN|AZM|GEL|BAM|JPY|CNY|CAD|AUD|NZD|INR|BRL|MXN|ZAR|KRW|ILS|SGD|HKD|US\\$|EUROS?)";
+const CURRENCY_SIGN: &str = "[$€£¥₤₺₽₴₹]";
+const CURRENCY_NAME: &str = "(?i:euros?|dollars?|cents?|pounds?(?: sterling)?|francs?|marks?|lir[ae]s?|liras?|zlot(?:ys?|ies)|(?:Austrian )?schillings?|kron(?:or|er|a|e|as|ur)|koruna[sy]?|crowns?|guilders?|pesetas?|escudos?|drachmas?|roubles?|rubles?|hryvnias?|forints?|le[iv]|levs?|lats|lit(?:ai|as)|kunas?|denars?|dinars?|rupees?|yen|yuan)";
+const CURRENCY_ORIGIN: &str = "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}])?";
+const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Judge|Justice|Mme|Mlle|Maître|Herr|Frau|Señora?|Capt|Captain|Lieutenant|Lt|Sgt|Sergeant|Colonel|Col|Major|General|Father|Sister|Brother|Rev|Reverend|Bishop|Imam|Sheikh|MR|MRS|MS|DR)";
+/// Initials (`K.H.`, `Cz.`, `J.-P.`) or a capitalised word.
+const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
+const PARTICLE: &str = "(?:van|von|der|den|de|du|des|la|le|di|da|del|della|dos|das|el|al|bin|ibn|bint|ter|ten|zu|zum|zur|af|av|y|e|i|do|ul|ud|vom|d’|d'|Van|Von|De|El|Al)";
+/// Capitalised words; the first may be preceded by an article that is not part of the entity.
+const CAPITALISED: &str = "\\p{Lu}[\\p{L}\\p{M}]*(?:[’'/\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*\\.?";
+
+fn name() -> String {
+    format!("{NAME_WORD}(?:[ \u{a0}]?(?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}|[ \u{a0}](?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}){{0,5}}")
+}
+
+fn keep(text: &str) -> Option<usize> {
+    Some(text.len())
+}
+
+fn when(accepted: bool, text: &str) -> Option<usize> {
+    accepted.then_some(text.len())
+}
+
+/// A URL ends before punctuation that belongs to the sentence.
+fn url(text: &str) -> Option<usize> {
+    let trimmed = text.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '’', '”', '»']);
+    // A closing bracket stays where the URL opens it.
+    let kept = if trimmed.contains('(') && text[trimmed.len()..].starts_with(')') {
+        trimmed.len() + 1
+    } else {
+        trimmed.len()
+    };
+    Some(kept)
+}
+
+/// Words that make up the general names of courts and authorities: a name of only such words says
+/// nothing about anybody.
+const GENERIC: &[&str] = &[
+    "Supreme", "Administrative", "District", "Regional", "High", "Higher", "Federal", "Military", "Constitutional",
+    "Social", "Criminal", "Civil", "Labour", "Labor", "Assize", "State", "Security", "Grand", "European", "International",
+    "Appeal", "Appeals", "The", "This", "That", "A", "An", "In", "On", "At", "By", "To", "From", "Of", "And", "Provincial",
+    "Municipal", "National", "Central", "Local", "Public", "General", "Chief", "Principal", "Magistrates", "Magistrate",
+    "Magistrates'", "Magistrates’", "Juvenile", "Family", "Commercial", "Tax", "Land", "Cadastral", "County", "City",
+    "Crown", "Circuit", "Court", "Courts", "First", "Instance", "Domestic", "Divisional", "Chamber", "Ministry",
+    "Government", "House", "Bar", "Remand", "Prison", "Hospital", "University", "Human", "Rights", "Special", "Garrison",
+    "Appellate", "Enforcement", "Execution", "Joint", "Other", "Both", "Each", "Such", "Before", "After", "When", "While",
+    "As", "However", "Since", "Subsequently", "Where", "It", "Its", "His", "Her", "Their", "Mr", "Mrs", "Ms",
+];
+
+/// An institution counts only where a word of its name is not general.
+fn institution(text: &str) -> Option<usize> {
+    let mut words = text.split([' ', '\u{a0}', '-']).filter(|word| word.starts_with(char::is_uppercase));
+    let own = words.any(|word| {
+        !GENERIC.contains(&word) && !INSTITUTION_HEADS.contains(&word) && word.chars().count() > 1
+    });
+    own.then_some(text.len())
+}
+
+const INSTITUTION_HEADS: &[&str] = &[
+    "Court", "Tribunal", "Prison", "Hospital", "University", "Police", "Authority", "Council", "Prosecutor", "Prosecutors",
+    "Prosecutor’s", "Prosecutor's", "Office", "Centre", "Center", "Academy", "Institute", "School", "Clinic", "Municipality",
+    "Directorate", "Department", "Ministry", "Bank", "Association", "Society", "Foundation", "Party", "Union", "Commission",
+    "Committee", "Board", "Agency", "Registry", "Station", "Command", "Headquarters", "Governor", "Company", "Church",
+];
+
+fn institution_pattern() -> String {
+    format!(
+        "(?:{CAPITALISED}[ \u{a0}](?:(?:of|for|and|de|la|the)[ \u{a0}])?){{1,6}}(?:Court(?:[ \u{a0}]of[ \u{a0}](?:First[ \u{a0}-]Instance|first[ \u{a0}-]instance|First-instance|Appeals?|Cassation|Justice|Auditors))?|Tribunal|Prison|Hospital|University|Police(?:[ \u{a0}](?:Authority|Department|Headquarters|Station|Directorate))?|Authority|Council|(?:Public[ \u{a0}])?Prosecutor(?:[’']s[ \u{a0}](?:Office|office))?|Office|Cent(?:re|er)(?:[ \u{a0}]for[ \u{a0}]{CAPITALISED}(?:[ \u{a0}]{CAPITALISED})*)?|Academy|Institute|School|Clinic|Municipality|Directorate|Department|Bank|Association|Society|Foundation|Party|Union|Commission|Committee|Board|Agency|Registry|Command|Headquarters|Governor|Railways|Corporation|Company|AG|GmbH|A\\.Ş\\.|S\\.A\\.|Ltd\\.?|Inc\\.?|LLC|PLC|plc)"
+    )
+}
+
+/// Every built-in pattern.
+pub(super) fn built_in() -> Vec<Pattern> {
+    let name = name();
+    let pattern = |label, regex: String, edge, check: Check, needs| Pattern { label, regex, edge, check, needs };
+    vec![
+        pattern("EMAIL", r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}".into(), Edge::Word, keep, Some(b'@')),
+        // Lotus Notes addresses, as corporate mail archives hold them: First Last/UNIT/ORG@DOMAIN.
+        pattern("EMAIL", r"[A-Z][A-Za-z.'\-]{0,30}(?: [A-Z][A-Za-z.'\-]{0,30}){0,3}(?:/[A-Za-z0-9_\-]{1,20}(?: [A-Za-z0-9_\-]{1,20}){0,2}){1,5}@[A-Za-z0-9_]{2,30}".into(), Edge::Word, keep, Some(b'@')),
+        pattern("URL", r#"(?:https?|ftp|HTTPS?|FTP)://[^\s<>"\x00-\x1f]{2,2000}"#.into(), Edge::Word, url, Some(b':')),
+        pattern("URL", r#"www\.[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,6}(?:/[^\s<>"]{0,1000})?"#.into(), Edge::Word, url, Some(b'w')),
+        pattern("IP_ADDRESS", r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}".into(), Edge::Number, |m| when(checksum::is_ip_address(m), m), Some(b'.')),
+        pattern("IP_ADDRESS", r"(?:[0-9A-Fa-f]{1,4}:|:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:[0-9]{1,3}\.){3}[0-9]{1,3}|:)".into(), Edge::Word, |m| when(checksum::is_ip_address(m), m), Some(b':')),
+        pattern("IBAN", r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4}){3,10}".into(), Edge::Word, checksum::iban_prefix, None),
+        pattern("CREDIT_CARD", r"[3-6][0-9]{3}(?:[ -]?[0-9]){9,15}".into(), Edge::Number, |m| when(checksum::is_credit_card(m), m), None),
+        pattern("US_SSN", r"[0-9]{3}-[0-9]{2}-[0-9]{4}".into(), Edge::Number, |m| when(checksum::is_us_ssn(m), m), Some(b'-')),
+        pattern("US_SSN", r"(?i:ssn|social security (?:number|no\.?))[ :#]{1,3}(?P<e>[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4})".into(), Edge::Number, |m| when(checksum::is_us_ssn(m), m), None),
+        pattern("PHONE", r"(?:\+|00)[1-9][0-9]{0,2}[ .\-/]?(?:\(0\)[ ]?)?(?:\(?[0-9]{1,4}\)?[ .\-/]?){1,6}[0-9]{2,4}".into(), Edge::Number, |m| when(checksum::is_phone(m), m), None),
+        pattern("PHONE", r"(?:1[ .\-])?(?:\([2-9][0-9]{2}\)[ ]?|[2-9][0-9]{2}[ .\-/])[2-9][0-9]{2}[ .\-][0-9]{4}(?:[ ]?(?:x|ext\.?)[ ]?[0-9]{1,6})?".into(), Edge::Number, keep, None),
+        pattern("PHONE", r"(?i:tel|phone|telephone|fax|mobile|cell|pager|ph|office|home|work)(?: ?(?i:number|no))?[.:# ]{1,4}(?P<e>\(?[0-9+][0-9 ().\-/]{5,20}[0-9])".into(), Edge::Number, |m| when(checksum::is_phone(m), m), None),
+        // Application numbers of the European courts, and case numbers by year.
+        pattern("CASE_NUMBER", r"[0-9]{1,6}/(?:(?:19|20)[0-9]{2}|[0-9]{2})(?:/[0-9]{1,5}){0,3}".into(), Edge::Number, case_number, Some(b'/')),
+        pattern("CASE_NUMBER", r"(?:[IVX]{1,5}[ .]{1,2})?\p{Lu}\p{L}{0,4}[ .]{0,2}[0-9]{1,6}/[0-9]{2,4}".into(), Edge::Word, keep, Some(b'/')),
+        pattern("CASE_NUMBER", r"(?:[0-9]{1,2} )?(?:[A-Z][A-Za-z]{0,3} )[0-9]{1,6}/[0-9]{2,4}(?:-[0-9]{1,4})?".into(), Edge::Word, keep, Some(b'/')),
+        pattern("CASE_NUMBER", r"[0-9]{1,2}:[0-9]{2}-[a-z]{2}-[0-9]{3,6}(?:-[A-Z]{2,4}){0,2}".into(), Edge::Word, keep, Some(b':')),
+        pattern("CASE_NUMBER", r"(?:[Cc]ase|[Ff]ile|[Dd]ocket|[Rr]ef(?:erence)?|[Cc]laim|[Rr]egistration|[Ll]icen[cs]e|[Pp]assport|[Pp]olicy|[Aa]ccount|[Ii]nvoice|[Pp]lot|[Pp]arcel|[Pp]roperty|[Ii]dentity|[Ii]dentification|[Bb]uilding|[Dd]ecisions?|[Jj]udgments?|[Ll]etters?|[Ss]heet|[Ff]lat|[Cc]ell|[Uu]nit|[Oo]rder|[Rr]eport)\.?(?: (?:[Nn]os?\.?|[Nn]umbers?|[Nn]r\.?|ID|#))[ \u{a0}:]{0,2}(?P<e>[0-9A-Z][0-9A-Za-z/.:\-]{0,24}(?:(?:, | and )[0-9][0-9A-Za-z/.:\-]{0,24}){0,8})".into(), Edge::Word, with_digit, None),
+        pattern("DATE", format!("(?:(?:{WEEKDAY},?{GAP})?(?:[Mm]id-|[Ee]arly{GAP}|[Ll]ate{GAP}|(?:[Bb]eginning|[Ee]nd|[Mm]iddle){GAP}of{GAP})?)(?:{DAY}(?:(?:,{GAP}|{GAP}(?:and|to|or|until){GAP}|[-–]){DAY}){{0,4}}{GAP}(?:of{GAP})?)?{MONTH}(?:,?{GAP}{YEAR})?"), Edge::Word, month_date, None),
+        pattern("DATE", format!("{MONTH}{GAP}{DAY}(?:(?:{GAP}(?:and|to){GAP}|[-–]){DAY})?(?:,?{GAP}{YEAR})?"), Edge::Word, keep, None),
+        pattern("DATE", format!("{DAY}(?:{GAP}(?:and|to){GAP}|[-–]){DAY}{GAP}{MONTH}{GAP}{YEAR}"), Edge::Word, keep, None),
+        pattern("DATE", r"[0-9]{1,2}(?:/[0-9]{1,2}/|\.[0-9]{1,2}\.|-[0-9]{1,2}-)(?:[0-9]{4}|[0-9]{2})".into(), Edge::Number, |m| when(checksum::is_numeric_date(m), m), None),
+        pattern("DATE", r"[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}".into(), Edge::Number, |m| when(checksum::is_numeric_date(m), m), None),
+        pattern("DATE", format!("(?:(?:[Ss]pring|[Ss]ummer|[Aa]utumn|[Ww]inter|[Ff]all){GAP}(?:of{GAP})?)?{YEAR}(?:[-–/](?:{YEAR}|[0-9]{{2}})|s)?"), Edge::Number, keep, None),
+        pattern("DATE", WEEKDAY.to_string(), Edge::Word, keep, Some(b'y')),
+        pattern("TIME", r"[0-9]{1,2}(?:[:.][0-9]{2}){0,2}[ \u{a0}]?(?:[ap]\.?m\.?|[AP]\.?M\.?|hours|hrs|o[’']clock)".into(), Edge::Word, keep, None),
+        pattern("TIME", r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?".into(), Edge::Number, keep, Some(b':')),
+        pattern("MONEY", format!("(?:{CURRENCY_CODE}[ \u{a0}]?|{CURRENCY_SIGN}[ \u{a0}]?)(?:{NUMBER}|{LONG_NUMBER})(?:[ \u{a0}](?:million|billion|thousand|m|bn|k))?(?:[ \u{a0}]\\(euros?\\))?"), Edge::Word, keep, None),
+        pattern("MONEY", format!("(?:{NUMBER}|{LONG_NUMBER})(?:[ \u{a0}](?:million|billion|thousand))?[ \u{a0}]?(?:{CURRENCY_ORIGIN}{CURRENCY_NAME}|{CURRENCY_CODE}|{CURRENCY_SIGN})(?:[ \u{a0}]\\(\\p{{Lu}}{{2,4}}\\))?"), Edge::Word, keep, None),
+        pattern("MONEY", format!("(?:{COUNT_WORD}(?:[ -]|{GAP}and{GAP})){{1,8}}{CURRENCY_ORIGIN}{CURRENCY_NAME}"), Edge::Word, keep, None),
+        pattern("PERCENT", r"[0-9]{1,3}(?:[.,][0-9]{1,4})?(?:[ \u{a0}]?%?[ \u{a0}]?(?:to|and|or|[-–])[ \u{a0}]?[0-9]{1,3}(?:[.,][0-9]{1,4})?)?[ \u{a0}]?(?:%|[Pp]er ?[Cc]ent|percent)".into(), Edge::Word, keep, None),
+        pattern("QUANTITY", format!("(?:{NUMBER}|{LONG_NUMBER})[ \u{a0}-]?(?:km/h|km|kg|grams?|kilograms?|kilomet(?:re|er)s?|met(?:re|er)s?|mm|cm|m²|sq\\.? ?m|m2|square[ \u{a0}](?:met(?:re|er)s|kilomet(?:re|er)s|feet|miles)|hectares?|ha|acres?|lit(?:re|er)s?|miles?|feet|tons?|tonnes?|barrels?|MW|kWh|MMBtu)"), Edge::Word, keep, None),
+        pattern("AGE", r"(?:[0-9]{1,3}|(?i:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-[a-z]{3,5})?)(?:[ \u{a0}-]years?[ \u{a0}-]old|[ \u{a0}]years of age)".into(), Edge::Word, keep, None),
+        pattern("AGE", r"(?:aged?|age of)[ \u{a0}](?P<e>[0-9]{1,3})".into(), Edge::Number, keep, None),
+        pattern("PERSON", format!("(?:{TITLE}\\.?(?:[ \u{a0}](?:and|or|&)[ \u{a0}]{TITLE}\\.?)?[ \u{a0}]{{1,2}}(?:(?:{TITLE}|med|iur|jur)\\.?[ \u{a0}]){{0,2}})(?:{PARTICLE}[ \u{a0}]){{0,3}}{name}"), Edge::Word, keep, None),
+        pattern("PERSON", format!("(?:represented|assisted|advised|accompanied|defended)[ \u{a0}](?:before the Court[ \u{a0}])?by[ \u{a0}](?P<e>{NAME_WORD}[ \u{a0}]{name}),[ \u{a0}](?:an?|both|of|their|his|her|lawyers?)[ \u{a0}]"), Edge::Word, keep, None),
+        pattern("PERSON", format!("(?:\\p{{Lu}}\\.[ \u{a0}]?-?){{1,3}}(?:{PARTICLE}[ \u{a0}]){{0,2}}\\p{{Lu}}[\\p{{L}}\\p{{M}}]+(?:[’'\u{2010}\u{2011}-]\\p{{L}}[\\p{{L}}\\p{{M}}]*)*"), Edge::Word, keep, Some(b'.')),
+        // Initials that stand for a person: "the applicant, M.Ş.", "v. K.H.".
+        pattern("PERSON", r"(?:\p{Lu}\.[ ]?){2,4}".into(), Edge::Word, initials, Some(b'.')),
+        pattern("GPE", format!("(?:practi[sc]ing|practi[sc]es|lives|living|lived|resid(?:es|ing|ed|ent)|born|detained|based|located|situated|domiciled|settled|moved|returned|travelled|imprisoned|hospitali[sz]ed|held)(?:[ \u{a0}][a-z]{{2,10}})?[ \u{a0}](?:in|at|near|to)[ \u{a0}](?P<e>{CAPITALISED}(?:[ \u{a0}](?:(?:am|an|der|de|la|el|upon|of)[ \u{a0}])?{CAPITALISED}){{0,3}}(?:[ \u{a0}]\\({CAPITALISED}\\)|,[ \u{a0}]{CAPITALISED})?)"), Edge::Word, place, None),
+        pattern("NORP", format!("(?P<e>{CAPITALISED}(?:[ \u{a0}]and[ \u{a0}]{CAPITALISED})?)[ \u{a0}](?:nationals?|citizens?|nationality|citizenship|origin|descent|ethnicity|refugees?)"), Edge::Word, nationality, None),
+        pattern("ORG", institution_pattern(), Edge::Word, institution, None),
+    ]
+}
+
+/// Shorter numbers with a slash are fractions or section numbers more often than cases.
+fn case_number(text: &str) -> Option<usize> {
+    let (number, year) = text.split_once('/')?;
+    let long = number.len() >= 3 || year.len() >= 4;
+    long.then_some(text.len())
+}
+
+/// A reference holds a digit and does not end in punctuation.
+fn with_digit(text: &str) -> Option<usize> {
+    let text = text.trim_end_matches(['.', ':', '-', '/']);
+    text.bytes().any(|byte| byte.is_ascii_digit()).then_some(text.len())
+}
+
+/// `May` and `March` alone are a verb and a noun.
+fn month_date(text: &str) -> Option<usize> {
+    let digits = text.bytes().any(|byte| byte.is_ascii_digit());
+    let ambiguous = matches!(text, "May" | "March" | "MAY" | "MARCH" | "Mar" | "Mar." | "Jan" | "Dec" | "Sep" | "Nov" | "Oct");
+    (digits || !ambiguous).then_some(text.len())
+}
+
+/// Abbreviations that look like initials.
+fn initials(text: &str) -> Option<usize> {
+    let text = text.trim_end();
+    let known = matches!(text, "U.S." | "U.K." | "E.U." | "U.N." | "P.M." | "A.M." | "N.B." | "D.C." | "L.P." | "P.O." | "U.S.A." | "U.S.S.R." | "P.S." | "I.D." | "C.V." | "N.Y." | "L.A." | "A.G." | "S.A." | "A.S." | "S.A.R.L.");
+    (!known).then_some(text.len())
+}
+
+fn place(text: &str) -> Option<usize> {
+    let text = text.trim_end_matches('.');
+    let first = text.split([' ', '\u{a0}', ',']).next().unwrap_or_default();
+    let month = is_month(first);
+    let general = GENERIC.contains(&first) || matches!(first, "Article" | "Articles" | "Section" | "Chapter" | "Part" | "I" | "Annex" | "Court");
+    (!month && !general).then_some(text.len())
+}
+
+fn is_month(word: &str) -> bool {
+    matches!(word, "January" | "February" | "March" | "April" | "May" | "June" | "July" | "August" | "September" | "October" | "November" | "December")
+}
+
+fn nationality(text: &str) -> Option<usize> {
+    let first = text.split([' ', '\u{a0}']).next().unwrap_or_default();
+    (!GENERIC.contains(&first) && !first.ends_with('.')).then_some(text.len())
+}

@@ -1,0 +1,237 @@
+//! The encoder's forward pass over packed sequences.
+//!
+//! Sequences of a batch lie one behind the other without padding: dense layers see one tall
+//! matrix, attention goes sequence by sequence. Nothing is computed for padding, so sequences
+//! need not be of like length.
+
+use std::ops::Range;
+
+use super::checkpoint::Checkpoint;
+use super::config::{Activation, Config, Family};
+use super::disentangled::RelativeAttention;
+use super::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
+use crate::LoadError;
+
+/// An encoder with a token-classification head.
+pub(super) struct Encoder {
+    config: Config,
+    words: Vec<f32>,
+    /// Absolute positions plus the embedding of token type 0, `[max_tokens, hidden]`.
+    positions: Option<Vec<f32>>,
+    /// Token type 0 where there are no absolute positions.
+    token_type: Option<Vec<f32>>,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+    relative: Option<RelativeAttention>,
+    classifier: Linear,
+}
+
+/// One block; `qkv` holds the three projections below each other, `[3 · hidden, hidden]`.
+pub(super) struct Layer {
+    pub(super) qkv: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: LayerNorm,
+}
+
+/// Parameter names of one block, below its prefix.
+struct Names {
+    prefix: &'static str,
+    query: &'static str,
+    key: &'static str,
+    value: &'static str,
+    attention_output: &'static str,
+    attention_norm: &'static str,
+    intermediate: &'static str,
+    output: &'static str,
+    output_norm: &'static str,
+}
+
+const BERT: Names = Names {
+    prefix: "encoder.layer",
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    intermediate: "intermediate.dense",
+    output: "output.dense",
+    output_norm: "output.LayerNorm",
+};
+const DISTILBERT: Names = Names {
+    prefix: "transformer.layer",
+    query: "attention.q_lin",
+    key: "attention.k_lin",
+    value: "attention.v_lin",
+    attention_output: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    intermediate: "ffn.lin1",
+    output: "ffn.lin2",
+    output_norm: "output_layer_norm",
+};
+const DEBERTA: Names = Names {
+    query: "attention.self.query_proj",
+    key: "attention.self.key_proj",
+    value: "attention.self.value_proj",
+    ..BERT
+};
+
+impl Encoder {
+    /// Takes the parameters out of a checkpoint, each with the shape that the config asks for.
+    pub(super) fn load(config: Config, checkpoint: &Checkpoint) -> Result<Self, LoadError> {
+        let (hidden, epsilon) = (config.hidden, config.epsilon);
+        let (root, names) = match config.family {
+            Family::Bert => ("bert", BERT),
+            Family::DistilBert => ("distilbert", DISTILBERT),
+            Family::Roberta => ("roberta", BERT),
+            Family::DebertaV2 => ("deberta", DEBERTA),
+        };
+        let embedding = |name: &str, rows: usize| {
+            checkpoint.tensor(&format!("{root}.embeddings.{name}.weight"), &[rows, hidden])
+        };
+        let words = embedding("word_embeddings", config.vocabulary)?;
+        let token_type = if config.family != Family::DistilBert && config.token_types > 0 {
+            let mut table = embedding("token_type_embeddings", config.token_types)?;
+            table.truncate(hidden);
+            Some(table)
+        } else {
+            None
+        };
+        let absolute = config.relative.as_ref().is_none_or(|relative| relative.absolute);
+        let (positions, token_type) = if absolute {
+            let mut table = embedding("position_embeddings", config.positions)?;
+            table.drain(..(config.positions - config.max_tokens) * hidden);
+            if let Some(token_type) = &token_type {
+                table.chunks_exact_mut(hidden).for_each(|row| add(row, token_type));
+            }
+            (Some(table), None)
+        } else {
+            (None, token_type)
+        };
+        let norm = checkpoint.norm(&format!("{root}.embeddings.LayerNorm"), hidden, epsilon)?;
+        let layers = (0..config.layers)
+            .map(|index| {
+                let prefix = format!("{root}.{}.{index}", names.prefix);
+                Layer::load(checkpoint, &prefix, &names, &config)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let relative = config
+            .relative
+            .as_ref()
+            .map(|relative| RelativeAttention::load(checkpoint, &config, relative, &layers))
+            .transpose()?;
+        let classifier = checkpoint.linear("classifier", [config.labels.len(), hidden])?;
+        Ok(Self { config, words, positions, token_type, norm, layers, relative, classifier })
+    }
+
+    /// The configuration it was made from.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Logits `[tokens, labels]` of packed sequences: `ids` of all, and each one's range.
+    /// Sequences hold at most `max_tokens` ids, each below the vocabulary size.
+    pub(super) fn forward(&self, ids: &[u32], sequences: &[Range<usize>]) -> Vec<f32> {
+        let hidden = self.config.hidden;
+        let mut state = self.embed(ids, sequences);
+        let (mut qkv, mut context, mut projected, mut wide) =
+            (Vec::new(), vec![0.0; state.len()], Vec::new(), Vec::new());
+        let mut scores = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.qkv.forward(&mut qkv, &state);
+            for sequence in sequences {
+                for head in 0..self.config.heads {
+                    let size = hidden / self.config.heads;
+                    let (length, start) = (sequence.len(), sequence.start);
+                    let part = |which: usize| Matrix {
+                        data: &qkv,
+                        offset: start * 3 * hidden + which * hidden + head * size,
+                        row_stride: 3 * hidden,
+                        column_stride: 1,
+                    };
+                    let (query, key, value) = (part(0), part(1), part(2));
+                    scores.resize(length * length, 0.0);
+                    match &self.relative {
+                        None => {
+                            let scale = 1.0 / (size as f32).sqrt();
+                            let sizes = [length, size, length];
+                            let target = (&mut scores[..], 0, length);
+                            product(target, query, key.transposed(), sizes, scale, false);
+                        }
+                        Some(relative) => {
+                            relative.scores(&mut scores, (index, head), query, key, length);
+                        }
+                    }
+                    softmax(&mut scores, length);
+                    let target = (&mut context[..], start * hidden + head * size, hidden);
+                    let weights = Matrix::rows(&scores, length);
+                    product(target, weights, value, [length, length, size], 1.0, false);
+                }
+            }
+            layer.attention_output.forward(&mut projected, &context);
+            add(&mut state, &projected);
+            layer.attention_norm.apply(&mut state);
+            layer.intermediate.forward(&mut wide, &state);
+            match self.config.activation {
+                Activation::Gelu => gelu(&mut wide),
+                Activation::GeluTanh => gelu_tanh(&mut wide),
+                Activation::Relu => wide.iter_mut().for_each(|x| *x = x.max(0.0)),
+            }
+            layer.output.forward(&mut projected, &wide);
+            add(&mut state, &projected);
+            layer.output_norm.apply(&mut state);
+        }
+        let mut logits = Vec::new();
+        self.classifier.forward(&mut logits, &state);
+        logits
+    }
+
+    fn embed(&self, ids: &[u32], sequences: &[Range<usize>]) -> Vec<f32> {
+        let hidden = self.config.hidden;
+        let mut state = Vec::with_capacity(ids.len() * hidden);
+        for &id in ids {
+            state.extend_from_slice(&self.words[id as usize * hidden..][..hidden]);
+        }
+        if let Some(positions) = &self.positions {
+            for sequence in sequences {
+                let rows = &mut state[sequence.start * hidden..sequence.end * hidden];
+                add(rows, &positions[..rows.len()]);
+            }
+        }
+        if let Some(token_type) = &self.token_type {
+            state.chunks_exact_mut(hidden).for_each(|row| add(row, token_type));
+        }
+        self.norm.apply(&mut state);
+        state
+    }
+}
+
+impl Layer {
+    fn load(
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        names: &Names,
+        config: &Config,
+    ) -> Result<Self, LoadError> {
+        let (hidden, intermediate) = (config.hidden, config.intermediate);
+        let name = |part: &str| format!("{prefix}.{part}");
+        let mut qkv = checkpoint.linear(&name(names.query), [hidden, hidden])?;
+        for part in [names.key, names.value] {
+            let more = checkpoint.linear(&name(part), [hidden, hidden])?;
+            qkv.weight.extend(more.weight);
+            qkv.bias.extend(more.bias);
+        }
+        let norm = |part: &str| checkpoint.norm(&name(part), hidden, config.epsilon);
+        let linear = |part: &str, shape| checkpoint.linear(&name(part), shape);
+        Ok(Self {
+            qkv,
+            attention_output: linear(names.attention_output, [hidden, hidden])?,
+            attention_norm: norm(names.attention_norm)?,
+            intermediate: linear(names.intermediate, [intermediate, hidden])?,
+            output: linear(names.output, [hidden, intermediate])?,
+            output_norm: norm(names.output_norm)?,
+        })
+    }
+}
