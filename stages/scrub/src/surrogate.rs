@@ -1,9 +1,10 @@
 //! Fictional values of the same kind.
 //!
 //! Names, places and organisations come from short lists of invented or very common values; all
-//! else keeps its shape: digits become other digits, month names other months, letters of codes
-//! other letters, and punctuation stays. The choice depends on the key alone, which is made of the
-//! seed, the unit, the label and the text.
+//! else keeps its shape: digits become other digits, month names other months, letters other
+//! letters of their case, and punctuation stays. Words stay only where the label says that they are
+//! not names (`5 million euros`, `no. 123/45`). The choice depends on the key alone, which is made
+//! of the seed, the unit, the label and the text.
 
 const GIVEN_NAMES: &[&str] = &[
     "Alma", "Bela", "Cora", "Darius", "Edda", "Faris", "Greta", "Hanno", "Ilse", "Jona", "Kaspar",
@@ -88,6 +89,22 @@ const MONTHS: &[&str] = &[
     "December",
 ];
 
+/// Labels whose words, other than months and codes in capitals, tell a kind and name nobody.
+const PLAIN_WORDS: &[&str] = &[
+    "AGE",
+    "CARDINAL",
+    "CASE_NUMBER",
+    "DATE",
+    "DATETIME",
+    "MONEY",
+    "ORDINAL",
+    "PERCENT",
+    "PHONE",
+    "PHONE_NUMBER",
+    "QUANTITY",
+    "TIME",
+];
+
 /// A stream of small numbers from a key.
 struct Choices {
     stream: blake3::OutputReader,
@@ -134,7 +151,7 @@ fn propose(label: &str, text: &str, choices: &mut Choices) -> String {
             choices.pick(SURNAMES).to_lowercase()
         ),
         "URL" => format!("https://example.org/{}", choices.pick(PLACES).to_lowercase()),
-        _ => same_shape(text, choices),
+        label => same_shape(text, PLAIN_WORDS.contains(&label), choices),
     }
 }
 
@@ -160,7 +177,7 @@ fn person(text: &str, choices: &mut Choices) -> String {
     named.join(" ")
 }
 
-fn same_shape(text: &str, choices: &mut Choices) -> String {
+fn same_shape(text: &str, plain_words: bool, choices: &mut Choices) -> String {
     let mut out = String::with_capacity(text.len());
     let mut word = String::new();
     for c in text.chars().chain(std::iter::once('\0')) {
@@ -168,7 +185,7 @@ fn same_shape(text: &str, choices: &mut Choices) -> String {
             word.push(c);
             continue;
         }
-        flush_word(&mut word, &mut out, choices);
+        flush_word(&mut word, &mut out, plain_words, choices);
         match c {
             '\0' => {}
             '0'..='9' => {
@@ -183,24 +200,26 @@ fn same_shape(text: &str, choices: &mut Choices) -> String {
     out
 }
 
-/// Month names become other months; words in capitals (codes) get other letters; other words, such
-/// as units and currencies, stay.
-fn flush_word(word: &mut String, out: &mut String, choices: &mut Choices) {
+/// Month names become other months; plain words stay; all else gets other letters, capitals for
+/// capitals.
+fn flush_word(word: &mut String, out: &mut String, plain_words: bool, choices: &mut Choices) {
     if word.is_empty() {
         return;
     }
     let month = MONTHS.iter().find(|m| {
         m.eq_ignore_ascii_case(word) || (word.len() == 3 && m[..3].eq_ignore_ascii_case(word))
     });
+    let is_code = word.chars().all(|c| c.is_ascii_uppercase());
     if let Some(month) = month {
         let new = choices.pick(MONTHS);
         out.push_str(if word.len() == month.len() { new } else { &new[..3] });
-    } else if word.chars().all(|c| c.is_ascii_uppercase()) {
-        for _ in word.chars() {
-            out.push(char::from(b'A' + choices.below(26) as u8));
-        }
-    } else {
+    } else if plain_words && !is_code {
         out.push_str(word);
+    } else {
+        for c in word.chars() {
+            let first = if c.is_uppercase() { b'A' } else { b'a' };
+            out.push(char::from(first + choices.below(26) as u8));
+        }
     }
     word.clear();
 }
@@ -224,6 +243,24 @@ mod tests {
         assert!(number.starts_with("no. ") && number.as_bytes()[9] == b'/', "{number}");
         assert_eq!(of("PERSON", "J. SMITH").len(), of("PERSON", "J. SMITH").trim().len());
         assert!(of("PERSON", "J. Smith").as_bytes()[1] == b'.');
+    }
+
+    #[test]
+    fn no_word_of_a_name_stays() {
+        for (label, text) in [
+            ("ADDRESS", "12 Baker Street"),
+            ("USERNAME", "jsmith42"),
+            ("EVENT", "Smith Memorial 1998"),
+            ("PERSON", "Éva Nagy-Kovács"),
+            ("FAC", "Fleury-Mérogis Prison"),
+            ("X", "Ærøskøbing"),
+        ] {
+            let value = of(label, text).to_lowercase();
+            for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 3) {
+                assert!(!value.contains(&word.to_lowercase()), "{label}: {value}");
+            }
+        }
+        assert_eq!(of("MONEY", "EUR 5 million").split(' ').nth(2), Some("million"));
     }
 
     #[test]
