@@ -7,6 +7,7 @@
 //!   [`parameters::parameter_specs`] lists the names and shapes that follow from it, and
 //!   [`parameters::Parameters`] holds the tensors (LoRA's beside the base model's, under the
 //!   names of PEFT: `base_model.model.….lora_A.weight`).
+//! - [`checkpoint`] reads and writes them: Hugging Face folders, GGUF files, PEFT adapters.
 //! - [`model::LanguageModel`] runs them: `forward_backward` over a [`batch::Batch`] gives losses
 //!   and hands gradients to a [`gradient::GradientSink`]; `evaluate` gives each token's negative
 //!   log-likelihood; `generate` samples with a key-value cache.
@@ -18,6 +19,7 @@
 pub mod allocator;
 pub mod batch;
 pub mod buffer;
+pub mod checkpoint;
 pub mod config;
 pub mod gradient;
 pub mod kernels;

@@ -1,0 +1,250 @@
+//! safetensors files, one or many, mapped and checked.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use safetensors::tensor::TensorInfo;
+use safetensors::{Dtype, SafeTensors};
+
+use super::{CheckpointError, Precision};
+use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Tensors that old versions of transformers saved beside the parameters, by the end of the name.
+const BUFFERS: [&str; 4] =
+    [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", ".self_attn.bias"];
+
+/// A mapped safetensors file.
+#[derive(Debug)]
+pub(crate) struct TensorFile {
+    path: PathBuf,
+    map: Mmap,
+    data: usize,
+    infos: BTreeMap<String, TensorInfo>,
+}
+
+impl TensorFile {
+    /// Maps a file and checks its header against its length.
+    pub(crate) fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let file = File::open(path).map_err(CheckpointError::io(path, "open"))?;
+        // SAFETY: the map is only read, and model files are not changed while in use.
+        let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io(path, "map"))?;
+        let damaged = |error: safetensors::SafeTensorError| {
+            CheckpointError::unusable(
+                path,
+                format!(
+                    "not a whole safetensors file ({error}); it is damaged or cut short, fetch it \
+                     again"
+                ),
+            )
+        };
+        // Deserializing checks that offsets, shapes and the file's length agree.
+        SafeTensors::deserialize(&map).map_err(damaged)?;
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
+        let infos =
+            metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+        Ok(Self { path: path.to_path_buf(), map, data: header + 8, infos })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.infos.keys().map(String::as_str)
+    }
+
+    /// Reads a tensor that must have the shape of `spec`.
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        spec: &ParameterSpec,
+        precision: Precision,
+    ) -> Result<Tensor, CheckpointError> {
+        let info = &self.infos[name];
+        if info.shape != spec.shape {
+            return Err(CheckpointError::Shape {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                found: info.shape.clone(),
+                expected: spec.shape.clone(),
+            });
+        }
+        let (start, end) = info.data_offsets;
+        let bytes = &self.map[self.data + start..self.data + end];
+        let matrix = matches!(spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
+        if precision == Precision::Bf16 && matrix {
+            let values: Vec<bf16> = match info.dtype {
+                Dtype::BF16 => convert(bytes, |b: &[u8; 2]| bf16::from_le_bytes(*b)),
+                Dtype::F16 => convert(bytes, |b| bf16::from_f32(f16::from_le_bytes(*b).to_f32())),
+                Dtype::F32 => convert(bytes, |b| bf16::from_f32(f32::from_le_bytes(*b))),
+                other => return Err(self.dtype(name, other)),
+            };
+            return Ok(Tensor::new_bf16(&spec.shape, values)?);
+        }
+        let values: Vec<f32> = match info.dtype {
+            Dtype::BF16 => convert(bytes, |b| bf16::from_le_bytes(*b).to_f32()),
+            Dtype::F16 => convert(bytes, |b| f16::from_le_bytes(*b).to_f32()),
+            Dtype::F32 => convert(bytes, |b| f32::from_le_bytes(*b)),
+            other => return Err(self.dtype(name, other)),
+        };
+        Ok(Tensor::new(&spec.shape, values)?)
+    }
+
+    fn dtype(&self, name: &str, dtype: Dtype) -> CheckpointError {
+        CheckpointError::unusable(
+            &self.path,
+            format!("tensor `{name}` is stored as {dtype:?}; F32, F16 and BF16 can be read"),
+        )
+    }
+}
+
+fn convert<const N: usize, T: Send>(
+    bytes: &[u8],
+    one: impl Fn(&[u8; N]) -> T + Send + Sync,
+) -> Vec<T> {
+    bytes.as_chunks::<N>().0.par_iter().with_min_len(1 << 16).map(one).collect()
+}
+
+/// The safetensors files of a Hugging Face folder.
+#[derive(Debug)]
+pub(crate) struct SafetensorsSource {
+    folder: PathBuf,
+    files: Vec<TensorFile>,
+    /// The file of each tensor.
+    by_name: BTreeMap<String, usize>,
+}
+
+impl SafetensorsSource {
+    pub(crate) fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        let names = shard_names(folder)?;
+        let mut files = Vec::with_capacity(names.len());
+        let mut by_name = BTreeMap::new();
+        for name in names {
+            let path = folder.join(&name);
+            if !path.is_file() {
+                return Err(CheckpointError::unusable(
+                    folder,
+                    format!("{INDEX} names {name}, which is not there; fetch it"),
+                ));
+            }
+            let file = TensorFile::open(&path)?;
+            for tensor in file.names() {
+                if by_name.insert(tensor.to_owned(), files.len()).is_some() {
+                    return Err(CheckpointError::unusable(
+                        &path,
+                        format!("tensor `{tensor}` lies in another shard too"),
+                    ));
+                }
+            }
+            files.push(file);
+        }
+        Ok(Self { folder: folder.to_path_buf(), files, by_name })
+    }
+
+    /// Number of tensors in all files.
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// A parameter's name here: checkpoints saved from the bare model lack its prefix.
+    fn find(&self, name: &str) -> Option<(&str, usize)> {
+        let bare = ["transformer.", "model."].iter().find_map(|prefix| name.strip_prefix(prefix));
+        [Some(name), bare]
+            .into_iter()
+            .flatten()
+            .find_map(|name| self.by_name.get_key_value(name))
+            .map(|(name, file)| (name.as_str(), *file))
+    }
+
+    pub(crate) fn load(
+        &self,
+        spec: &ParameterSpec,
+        precision: Precision,
+    ) -> Result<Tensor, CheckpointError> {
+        let (name, file) = self.find(&spec.name).ok_or_else(|| {
+            CheckpointError::unusable(
+                &self.folder,
+                format!(
+                    "tensor `{}` is missing; config.json and the weights are of different models, \
+                     or a shard is missing",
+                    spec.name
+                ),
+            )
+        })?;
+        self.files[file].load(name, spec, precision)
+    }
+
+    /// Refuses tensors that the model of the config does not have: they are a sign that the
+    /// config is another model's, and would silently be left out.
+    pub(crate) fn check_unexpected(&self, specs: &[ParameterSpec]) -> Result<(), CheckpointError> {
+        let wanted: std::collections::BTreeSet<&str> =
+            specs.iter().filter_map(|spec| self.find(&spec.name)).map(|(name, _)| name).collect();
+        let unexpected = self.by_name.iter().find(|(name, _)| {
+            // A tied head is the embedding, whether or not it was saved as well.
+            !wanted.contains(name.as_str())
+                && name.as_str() != "lm_head.weight"
+                && !BUFFERS
+                    .iter()
+                    .any(|suffix| name.ends_with(suffix) || format!(".{name}").ends_with(suffix))
+        });
+        match unexpected {
+            None => Ok(()),
+            Some((name, file)) => Err(CheckpointError::unusable(
+                self.files[*file].path(),
+                format!(
+                    "tensor `{name}` has no place in the model of config.json; config and weights \
+                     are of different models"
+                ),
+            )),
+        }
+    }
+}
+
+/// The files of a folder, sorted.
+fn shard_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+    if folder.join(SINGLE).is_file() {
+        return Ok(vec![SINGLE.to_owned()]);
+    }
+    let index = folder.join(INDEX);
+    if !index.is_file() {
+        for pickle in ["pytorch_model.bin", "pytorch_model.bin.index.json"] {
+            if folder.join(pickle).is_file() {
+                return Err(CheckpointError::Pickle(folder.join(pickle)));
+            }
+        }
+        return Err(CheckpointError::unusable(
+            folder,
+            format!("the folder holds neither {SINGLE} nor {INDEX}"),
+        ));
+    }
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let parsed: Index = serde_json::from_str(&read_text(&index)?).map_err(|error| {
+        CheckpointError::unusable(&index, format!("not an index of shards: {error}"))
+    })?;
+    let names: std::collections::BTreeSet<String> = parsed.weight_map.into_values().collect();
+    if let Some(name) = names.iter().find(|name| Path::new(name).components().count() != 1) {
+        return Err(CheckpointError::unusable(
+            &index,
+            format!("names {name:?}, which is not a file of this folder"),
+        ));
+    }
+    if names.is_empty() {
+        return Err(CheckpointError::unusable(&index, "names no shard"));
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// Reads a small text file.
+pub(crate) fn read_text(path: &Path) -> Result<String, CheckpointError> {
+    std::fs::read_to_string(path).map_err(CheckpointError::io(path, "read"))
+}
