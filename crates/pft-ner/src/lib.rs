@@ -25,6 +25,7 @@ pub mod evaluate;
 pub mod labels;
 pub mod rules;
 pub mod tagger;
+pub mod transformer;
 pub mod window;
 
 pub use tagger::{LoadError, Span, TagError, Tagger};

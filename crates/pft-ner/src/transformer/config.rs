@@ -60,7 +60,6 @@ pub(super) struct Config {
     /// Rows of the table of absolute positions.
     pub(super) positions: usize,
     pub(super) token_types: usize,
-    pub(super) pad: usize,
     pub(super) epsilon: f32,
     pub(super) activation: Activation,
     pub(super) labels: Vec<String>,
@@ -78,8 +77,9 @@ impl Config {
                 path.display()
             ))
         })?;
-        let json: Value = serde_json::from_str(&text)
-            .map_err(|error| LoadError::Model(format!("{} is not JSON: {error}", path.display())))?;
+        let json: Value = serde_json::from_str(&text).map_err(|error| {
+            LoadError::Model(format!("{} is not JSON: {error}", path.display()))
+        })?;
         Self::from_json(&json)
             .map_err(|message| LoadError::Model(format!("{}: {message}", path.display())))
     }
@@ -140,11 +140,12 @@ impl Config {
             max_tokens,
             positions,
             token_types: json["type_vocab_size"].as_u64().unwrap_or(0) as usize,
-            pad,
             epsilon: json["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
             activation,
             labels: labels(json)?,
-            relative: (family == Family::DebertaV2).then(|| relative(json, positions)).transpose()?,
+            relative: (family == Family::DebertaV2)
+                .then(|| relative(json, positions))
+                .transpose()?,
         })
     }
 }
