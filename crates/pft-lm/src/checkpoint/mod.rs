@@ -4,10 +4,14 @@
 //! tensors, one at a time, and checks each against the config. [`save_model`], [`save_adapter`]
 //! and [`save_gguf`] write what transformers, peft and llama.cpp load. Pickled checkpoints are
 //! refused: to read one is to run whatever program lies in it.
+//!
+//! [`EvaluationProbe`] travels with a trained model, so that its next reader can tell that it came
+//! through unharmed.
 
 mod adapter;
 mod error;
 mod gguf;
+mod probe;
 mod tensors;
 mod write;
 
@@ -16,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use adapter::{load_adapter, read_adapter_config, save_adapter};
 pub use error::CheckpointError;
 pub use gguf::save_gguf;
+pub use probe::EvaluationProbe;
 pub use write::{SavedType, save_model};
 
 use crate::config::ModelConfig;
