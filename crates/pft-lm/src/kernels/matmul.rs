@@ -5,6 +5,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use crate::buffer::Pool;
+use crate::kernels::matvec;
 use crate::parameters::{Tensor, TensorData};
 
 /// How a linear layer's weight is stored.
@@ -131,6 +132,9 @@ pub(crate) fn forward(
     if rows == 0 {
         return;
     }
+    if rows == 1 && inputs > 0 {
+        return matvec::forward(layout, output, input, weight, accumulate);
+    }
     match layout {
         Layout::OutIn => for_weight_rows(weight, inputs, pool, |first, count, weight| {
             let target = output[first..].as_mut_ptr();
@@ -252,7 +256,12 @@ mod tests {
 
     #[test]
     fn the_three_products_match_their_definition_in_both_layouts_and_precisions() {
-        let [rows, inputs, outputs] = [7, 33, 18];
+        for rows in [1, 7] {
+            three_products([rows, 133, 78]);
+        }
+    }
+
+    fn three_products([rows, inputs, outputs]: [usize; 3]) {
         let (x, g) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
         // bf16 keeps these exactly, so that both precisions have one expectation.
         let w: Vec<f32> = numbers(inputs * outputs, 3)

@@ -6,6 +6,7 @@
 
 pub(crate) mod math;
 pub mod matmul;
+mod matvec;
 
 use rayon::prelude::*;
 

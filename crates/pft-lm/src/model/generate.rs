@@ -115,44 +115,64 @@ impl LanguageModel {
     }
 }
 
+/// How many of the likeliest tokens are sorted before it is seen whether `top_p` needs more.
+const NUCLEUS: usize = 512;
+
 /// Draws a token from its logits.
 fn draw(logits: &[f32], sampling: &Sampling, generator: &mut ChaCha8Rng) -> u32 {
     // Ties go to the smaller id, so that the order is one whatever the sort does.
-    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
     let likelier = |a: &u32, b: &u32| {
         logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
     };
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    let best = ids.iter().copied().min_by(likelier).unwrap_or(0);
     if sampling.temperature <= 0.0 || logits.is_empty() {
-        return order.into_iter().min_by(likelier).unwrap_or(0);
+        return best;
     }
-    let keep = sampling.top_k.unwrap_or(logits.len()).clamp(1, logits.len());
-    if keep < order.len() {
-        order.select_nth_unstable_by(keep - 1, likelier);
-        order.truncate(keep);
+    let largest = f64::from(logits[best as usize]);
+    let weight =
+        |id: &u32| ((f64::from(logits[*id as usize]) - largest) / sampling.temperature).exp();
+    if let Some(top_k) = sampling.top_k {
+        keep_likeliest(&mut ids, top_k.max(1), likelier);
     }
-    order.sort_unstable_by(likelier);
-    let largest = f64::from(logits[order[0] as usize]);
-    let mut weights: Vec<f64> = order
-        .iter()
-        .map(|&id| ((f64::from(logits[id as usize]) - largest) / sampling.temperature).exp())
-        .collect();
     if let Some(top_p) = sampling.top_p {
-        let total: f64 = weights.iter().sum();
+        let wanted = top_p * ids.iter().map(weight).sum::<f64>();
+        let mut head = ids.clone();
+        keep_likeliest(&mut head, NUCLEUS, likelier);
+        if head.iter().map(weight).sum::<f64>() >= wanted {
+            ids = head;
+        }
+        ids.sort_unstable_by(likelier);
         let mut reached = 0.0;
-        let enough = weights.iter().position(|weight| {
-            reached += weight;
-            reached >= top_p * total
+        let enough = ids.iter().position(|id| {
+            reached += weight(id);
+            reached >= wanted
         });
-        weights.truncate(enough.map_or(weights.len(), |last| last + 1));
+        ids.truncate(enough.map_or(ids.len(), |last| last + 1));
+    } else {
+        ids.sort_unstable();
     }
+    let weights: Vec<f64> = ids.iter().map(weight).collect();
     let mut left = uniform(generator) * weights.iter().sum::<f64>();
-    for (&id, weight) in order.iter().zip(&weights) {
+    for (&id, weight) in ids.iter().zip(&weights) {
         left -= weight;
         if left < 0.0 {
             return id;
         }
     }
-    order[weights.len() - 1]
+    ids[ids.len() - 1]
+}
+
+/// Drops all but the `count` likeliest ids; the order is arbitrary then.
+fn keep_likeliest(
+    ids: &mut Vec<u32>,
+    count: usize,
+    likelier: impl Fn(&u32, &u32) -> std::cmp::Ordering,
+) {
+    if count < ids.len() {
+        ids.select_nth_unstable_by(count - 1, likelier);
+        ids.truncate(count);
+    }
 }
 
 #[cfg(test)]

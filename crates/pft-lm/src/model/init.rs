@@ -1,5 +1,6 @@
 //! Random initial values, distributed as transformers and PEFT draw them.
 
+use half::bf16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -15,15 +16,33 @@ use crate::parameters::{
 /// # Errors
 /// When a config repeats a name, which no config made by this crate does.
 pub fn random(config: &ModelConfig, seed: u64) -> Result<Parameters, ParameterError> {
+    table(config, |spec, stream| Tensor::new(&spec.shape, values(config, spec, seed, stream)))
+}
+
+/// [`random`] with every tensor rounded to bf16 as it is drawn, for frozen models that fill the
+/// memory.
+///
+/// # Errors
+/// As [`random`].
+pub fn random_bf16(config: &ModelConfig, seed: u64) -> Result<Parameters, ParameterError> {
+    table(config, |spec, stream| {
+        let values = values(config, spec, seed, stream);
+        Tensor::new_bf16(&spec.shape, values.into_iter().map(bf16::from_f32).collect())
+    })
+}
+
+fn table(
+    config: &ModelConfig,
+    draw: impl Fn(&ParameterSpec, u64) -> Result<Tensor, ParameterError> + Sync,
+) -> Result<Parameters, ParameterError> {
     let specs = parameter_specs(config);
-    let tensors: Vec<Vec<f32>> = specs
+    let tensors: Vec<Tensor> = specs
         .par_iter()
         .enumerate()
-        .map(|(stream, spec)| values(config, spec, seed, stream as u64))
-        .collect();
+        .map(|(stream, spec)| draw(spec, stream as u64))
+        .collect::<Result<_, _>>()?;
     let mut parameters = Parameters::new();
-    for (spec, values) in specs.into_iter().zip(tensors) {
-        let tensor = Tensor::new(&spec.shape, values)?;
+    for (spec, tensor) in specs.into_iter().zip(tensors) {
         parameters.insert(spec, tensor, true)?;
     }
     Ok(parameters)
