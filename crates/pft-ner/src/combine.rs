@@ -107,7 +107,8 @@ pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Spa
 }
 
 fn outranks((a_priority, a): (i32, &Span), (b_priority, b): (i32, &Span)) -> bool {
-    let order = a_priority.cmp(&b_priority).then(a.len().cmp(&b.len())).then(a.score.total_cmp(&b.score));
+    let order =
+        a_priority.cmp(&b_priority).then(a.len().cmp(&b.len())).then(a.score.total_cmp(&b.score));
     order == Ordering::Greater
 }
 
@@ -122,13 +123,19 @@ pub fn tag_texts(tagger: &dyn Tagger, texts: &[&str]) -> Vec<Result<Vec<Span>, T
         .collect();
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     order.sort_by_key(|&piece| std::cmp::Reverse(pieces[piece].1.range.len()));
-    let batches = batches(&order, tagger.batch_bytes(), |piece| pieces[piece].1.range.len());
+    // Small enough that every thread has several; backends answer for each text alone, so the
+    // grouping changes no answer.
+    let total: usize = pieces.iter().map(|(_, window)| window.range.len()).sum();
+    let bytes = tagger.batch_bytes().min(total / (4 * rayon::current_num_threads())).max(4096);
+    let batches = batches(&order, bytes, |piece| pieces[piece].1.range.len());
 
     let tagged: Vec<(usize, Result<Vec<Span>, TagError>)> = batches
         .par_iter()
         .flat_map_iter(|batch| {
-            let contents: Vec<&str> =
-                batch.iter().map(|&piece| &texts[pieces[piece].0][pieces[piece].1.range.clone()]).collect();
+            let contents: Vec<&str> = batch
+                .iter()
+                .map(|&piece| &texts[pieces[piece].0][pieces[piece].1.range.clone()])
+                .collect();
             let mut results = tagger.tag_batch(&contents);
             let answered = results.len();
             results.resize_with(batch.len(), || {
@@ -142,7 +149,10 @@ pub fn tag_texts(tagger: &dyn Tagger, texts: &[&str]) -> Vec<Result<Vec<Span>, T
                 .zip(results)
                 .map(|(&piece, result)| {
                     let (text, window) = &pieces[piece];
-                    (piece, result.and_then(|spans| own(texts[*text], window, spans, tagger.name())))
+                    (
+                        piece,
+                        result.and_then(|spans| own(texts[*text], window, spans, tagger.name())),
+                    )
                 })
                 .collect();
             results
@@ -154,9 +164,11 @@ pub fn tag_texts(tagger: &dyn Tagger, texts: &[&str]) -> Vec<Result<Vec<Span>, T
     for (piece, result) in tagged {
         by_piece[piece] = Some(result);
     }
-    let mut results: Vec<Result<Vec<Span>, TagError>> = texts.iter().map(|_| Ok(Vec::new())).collect();
+    let mut results: Vec<Result<Vec<Span>, TagError>> =
+        texts.iter().map(|_| Ok(Vec::new())).collect();
     for ((text, _), result) in pieces.iter().zip(by_piece) {
-        let result = result.unwrap_or_else(|| Err(TagError::Model("a window was not tagged".into())));
+        let result =
+            result.unwrap_or_else(|| Err(TagError::Model("a window was not tagged".into())));
         match (&mut results[*text], result) {
             (Ok(all), Ok(spans)) => all.extend(spans),
             (all @ Ok(_), Err(error)) => *all = Err(error),
@@ -257,7 +269,9 @@ mod tests {
         let single = tagger.tag(line);
         let whole = tag_texts(&tagger, &[&text]).remove(0).unwrap();
         let expected: Vec<(usize, usize)> = (0..5000)
-            .flat_map(|n| single.iter().map(move |s| (s.start + n * line.len(), s.end + n * line.len())))
+            .flat_map(|n| {
+                single.iter().map(move |s| (s.start + n * line.len(), s.end + n * line.len()))
+            })
             .collect();
         assert_eq!(whole.iter().map(|s| (s.start, s.end)).collect::<Vec<_>>(), expected);
     }
@@ -271,7 +285,11 @@ mod tests {
             "faulty".into()
         }
         fn tag_batch(&self, texts: &[&str]) -> Vec<Result<Vec<Span>, TagError>> {
-            texts.iter().filter(|t| !t.contains("skip")).map(|_| Ok(vec![span(0, 1, "ORG", 1.0)])).collect()
+            texts
+                .iter()
+                .filter(|t| !t.contains("skip"))
+                .map(|_| Ok(vec![span(0, 1, "ORG", 1.0)]))
+                .collect()
         }
     }
 

@@ -29,7 +29,10 @@ pub fn windows(text: &str) -> Vec<Window> {
 /// As [`windows`], with windows of at most `max_bytes` (at least four contexts), and
 /// `context` bytes around each core.
 pub fn windows_of(text: &str, max_bytes: usize, context: usize) -> Vec<Window> {
-    assert!(max_bytes >= 4 * context.max(4), "windows of {max_bytes} bytes with {context} bytes of context");
+    assert!(
+        max_bytes >= 4 * context.max(4),
+        "windows of {max_bytes} bytes with {context} bytes of context"
+    );
     if text.len() <= max_bytes {
         return vec![Window { range: 0..text.len(), core: 0..text.len() }];
     }

@@ -1,6 +1,7 @@
 //! The command line that every stage has, and its `main`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,8 +49,15 @@ struct Arguments {
 /// The whole `main` of a stage: parses the command line, answers `--describe`, checks the config,
 /// runs, seals the outputs, and turns every failure into one message and an exit code.
 pub fn run_stage<S: Stage>() -> ExitCode {
+    run_stage_from::<S>(std::env::args_os())
+}
+
+/// As [`run_stage`], with the arguments given (the program's name first): for a stage that
+/// has further arguments of its own and translates them into the contract's.
+pub fn run_stage_from<S: Stage>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = Arguments::command().name(S::NAME).about(S::ABOUT);
-    let arguments = match command.try_get_matches().and_then(|m| Arguments::from_arg_matches(&m)) {
+    let matches = command.try_get_matches_from(arguments);
+    let arguments = match matches.and_then(|m| Arguments::from_arg_matches(&m)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help goes to standard output with code 0, wrong usage to standard error with 2.

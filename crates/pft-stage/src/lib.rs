@@ -53,7 +53,7 @@ mod seal;
 pub mod schema;
 pub mod yaml;
 
-pub use command::run_stage;
+pub use command::{run_stage, run_stage_from};
 pub use config::{ConfigSource, Override, load_config};
 pub use context::Context;
 pub use describe::{Description, Port};

@@ -27,17 +27,94 @@ pub(super) fn is_credit_card(text: &str) -> bool {
 
 /// Lengths of IBANs by country (SWIFT IBAN registry, release 99).
 const IBAN_LENGTHS: &[(&str, usize)] = &[
-    ("AD", 24), ("AE", 23), ("AL", 28), ("AT", 20), ("AZ", 28), ("BA", 20), ("BE", 16), ("BG", 22),
-    ("BH", 22), ("BI", 27), ("BR", 29), ("BY", 28), ("CH", 21), ("CR", 22), ("CY", 28), ("CZ", 24),
-    ("DE", 22), ("DJ", 27), ("DK", 18), ("DO", 28), ("EE", 20), ("EG", 29), ("ES", 24), ("FI", 18),
-    ("FK", 18), ("FO", 18), ("FR", 27), ("GB", 22), ("GE", 22), ("GI", 23), ("GL", 18), ("GR", 27),
-    ("GT", 28), ("HR", 21), ("HU", 28), ("IE", 22), ("IL", 23), ("IQ", 23), ("IS", 26), ("IT", 27),
-    ("JO", 30), ("KW", 30), ("KZ", 20), ("LB", 28), ("LC", 32), ("LI", 21), ("LT", 20), ("LU", 20),
-    ("LV", 21), ("LY", 25), ("MC", 27), ("MD", 24), ("ME", 22), ("MK", 19), ("MN", 20), ("MR", 27),
-    ("MT", 31), ("MU", 30), ("NI", 28), ("NL", 18), ("NO", 15), ("OM", 23), ("PK", 24), ("PL", 28),
-    ("PS", 29), ("PT", 25), ("QA", 29), ("RO", 24), ("RS", 22), ("RU", 33), ("SA", 24), ("SC", 31),
-    ("SD", 18), ("SE", 24), ("SI", 19), ("SK", 24), ("SM", 27), ("SO", 23), ("ST", 25), ("SV", 28),
-    ("TL", 23), ("TN", 24), ("TR", 26), ("UA", 29), ("VA", 22), ("VG", 24), ("XK", 20), ("YE", 30),
+    ("AD", 24),
+    ("AE", 23),
+    ("AL", 28),
+    ("AT", 20),
+    ("AZ", 28),
+    ("BA", 20),
+    ("BE", 16),
+    ("BG", 22),
+    ("BH", 22),
+    ("BI", 27),
+    ("BR", 29),
+    ("BY", 28),
+    ("CH", 21),
+    ("CR", 22),
+    ("CY", 28),
+    ("CZ", 24),
+    ("DE", 22),
+    ("DJ", 27),
+    ("DK", 18),
+    ("DO", 28),
+    ("EE", 20),
+    ("EG", 29),
+    ("ES", 24),
+    ("FI", 18),
+    ("FK", 18),
+    ("FO", 18),
+    ("FR", 27),
+    ("GB", 22),
+    ("GE", 22),
+    ("GI", 23),
+    ("GL", 18),
+    ("GR", 27),
+    ("GT", 28),
+    ("HR", 21),
+    ("HU", 28),
+    ("IE", 22),
+    ("IL", 23),
+    ("IQ", 23),
+    ("IS", 26),
+    ("IT", 27),
+    ("JO", 30),
+    ("KW", 30),
+    ("KZ", 20),
+    ("LB", 28),
+    ("LC", 32),
+    ("LI", 21),
+    ("LT", 20),
+    ("LU", 20),
+    ("LV", 21),
+    ("LY", 25),
+    ("MC", 27),
+    ("MD", 24),
+    ("ME", 22),
+    ("MK", 19),
+    ("MN", 20),
+    ("MR", 27),
+    ("MT", 31),
+    ("MU", 30),
+    ("NI", 28),
+    ("NL", 18),
+    ("NO", 15),
+    ("OM", 23),
+    ("PK", 24),
+    ("PL", 28),
+    ("PS", 29),
+    ("PT", 25),
+    ("QA", 29),
+    ("RO", 24),
+    ("RS", 22),
+    ("RU", 33),
+    ("SA", 24),
+    ("SC", 31),
+    ("SD", 18),
+    ("SE", 24),
+    ("SI", 19),
+    ("SK", 24),
+    ("SM", 27),
+    ("SO", 23),
+    ("ST", 25),
+    ("SV", 28),
+    ("TL", 23),
+    ("TN", 24),
+    ("TR", 26),
+    ("UA", 29),
+    ("VA", 22),
+    ("VG", 24),
+    ("XK", 20),
+    ("YE", 30),
 ];
 
 /// The length in bytes of the valid IBAN that `text` begins with, separators included: country,
@@ -61,13 +138,14 @@ pub(super) fn iban_prefix(text: &str) -> Option<usize> {
     if characters.len() < length {
         return None;
     }
-    let remainder = characters[4..].iter().chain(&characters[..4]).fold(0u32, |remainder, &byte| {
-        if byte.is_ascii_digit() {
-            (remainder * 10 + u32::from(byte - b'0')) % 97
-        } else {
-            (remainder * 100 + u32::from(byte - b'A') + 10) % 97
-        }
-    });
+    let remainder =
+        characters[4..].iter().chain(&characters[..4]).fold(0u32, |remainder, &byte| {
+            if byte.is_ascii_digit() {
+                (remainder * 10 + u32::from(byte - b'0')) % 97
+            } else {
+                (remainder * 100 + u32::from(byte - b'A') + 10) % 97
+            }
+        });
     (remainder == 1).then_some(end)
 }
 
@@ -116,10 +194,14 @@ mod tests {
 
     #[test]
     fn credit_cards_pass_luhn() {
-        for valid in ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005", "6011111111111117"] {
+        for valid in
+            ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005", "6011111111111117"]
+        {
             assert!(is_credit_card(valid), "{valid}");
         }
-        for invalid in ["4111 1111 1111 1112", "411111111111", "9111111111111111", "1234567890123456"] {
+        for invalid in
+            ["4111 1111 1111 1112", "411111111111", "9111111111111111", "1234567890123456"]
+        {
             assert!(!is_credit_card(invalid), "{invalid}");
         }
     }
@@ -139,11 +221,22 @@ mod tests {
 
     #[test]
     fn ibans_pass_mod_97() {
-        for valid in ["GB82 WEST 1234 5698 7654 32", "DE89370400440532013000", "NO9386011117947", "MT84MALT011000012345MTLCAST001S"] {
+        for valid in [
+            "GB82 WEST 1234 5698 7654 32",
+            "DE89370400440532013000",
+            "NO9386011117947",
+            "MT84MALT011000012345MTLCAST001S",
+        ] {
             assert_eq!(iban_prefix(valid), Some(valid.len()), "{valid}");
         }
         assert_eq!(iban_prefix("GB82 WEST 1234 5698 7654 32 AND"), Some(27));
-        for invalid in ["GB82 WEST 1234 5698 7654 33", "XX89370400440532013000", "DE8937040044053201300", "DE", "Ünï"] {
+        for invalid in [
+            "GB82 WEST 1234 5698 7654 33",
+            "XX89370400440532013000",
+            "DE8937040044053201300",
+            "DE",
+            "Ünï",
+        ] {
             assert_eq!(iban_prefix(invalid), None, "{invalid}");
         }
     }
@@ -151,7 +244,14 @@ mod tests {
     #[test]
     fn social_security_numbers_follow_the_rules() {
         assert!(is_us_ssn("123-45-6789"));
-        for invalid in ["000-45-6789", "666-45-6789", "912-45-6789", "123-00-6789", "123-45-0000", "123-45-678"] {
+        for invalid in [
+            "000-45-6789",
+            "666-45-6789",
+            "912-45-6789",
+            "123-00-6789",
+            "123-45-0000",
+            "123-45-678",
+        ] {
             assert!(!is_us_ssn(invalid), "{invalid}");
         }
     }
@@ -160,7 +260,15 @@ mod tests {
     fn ip_addresses_and_dates_are_in_range() {
         assert!(is_ip_address("192.168.0.1") && is_ip_address("2001:db8::ff00:42:8329"));
         assert!(!is_ip_address("256.1.1.1") && !is_ip_address("12:30:45") && !is_ip_address("::"));
-        assert!(is_numeric_date("31.12.1999") && is_numeric_date("12/31/99") && is_numeric_date("2001-02-28"));
-        assert!(!is_numeric_date("32.12.1999") && !is_numeric_date("13/13/99") && !is_numeric_date("0.1.99"));
+        assert!(
+            is_numeric_date("31.12.1999")
+                && is_numeric_date("12/31/99")
+                && is_numeric_date("2001-02-28")
+        );
+        assert!(
+            !is_numeric_date("32.12.1999")
+                && !is_numeric_date("13/13/99")
+                && !is_numeric_date("0.1.99")
+        );
     }
 }

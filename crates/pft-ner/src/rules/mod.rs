@@ -61,9 +61,8 @@ pub struct WordList {
 }
 
 /// Labels that the built-in patterns use and OntoNotes does not know.
-pub const OWN_LABELS: &[&str] = &[
-    "EMAIL", "URL", "IP_ADDRESS", "IBAN", "CREDIT_CARD", "US_SSN", "PHONE", "CASE_NUMBER", "AGE",
-];
+pub const OWN_LABELS: &[&str] =
+    &["EMAIL", "URL", "IP_ADDRESS", "IBAN", "CREDIT_CARD", "US_SSN", "PHONE", "CASE_NUMBER", "AGE"];
 
 struct Rule {
     label: Arc<str>,
@@ -99,8 +98,9 @@ impl RulesTagger {
             if config.disable.iter().any(|label| label == pattern.label) {
                 continue;
             }
-            let regex = compile(&pattern.regex)
-                .map_err(|error| LoadError::Config(format!("built-in {} pattern: {error}", pattern.label)))?;
+            let regex = compile(&pattern.regex).map_err(|error| {
+                LoadError::Config(format!("built-in {} pattern: {error}", pattern.label))
+            })?;
             let group = named_group(&regex);
             let score = match pattern.label {
                 "EMAIL" | "URL" | "IP_ADDRESS" | "IBAN" | "CREDIT_CARD" => CERTAIN,
@@ -117,7 +117,9 @@ impl RulesTagger {
             });
         }
         for (number, pattern) in config.patterns.iter().enumerate() {
-            let at = |message: String| LoadError::Config(format!("rules.patterns.{number}.regex: {message}"));
+            let at = |message: String| {
+                LoadError::Config(format!("rules.patterns.{number}.regex: {message}"))
+            };
             let regex = compile(&pattern.regex).map_err(|error| at(error.to_string()))?;
             if regex.is_match("") {
                 return Err(at("the pattern matches the empty text".into()));
@@ -145,8 +147,10 @@ impl RulesTagger {
                 .map_err(|error| LoadError::Config(format!("rules.words.{number}: {error}")))?;
             words.push(Words { label: list.label.as_str().into(), automaton });
         }
-        let settings = serde_json::to_string(config).map_err(|error| LoadError::Config(error.to_string()))?;
-        let fingerprint = format!("rules/{REVISION}/{}", blake3::hash(settings.as_bytes()).to_hex());
+        let settings =
+            serde_json::to_string(config).map_err(|error| LoadError::Config(error.to_string()))?;
+        let fingerprint =
+            format!("rules/{REVISION}/{}", blake3::hash(settings.as_bytes()).to_hex());
         Ok(Self { source: "rules".into(), rules, words, fingerprint })
     }
 
@@ -161,7 +165,13 @@ impl RulesTagger {
         for list in &self.words {
             for found in list.automaton.find_iter(text) {
                 if is_whole(text, found.range(), Edge::Word) {
-                    spans.push(Span::new(found.start(), found.end(), &list.label, CERTAIN, &self.source));
+                    spans.push(Span::new(
+                        found.start(),
+                        found.end(),
+                        &list.label,
+                        CERTAIN,
+                        &self.source,
+                    ));
                 }
             }
         }
@@ -189,7 +199,8 @@ impl Rule {
         let mut at = 0;
         while let Some(whole) = self.regex.find_at(text, at) {
             // Where a match is refused the search goes on right behind its first character.
-            let next = whole.start() + text[whole.start()..].chars().next().map_or(1, char::len_utf8);
+            let next =
+                whole.start() + text[whole.start()..].chars().next().map_or(1, char::len_utf8);
             match self.accept(text, whole.range(), at) {
                 Some(range) => {
                     at = range.end.max(next);
@@ -212,7 +223,8 @@ impl Rule {
         let kept = (self.check)(&text[range.clone()])?;
         let trimmed = text[range.start..range.start + kept].trim_end().len();
         let range = range.start..range.start + trimmed;
-        let whole = !range.is_empty() && self.edge.is_none_or(|edge| is_whole(text, range.clone(), edge));
+        let whole =
+            !range.is_empty() && self.edge.is_none_or(|edge| is_whole(text, range.clone(), edge));
         whole.then_some(range)
     }
 }
@@ -265,12 +277,19 @@ mod tests {
         LazyLock::new(|| RulesTagger::new(&RulesConfig::default()).unwrap());
 
     fn found(text: &str) -> Vec<(&str, String)> {
-        BUILT_IN.tag(text).iter().map(|span| (&text[span.start..span.end], span.label.to_string())).collect()
+        BUILT_IN
+            .tag(text)
+            .iter()
+            .map(|span| (&text[span.start..span.end], span.label.to_string()))
+            .collect()
     }
 
     fn assert_finds(text: &str, entity: &str, label: &str) {
         let found = found(text);
-        assert!(found.contains(&(entity, label.to_string())), "{entity} as {label} in {text:?}: {found:?}");
+        assert!(
+            found.contains(&(entity, label.to_string())),
+            "{entity} as {label} in {text:?}: {found:?}"
+        );
     }
 
     fn assert_misses(text: &str, label: &str) {
@@ -280,14 +299,22 @@ mod tests {
 
     #[test]
     fn formats_are_found_and_validated() {
-        assert_finds("write to jane.doe+x@mail.example.co.uk.", "jane.doe+x@mail.example.co.uk", "EMAIL");
+        assert_finds(
+            "write to jane.doe+x@mail.example.co.uk.",
+            "jane.doe+x@mail.example.co.uk",
+            "EMAIL",
+        );
         assert_finds("From: Jane Doe/HOU/ACME@ACME, today", "Jane Doe/HOU/ACME@ACME", "EMAIL");
         assert_finds("see (https://example.org/a_(b)).", "https://example.org/a_(b)", "URL");
         assert_finds("at www.example.org, and", "www.example.org", "URL");
         assert_finds("host 10.0.0.1.", "10.0.0.1", "IP_ADDRESS");
         assert_misses("host 10.0.0.256", "IP_ADDRESS");
         assert_finds("host 2001:db8::1 up", "2001:db8::1", "IP_ADDRESS");
-        assert_finds("IBAN GB82 WEST 1234 5698 7654 32 AND more", "GB82 WEST 1234 5698 7654 32", "IBAN");
+        assert_finds(
+            "IBAN GB82 WEST 1234 5698 7654 32 AND more",
+            "GB82 WEST 1234 5698 7654 32",
+            "IBAN",
+        );
         assert_misses("IBAN GB82 WEST 1234 5698 7654 33", "IBAN");
         assert_finds("card 4111 1111 1111 1111.", "4111 1111 1111 1111", "CREDIT_CARD");
         assert_misses("card 4111 1111 1111 1112.", "CREDIT_CARD");
@@ -307,7 +334,11 @@ mod tests {
         assert_misses("He may march on", "DATE");
         assert_misses("May I add", "DATE");
         assert_finds("paid TRL 12,352,710,000 to", "TRL 12,352,710,000", "MONEY");
-        assert_finds("1,898,208,000 Turkish Liras (TRL) as", "1,898,208,000 Turkish Liras (TRL)", "MONEY");
+        assert_finds(
+            "1,898,208,000 Turkish Liras (TRL) as",
+            "1,898,208,000 Turkish Liras (TRL)",
+            "MONEY",
+        );
         assert_finds("five hundred euros were", "five hundred euros", "MONEY");
         assert_finds("50 to 79% of", "50 to 79%", "PERCENT");
         assert_finds("by Mr Şükrü Öz-Ünal, a lawyer", "Mr Şükrü Öz-Ünal", "PERSON");
@@ -330,12 +361,20 @@ mod tests {
     fn the_users_patterns_and_words_count() {
         let config = RulesConfig {
             disable: vec!["DATE".into()],
-            patterns: vec![UserPattern { label: "BADGE".into(), regex: "badge (?P<e>[0-9]+)".into() }],
-            words: vec![WordList { label: "PROJECT".into(), words: vec!["Blue Moon".into()], ignore_case: true }],
+            patterns: vec![UserPattern {
+                label: "BADGE".into(),
+                regex: "badge (?P<e>[0-9]+)".into(),
+            }],
+            words: vec![WordList {
+                label: "PROJECT".into(),
+                words: vec!["Blue Moon".into()],
+                ignore_case: true,
+            }],
         };
         let tagger = RulesTagger::new(&config).unwrap();
         let text = "badge 77 of BLUE MOON, not bluemoons, in 1999";
-        let found: Vec<_> = tagger.tag(text).iter().map(|s| (&text[s.start..s.end], s.label.to_string())).collect();
+        let found: Vec<_> =
+            tagger.tag(text).iter().map(|s| (&text[s.start..s.end], s.label.to_string())).collect();
         assert_eq!(found, vec![("77", "BADGE".to_string()), ("BLUE MOON", "PROJECT".to_string())]);
         assert_ne!(tagger.fingerprint(), BUILT_IN.fingerprint());
     }

@@ -44,16 +44,20 @@ const COUNT_WORD: &str = "(?i:one|two|three|four|five|six|seven|eight|nine|ten|e
 const CURRENCY_CODE: &str = "(?:EUR|USD|GBP|CHF|TRL|TRY|YTL|PLN|PLZ|ATS|DEM|FRF|ITL|ESP|PTE|BEF|NLG|LUF|IEP|FIM|GRD|SEK|NOK|DKK|ISK|CZK|SKK|HUF|ROL|RON|BGN|BGL|RUB|RUR|UAH|UAK|MDL|LTL|LVL|EEK|HRK|SIT|MKD|RSD|CYP|MTL|ALL|AMD|AZN|AZM|GEL|BAM|JPY|CNY|CAD|AUD|NZD|INR|BRL|MXN|ZAR|KRW|ILS|SGD|HKD|US\\$|EUROS?)";
 const CURRENCY_SIGN: &str = "[$€£¥₤₺₽₴₹]";
 const CURRENCY_NAME: &str = "(?i:euros?|dollars?|cents?|pounds?(?: sterling)?|francs?|marks?|lir[ae]s?|liras?|zlot(?:ys?|ies)|(?:Austrian )?schillings?|kron(?:or|er|a|e|as|ur)|koruna[sy]?|crowns?|guilders?|pesetas?|escudos?|drachmas?|roubles?|rubles?|hryvnias?|forints?|le[iv]|levs?|lats|lit(?:ai|as)|kunas?|denars?|dinars?|rupees?|yen|yuan)";
-const CURRENCY_ORIGIN: &str = "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}])?";
+const CURRENCY_ORIGIN: &str =
+    "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}])?";
 const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Judge|Justice|Mme|Mlle|Maître|Herr|Frau|Señora?|Capt|Captain|Lieutenant|Lt|Sgt|Sergeant|Colonel|Col|Major|General|Father|Sister|Brother|Rev|Reverend|Bishop|Imam|Sheikh|MR|MRS|MS|DR)";
 /// Initials (`K.H.`, `Cz.`, `J.-P.`) or a capitalised word.
 const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
 const PARTICLE: &str = "(?:van|von|der|den|de|du|des|la|le|di|da|del|della|dos|das|el|al|bin|ibn|bint|ter|ten|zu|zum|zur|af|av|y|e|i|do|ul|ud|vom|d’|d'|Van|Von|De|El|Al)";
 /// Capitalised words; the first may be preceded by an article that is not part of the entity.
-const CAPITALISED: &str = "\\p{Lu}[\\p{L}\\p{M}]*(?:[’'/\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*\\.?";
+const CAPITALISED: &str =
+    "\\p{Lu}[\\p{L}\\p{M}]*(?:[’'/\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*\\.?";
 
 fn name() -> String {
-    format!("{NAME_WORD}(?:[ \u{a0}]?(?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}|[ \u{a0}](?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}){{0,5}}")
+    format!(
+        "{NAME_WORD}(?:[ \u{a0}]?(?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}|[ \u{a0}](?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}){{0,5}}"
+    )
 }
 
 fn keep(text: &str) -> Option<usize> {
@@ -66,7 +70,8 @@ fn when(accepted: bool, text: &str) -> Option<usize> {
 
 /// A URL ends before punctuation that belongs to the sentence.
 fn url(text: &str) -> Option<usize> {
-    let trimmed = text.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '’', '”', '»']);
+    let trimmed = text
+        .trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '’', '”', '»']);
     // A closing bracket stays where the URL opens it.
     let kept = if trimmed.contains('(') && text[trimmed.len()..].starts_with(')') {
         trimmed.len() + 1
@@ -79,20 +84,114 @@ fn url(text: &str) -> Option<usize> {
 /// Words that make up the general names of courts and authorities: a name of only such words says
 /// nothing about anybody.
 const GENERIC: &[&str] = &[
-    "Supreme", "Administrative", "District", "Regional", "High", "Higher", "Federal", "Military", "Constitutional",
-    "Social", "Criminal", "Civil", "Labour", "Labor", "Assize", "State", "Security", "Grand", "European", "International",
-    "Appeal", "Appeals", "The", "This", "That", "A", "An", "In", "On", "At", "By", "To", "From", "Of", "And", "Provincial",
-    "Municipal", "National", "Central", "Local", "Public", "General", "Chief", "Principal", "Magistrates", "Magistrate",
-    "Magistrates'", "Magistrates’", "Juvenile", "Family", "Commercial", "Tax", "Land", "Cadastral", "County", "City",
-    "Crown", "Circuit", "Court", "Courts", "First", "Instance", "Domestic", "Divisional", "Chamber", "Ministry",
-    "Government", "House", "Bar", "Remand", "Prison", "Hospital", "University", "Human", "Rights", "Special", "Garrison",
-    "Appellate", "Enforcement", "Execution", "Joint", "Other", "Both", "Each", "Such", "Before", "After", "When", "While",
-    "As", "However", "Since", "Subsequently", "Where", "It", "Its", "His", "Her", "Their", "Mr", "Mrs", "Ms",
+    "Supreme",
+    "Administrative",
+    "District",
+    "Regional",
+    "High",
+    "Higher",
+    "Federal",
+    "Military",
+    "Constitutional",
+    "Social",
+    "Criminal",
+    "Civil",
+    "Labour",
+    "Labor",
+    "Assize",
+    "State",
+    "Security",
+    "Grand",
+    "European",
+    "International",
+    "Appeal",
+    "Appeals",
+    "The",
+    "This",
+    "That",
+    "A",
+    "An",
+    "In",
+    "On",
+    "At",
+    "By",
+    "To",
+    "From",
+    "Of",
+    "And",
+    "Provincial",
+    "Municipal",
+    "National",
+    "Central",
+    "Local",
+    "Public",
+    "General",
+    "Chief",
+    "Principal",
+    "Magistrates",
+    "Magistrate",
+    "Magistrates'",
+    "Magistrates’",
+    "Juvenile",
+    "Family",
+    "Commercial",
+    "Tax",
+    "Land",
+    "Cadastral",
+    "County",
+    "City",
+    "Crown",
+    "Circuit",
+    "Court",
+    "Courts",
+    "First",
+    "Instance",
+    "Domestic",
+    "Divisional",
+    "Chamber",
+    "Ministry",
+    "Government",
+    "House",
+    "Bar",
+    "Remand",
+    "Prison",
+    "Hospital",
+    "University",
+    "Human",
+    "Rights",
+    "Special",
+    "Garrison",
+    "Appellate",
+    "Enforcement",
+    "Execution",
+    "Joint",
+    "Other",
+    "Both",
+    "Each",
+    "Such",
+    "Before",
+    "After",
+    "When",
+    "While",
+    "As",
+    "However",
+    "Since",
+    "Subsequently",
+    "Where",
+    "It",
+    "Its",
+    "His",
+    "Her",
+    "Their",
+    "Mr",
+    "Mrs",
+    "Ms",
 ];
 
 /// An institution counts only where a word of its name is not general.
 fn institution(text: &str) -> Option<usize> {
-    let mut words = text.split([' ', '\u{a0}', '-']).filter(|word| word.starts_with(char::is_uppercase));
+    let mut words =
+        text.split([' ', '\u{a0}', '-']).filter(|word| word.starts_with(char::is_uppercase));
     let own = words.any(|word| {
         !GENERIC.contains(&word) && !INSTITUTION_HEADS.contains(&word) && word.chars().count() > 1
     });
@@ -100,10 +199,46 @@ fn institution(text: &str) -> Option<usize> {
 }
 
 const INSTITUTION_HEADS: &[&str] = &[
-    "Court", "Tribunal", "Prison", "Hospital", "University", "Police", "Authority", "Council", "Prosecutor", "Prosecutors",
-    "Prosecutor’s", "Prosecutor's", "Office", "Centre", "Center", "Academy", "Institute", "School", "Clinic", "Municipality",
-    "Directorate", "Department", "Ministry", "Bank", "Association", "Society", "Foundation", "Party", "Union", "Commission",
-    "Committee", "Board", "Agency", "Registry", "Station", "Command", "Headquarters", "Governor", "Company", "Church",
+    "Court",
+    "Tribunal",
+    "Prison",
+    "Hospital",
+    "University",
+    "Police",
+    "Authority",
+    "Council",
+    "Prosecutor",
+    "Prosecutors",
+    "Prosecutor’s",
+    "Prosecutor's",
+    "Office",
+    "Centre",
+    "Center",
+    "Academy",
+    "Institute",
+    "School",
+    "Clinic",
+    "Municipality",
+    "Directorate",
+    "Department",
+    "Ministry",
+    "Bank",
+    "Association",
+    "Society",
+    "Foundation",
+    "Party",
+    "Union",
+    "Commission",
+    "Committee",
+    "Board",
+    "Agency",
+    "Registry",
+    "Station",
+    "Command",
+    "Headquarters",
+    "Governor",
+    "Company",
+    "Church",
 ];
 
 fn institution_pattern() -> String {
@@ -115,7 +250,13 @@ fn institution_pattern() -> String {
 /// Every built-in pattern.
 pub(super) fn built_in() -> Vec<Pattern> {
     let name = name();
-    let pattern = |label, regex: String, edge, check: Check, needs| Pattern { label, regex, edge, check, needs };
+    let pattern = |label, regex: String, edge, check: Check, needs| Pattern {
+        label,
+        regex,
+        edge,
+        check,
+        needs,
+    };
     vec![
         pattern("EMAIL", r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}".into(), Edge::Word, keep, Some(b'@')),
         // Lotus Notes addresses, as corporate mail archives hold them: First Last/UNIT/ORG@DOMAIN.
@@ -180,14 +321,40 @@ fn with_digit(text: &str) -> Option<usize> {
 /// `May` and `March` alone are a verb and a noun.
 fn month_date(text: &str) -> Option<usize> {
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
-    let ambiguous = matches!(text, "May" | "March" | "MAY" | "MARCH" | "Mar" | "Mar." | "Jan" | "Dec" | "Sep" | "Nov" | "Oct");
+    let ambiguous = matches!(
+        text,
+        "May" | "March" | "MAY" | "MARCH" | "Mar" | "Mar." | "Jan" | "Dec" | "Sep" | "Nov" | "Oct"
+    );
     (digits || !ambiguous).then_some(text.len())
 }
 
 /// Abbreviations that look like initials.
 fn initials(text: &str) -> Option<usize> {
     let text = text.trim_end();
-    let known = matches!(text, "U.S." | "U.K." | "E.U." | "U.N." | "P.M." | "A.M." | "N.B." | "D.C." | "L.P." | "P.O." | "U.S.A." | "U.S.S.R." | "P.S." | "I.D." | "C.V." | "N.Y." | "L.A." | "A.G." | "S.A." | "A.S." | "S.A.R.L.");
+    let known = matches!(
+        text,
+        "U.S."
+            | "U.K."
+            | "E.U."
+            | "U.N."
+            | "P.M."
+            | "A.M."
+            | "N.B."
+            | "D.C."
+            | "L.P."
+            | "P.O."
+            | "U.S.A."
+            | "U.S.S.R."
+            | "P.S."
+            | "I.D."
+            | "C.V."
+            | "N.Y."
+            | "L.A."
+            | "A.G."
+            | "S.A."
+            | "A.S."
+            | "S.A.R.L."
+    );
     (!known).then_some(text.len())
 }
 
@@ -195,12 +362,30 @@ fn place(text: &str) -> Option<usize> {
     let text = text.trim_end_matches('.');
     let first = text.split([' ', '\u{a0}', ',']).next().unwrap_or_default();
     let month = is_month(first);
-    let general = GENERIC.contains(&first) || matches!(first, "Article" | "Articles" | "Section" | "Chapter" | "Part" | "I" | "Annex" | "Court");
+    let general = GENERIC.contains(&first)
+        || matches!(
+            first,
+            "Article" | "Articles" | "Section" | "Chapter" | "Part" | "I" | "Annex" | "Court"
+        );
     (!month && !general).then_some(text.len())
 }
 
 fn is_month(word: &str) -> bool {
-    matches!(word, "January" | "February" | "March" | "April" | "May" | "June" | "July" | "August" | "September" | "October" | "November" | "December")
+    matches!(
+        word,
+        "January"
+            | "February"
+            | "March"
+            | "April"
+            | "May"
+            | "June"
+            | "July"
+            | "August"
+            | "September"
+            | "October"
+            | "November"
+            | "December"
+    )
 }
 
 fn nationality(text: &str) -> Option<usize> {

@@ -1,0 +1,85 @@
+//! Makes taggers from the config.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
+use pft_ner::{LoadError, Tagger};
+use pft_stage::StageError;
+
+use crate::{Backend, Config};
+
+/// A tagger and whose label wins where spans overlap.
+pub struct Ranked {
+    /// The tagger.
+    pub tagger: Arc<dyn Tagger>,
+    /// The higher wins.
+    pub priority: i32,
+}
+
+/// The config's taggers, in its order.
+///
+/// # Errors
+/// When a setting is wrong (exit code 2) or a model cannot be read (3).
+pub fn load(config: &Config) -> Result<Vec<Ranked>, StageError> {
+    config
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(n, backend)| {
+            let rank = -i32::try_from(n).unwrap_or(i32::MAX);
+            load_one(backend, rank).map_err(|error| {
+                let message = format!("backends.{n}: {}", error.message());
+                match error.exit_code() {
+                    2 => StageError::config(message),
+                    _ => StageError::input(message),
+                }
+            })
+        })
+        .collect()
+}
+
+fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
+    let ranked = |tagger: Arc<dyn Tagger>, priority: &Option<i32>| Ranked {
+        tagger,
+        priority: priority.unwrap_or(rank),
+    };
+    match backend {
+        Backend::Rules { priority, disable, patterns, words } => {
+            let words = words
+                .iter()
+                .map(|list| {
+                    let mut all = list.words.clone();
+                    if let Some(file) = &list.file {
+                        all.extend(read_words(file.as_path())?);
+                    }
+                    Ok(WordList { label: list.label.clone(), words: all, ignore_case: list.ignore_case })
+                })
+                .collect::<Result<_, StageError>>()?;
+            let rules = RulesConfig { disable: disable.clone(), patterns: patterns.clone(), words };
+            Ok(ranked(Arc::new(RulesTagger::new(&rules).map_err(unloadable)?), priority))
+        }
+    }
+}
+
+fn unloadable(error: LoadError) -> StageError {
+    match error {
+        LoadError::Config(message) => StageError::config(message),
+        LoadError::Model(message) => StageError::input(message),
+    }
+}
+
+fn read_words(path: &Path) -> Result<Vec<String>, StageError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| StageError::input(format!("{}: cannot read the word list: {error}", path.display())))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect())
+}
+
+/// The labels that the user's own patterns and lists bring.
+pub(crate) fn own_labels(config: &Config) -> impl Iterator<Item = &String> {
+    config.backends.iter().flat_map(|backend| match backend {
+        Backend::Rules { patterns, words, .. } => {
+            patterns.iter().map(|p| &p.label).chain(words.iter().map(|w| &w.label))
+        }
+    })
+}

@@ -1,0 +1,278 @@
+//! Finished work, by text: a backend's spans of every text it has tagged.
+//!
+//! A folder for each backend's fingerprint holds append-only segments. A record is the text's BLAKE3,
+//! the length of its payload, the payload, and a checksum; reading stops at the first record that
+//! is torn, so a process killed at any moment loses only its last batch. Each process writes a segment of
+//! its own, so any number of them may share a folder.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pft_ner::{Span, Tagger};
+use pft_stage::StageError;
+
+/// Bumped when windows or the record's form change.
+const REVISION: u32 = 1;
+const CHECKSUM: usize = 8;
+const HEADER: usize = 32 + 4;
+
+/// A text's BLAKE3.
+pub type TextHash = [u8; 32];
+
+struct Place {
+    segment: usize,
+    offset: u64,
+    len: u32,
+}
+
+/// One backend's finished work.
+pub struct Cache {
+    folder: PathBuf,
+    source: Arc<str>,
+    places: HashMap<TextHash, Place>,
+    segments: Vec<File>,
+    /// The segment that this process writes, and its length.
+    own: Option<(usize, u64)>,
+}
+
+impl Cache {
+    /// Opens the finished work of a backend below `root`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read.
+    pub fn open(root: &Path, tagger: &dyn Tagger) -> Result<Self, StageError> {
+        let key = blake3::hash(format!("{REVISION} {}", tagger.fingerprint()).as_bytes()).to_hex();
+        let folder = root.join(format!("{}-{}", tagger.name(), &key[..32]));
+        std::fs::create_dir_all(&folder).map_err(|error| unusable(&folder, &error))?;
+        let mut cache = Self {
+            source: tagger.name().into(),
+            places: HashMap::new(),
+            segments: Vec::new(),
+            own: None,
+            folder,
+        };
+        for number in 0.. {
+            let path = cache.segment_path(number);
+            match OpenOptions::new().read(true).open(&path) {
+                Ok(file) => cache.index(file).map_err(|error| unusable(&path, &error))?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                Err(error) => return Err(unusable(&path, &error)),
+            }
+        }
+        Ok(cache)
+    }
+
+    fn segment_path(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("segment-{number:05}"))
+    }
+
+    fn index(&mut self, file: File) -> std::io::Result<()> {
+        let length = file.metadata()?.len();
+        let mut reader = BufReader::with_capacity(1 << 20, &file);
+        let mut offset = 0;
+        let mut payload = Vec::new();
+        loop {
+            let mut header = [0; HEADER];
+            if length - offset < (HEADER + CHECKSUM) as u64 {
+                break;
+            }
+            reader.read_exact(&mut header)?;
+            let mut hash = [0; 32];
+            hash.copy_from_slice(&header[..32]);
+            let len = u32::from_le_bytes([header[32], header[33], header[34], header[35]]);
+            if length - offset < (HEADER + CHECKSUM) as u64 + u64::from(len) {
+                break;
+            }
+            payload.resize(len as usize, 0);
+            reader.read_exact(&mut payload)?;
+            let mut found = [0; CHECKSUM];
+            reader.read_exact(&mut found)?;
+            if found != checksum(&hash, &payload) {
+                break;
+            }
+            let place = Place { segment: self.segments.len(), offset: offset + HEADER as u64, len };
+            self.places.insert(hash, place);
+            offset += (HEADER + CHECKSUM) as u64 + u64::from(len);
+        }
+        drop(reader);
+        self.segments.push(file);
+        Ok(())
+    }
+
+    /// Whether the text has been tagged.
+    pub fn holds(&self, hash: &TextHash) -> bool {
+        self.places.contains_key(hash)
+    }
+
+    /// The spans of a text that has been tagged.
+    ///
+    /// # Errors
+    /// When the record is not there, or cannot be read any more.
+    pub fn get(&self, hash: &TextHash) -> Result<Vec<Span>, StageError> {
+        let lost = |reason: &str| {
+            StageError::bug(format!("{}: a finished text {reason}", self.folder.display()))
+                .with_help("delete the folder and run again")
+        };
+        let place = self.places.get(hash).ok_or_else(|| lost("is not there"))?;
+        let mut payload = vec![0; place.len as usize];
+        self.segments[place.segment]
+            .read_exact_at(&mut payload, place.offset)
+            .map_err(|error| lost(&format!("cannot be read: {error}")))?;
+        let mut labels: HashMap<String, Arc<str>> = HashMap::new();
+        let rows: Vec<(usize, usize, u32, String)> =
+            serde_json::from_slice(&payload).map_err(|_| lost("is damaged"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(start, end, score, label)| {
+                let label = labels.entry(label).or_insert_with_key(|label| label.as_str().into());
+                Span::new(start, end, label, f32::from_bits(score), &self.source)
+            })
+            .collect())
+    }
+
+    /// Adds finished texts; they are on disk when this returns.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn add(&mut self, texts: &[(TextHash, &[Span])]) -> Result<(), StageError> {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let (segment, mut length) = match self.own {
+            Some(own) => own,
+            None => self.open_segment()?,
+        };
+        let mut records = Vec::new();
+        for (hash, spans) in texts {
+            let rows: Vec<(usize, usize, u32, &str)> =
+                spans.iter().map(|s| (s.start, s.end, s.score.to_bits(), &*s.label)).collect();
+            let payload = serde_json::to_vec(&rows).map_err(|error| StageError::bug(error.to_string()))?;
+            let len = u32::try_from(payload.len())
+                .map_err(|_| StageError::input("a document has more entities than fit in 4 GiB"))?;
+            records.extend_from_slice(hash);
+            records.extend_from_slice(&len.to_le_bytes());
+            self.places.insert(*hash, Place { segment, offset: length + records.len() as u64, len });
+            records.extend_from_slice(&payload);
+            records.extend_from_slice(&checksum(hash, &payload));
+        }
+        (&self.segments[segment])
+            .write_all(&records)
+            .map_err(|error| unusable(&self.folder, &error))?;
+        length += records.len() as u64;
+        self.own = Some((segment, length));
+        Ok(())
+    }
+
+    fn open_segment(&mut self) -> Result<(usize, u64), StageError> {
+        for number in self.segments.len().. {
+            let path = self.segment_path(number);
+            match OpenOptions::new().read(true).append(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    self.segments.push(file);
+                    return Ok((self.segments.len() - 1, 0));
+                }
+                // Another process has taken this number.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(unusable(&path, &error)),
+            }
+        }
+        Err(StageError::bug("no free segment number"))
+    }
+}
+
+fn checksum(hash: &TextHash, payload: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(hash).update(payload);
+    let mut short = [0; CHECKSUM];
+    short.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM]);
+    short
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> StageError {
+    StageError::bug(format!("{}: {error}", path.display()))
+        .with_help("the folder of finished work must be writable and have space")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pft_ner::TagError;
+
+    struct Named(&'static str);
+    impl Tagger for Named {
+        fn name(&self) -> &str {
+            "test"
+        }
+        fn fingerprint(&self) -> String {
+            self.0.into()
+        }
+        fn tag_batch(&self, texts: &[&str]) -> Vec<Result<Vec<Span>, TagError>> {
+            texts.iter().map(|_| Ok(Vec::new())).collect()
+        }
+    }
+
+    fn spans(n: usize) -> Vec<Span> {
+        (0..n).map(|i| Span::new(i, i + 1, &"PERSON".into(), 0.1 + i as f32 / 7.0, &"test".into())).collect()
+    }
+
+    #[test]
+    fn records_survive_and_fingerprints_do_not_mix() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
+        cache.add(&[([1; 32], &spans(3)), ([2; 32], &[])]).unwrap();
+        cache.add(&[([3; 32], &spans(1))]).unwrap();
+        assert_eq!(cache.get(&[3; 32]).unwrap(), spans(1));
+        let again = Cache::open(folder.path(), &Named("a")).unwrap();
+        assert_eq!(again.get(&[1; 32]).unwrap(), spans(3));
+        assert_eq!(again.get(&[2; 32]).unwrap(), Vec::new());
+        assert!(!Cache::open(folder.path(), &Named("b")).unwrap().holds(&[1; 32]));
+    }
+
+    #[test]
+    fn a_segment_torn_anywhere_keeps_its_whole_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
+        let mut ends = Vec::new();
+        for n in 0..4u8 {
+            cache.add(&[([n; 32], &spans(n as usize))]).unwrap();
+            ends.push(std::fs::metadata(cache.segment_path(0)).unwrap().len());
+        }
+        let path = cache.segment_path(0);
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in 0..=bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let cache = Cache::open(folder.path(), &Named("a")).unwrap();
+            for n in 0..4u8 {
+                assert_eq!(cache.holds(&[n; 32]), ends[n as usize] <= cut as u64, "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
+        cache.add(&[([1; 32], &spans(3))]).unwrap();
+        let path = cache.segment_path(0);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(!Cache::open(folder.path(), &Named("a")).unwrap().holds(&[1; 32]));
+    }
+
+    #[test]
+    fn processes_write_beside_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut one = Cache::open(folder.path(), &Named("a")).unwrap();
+        let mut two = Cache::open(folder.path(), &Named("a")).unwrap();
+        one.add(&[([1; 32], &spans(1))]).unwrap();
+        two.add(&[([2; 32], &spans(2))]).unwrap();
+        let both = Cache::open(folder.path(), &Named("a")).unwrap();
+        assert_eq!(both.get(&[1; 32]).unwrap(), spans(1));
+        assert_eq!(both.get(&[2; 32]).unwrap(), spans(2));
+    }
+}

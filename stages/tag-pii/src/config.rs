@@ -1,0 +1,135 @@
+//! The settings of `tag-pii`.
+
+use std::collections::BTreeMap;
+
+use pft_ner::consistency::ConsistencyConfig;
+use pft_ner::rules::UserPattern;
+use pft_stage::{OutsidePath, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::shard::Shard;
+
+/// A tagger to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Backend {
+    /// Regular expressions with checksums, and word lists.
+    Rules {
+        /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i32>,
+        /// Labels whose built-in patterns are left out.
+        #[serde(default)]
+        disable: Vec<String>,
+        /// Further patterns.
+        #[serde(default)]
+        patterns: Vec<UserPattern>,
+        /// Further words and phrases.
+        #[serde(default)]
+        words: Vec<WordList>,
+    },
+}
+
+/// Words and phrases, in the config or in a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WordList {
+    /// The label of what it finds.
+    pub label: String,
+    /// The words and phrases.
+    #[serde(default)]
+    pub words: Vec<String>,
+    /// A file with one of them a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<OutsidePath>,
+    /// Whether `smith` also finds `SMITH` (ASCII letters only).
+    #[serde(default)]
+    pub ignore_case: bool,
+}
+
+/// What to do with a document that could not be tagged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// Stop and name the document.
+    Stop,
+    /// Leave it out of the tags and count it. The stages that read the tags then
+    /// refuse the document or leave it out as well: it never passes as clean.
+    Drop,
+}
+
+/// Settings of the stage.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The taggers. Where their spans overlap, the union is tagged with the label of the one with
+    /// the highest priority.
+    pub backends: Vec<Backend>,
+    /// The labels that count as personal information. By default OntoNotes' 18, MISC, and the rules'
+    /// own: EMAIL, PHONE, URL, IP_ADDRESS, IBAN, CREDIT_CARD, US_SSN, CASE_NUMBER, AGE. Labels of the user's own patterns
+    /// and word lists always count.
+    pub labels: Vec<String>,
+    /// The score that a span needs.
+    pub min_score: f32,
+    /// The score that a span of a label needs, instead of `min_score`.
+    pub thresholds: BTreeMap<String, f32>,
+    /// Further names for labels: a backend's label → the label to use.
+    pub label_map: BTreeMap<String, String>,
+    /// A file of further label names, in the form of pft-ner's data/labels.json.
+    pub label_file: Option<OutsidePath>,
+    /// Regular expressions of texts that are never personal information; each must match a whole span.
+    pub ignore: Vec<String>,
+    /// The consistency pass: a name found once in a unit is found everywhere in that unit.
+    pub consistency: ConsistencyConfig,
+    /// What to do with a document that could not be tagged.
+    pub on_error: OnError,
+    /// `I/N` tags only the I-th of N parts of the corpus; empty for all of it.
+    pub shard: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            backends: vec![Backend::Rules {
+                priority: None,
+                disable: Vec::new(),
+                patterns: Vec::new(),
+                words: Vec::new(),
+            }],
+            labels: pft_ner::labels::default_pii(),
+            min_score: 0.0,
+            thresholds: BTreeMap::new(),
+            label_map: BTreeMap::new(),
+            label_file: None,
+            ignore: Vec::new(),
+            consistency: ConsistencyConfig::default(),
+            on_error: OnError::Stop,
+            shard: String::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the schema cannot.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn validate(&self) -> Result<(), StageError> {
+        if self.backends.is_empty() {
+            return Err(StageError::config("backends: the list is empty")
+                .with_help("name at least one, such as `backends: [{kind: rules}]`"));
+        }
+        let scores = self.thresholds.iter().map(|(label, score)| (format!("thresholds.{label}"), *score));
+        for (key, score) in scores.chain([
+            ("min_score".to_string(), self.min_score),
+            ("consistency.min_score".to_string(), self.consistency.min_score),
+        ]) {
+            if !(0.0..=1.0).contains(&score) {
+                return Err(StageError::config(format!("{key}: {score} is not between 0 and 1")));
+            }
+        }
+        Shard::parse(&self.shard)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! `tag-pii evaluate`: measures tags, or a config's tagging, against gold annotations.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Parser};
+use pft_artifact::{CorpusReader, TagsReader, text_hash};
+use pft_ner::Span;
+use pft_ner::evaluate::{GoldDocument, Mention, Report, evaluate, parse_iob2, parse_tab, svg};
+use pft_ner::labels::LabelMap;
+use pft_stage::{ConfigSource, Description, Override, StageError, load_config};
+
+use crate::{Config, TagPii, Tagging};
+
+/// Measures tags against gold annotations
+#[derive(Debug, Parser)]
+#[command(name = "tag-pii evaluate")]
+#[command(group = ArgGroup::new("tagged").required(true).args(["tags", "config"]))]
+pub struct Arguments {
+    /// Gold annotations: TAB's JSON (.json, .jsonl), tokens with IOB2 tags (.iob2, .bio, .conll, .txt, .tsv),
+    /// or a `tags` artifact (a folder; needs --corpus)
+    #[arg(long, value_name = "FILE")]
+    gold: PathBuf,
+    /// The corpus that gold tags belong to
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
+    /// Tags to measure, found by their text's hash
+    #[arg(long, value_name = "ARTIFACT")]
+    tags: Option<PathBuf>,
+    /// A config to tag the gold texts with, each a unit of its own
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides a key of the config; the value is YAML
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The gold's label set for the figures by label: tab, conll, ontonotes, presidio, or `as-is`; guessed from the
+    /// gold's form without it
+    #[arg(long, value_name = "NAME")]
+    label_set: Option<String>,
+    /// Prints the figures as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Draws the figures into an SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Shows the texts of missed mentions: they are personal information
+    #[arg(long)]
+    show_text: bool,
+}
+
+/// The subcommand's `main`; the first argument is the subcommand's name.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output with code 0, wrong usage to standard error with 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(&arguments) {
+        Ok(report) if arguments.json => print(&serde_json::json!(report).to_string()),
+        Ok(report) => print(report.table().trim_end()),
+        Err(error) => {
+            eprintln!("tag-pii evaluate: error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// A reader that has gone away is no failure.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    ExitCode::SUCCESS
+}
+
+/// Measures as the arguments say.
+///
+/// # Errors
+/// When a file cannot be read, is not of its form, or lacks a gold text.
+pub fn run(arguments: &Arguments) -> Result<Report, StageError> {
+    let (gold, guessed_set) = read_gold(&arguments.gold, arguments.corpus.as_deref())?;
+    if gold.is_empty() {
+        return Err(StageError::input(format!("{}: no documents", arguments.gold.display())));
+    }
+    let (predicted, map) = match (&arguments.tags, &arguments.config) {
+        (Some(tags), _) => (read_tags(tags, &gold)?, LabelMap::built_in()),
+        (None, Some(config)) => {
+            let tagging = Tagging::new(&read_config(config, &arguments.set)?)?;
+            let texts: Vec<&str> = gold.iter().map(|document| document.text.as_str()).collect();
+            (tagging.tag(&texts)?, tagging.policy.labels)
+        }
+        (None, None) => return Err(StageError::config("name --tags ARTIFACT or --config FILE")),
+    };
+    let set = match arguments.label_set.as_deref().or(guessed_set) {
+        None | Some("as-is") => None,
+        Some(set) if map.sets().any(|known| known == set) => Some(set),
+        Some(set) => {
+            let known: Vec<&str> = map.sets().collect();
+            return Err(StageError::config(format!("--label-set {set}: not a known set"))
+                .with_help(format!("one of {}, as-is", known.join(", "))));
+        }
+    };
+    let pairs: Vec<(&GoldDocument, &[Span])> = gold.iter().zip(predicted.iter().map(Vec::as_slice)).collect();
+    let report = evaluate(&pairs, &map, set, arguments.show_text);
+    if let Some(path) = &arguments.plot {
+        std::fs::write(path, svg(&report))
+            .map_err(|error| StageError::config(format!("--plot {}: {error}", path.display())))?;
+    }
+    Ok(report)
+}
+
+fn read_gold(
+    path: &Path,
+    corpus: Option<&Path>,
+) -> Result<(Vec<GoldDocument>, Option<&'static str>), StageError> {
+    if path.is_dir() {
+        let corpus = corpus.ok_or_else(|| {
+            StageError::config("gold tags need the texts they belong to").with_help("add --corpus DIR")
+        })?;
+        return Ok((gold_from_tags(path, corpus)?, None));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| StageError::input(format!("{}: cannot read the gold: {error}", path.display())))?;
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let (gold, set) = match extension {
+        "json" | "jsonl" => (parse_tab(&text), "tab"),
+        _ => (parse_iob2(&text), "conll"),
+    };
+    let gold = gold.map_err(|error| StageError::input(format!("{}: {error}", path.display())))?;
+    Ok((gold, Some(set)))
+}
+
+fn gold_from_tags(tags: &Path, corpus: &Path) -> Result<Vec<GoldDocument>, StageError> {
+    let mut texts: HashMap<String, String> = HashMap::new();
+    for document in CorpusReader::open(corpus)?.iter() {
+        let document = document?;
+        texts.insert(document.doc_id, document.text);
+    }
+    TagsReader::open(tags)?
+        .iter()
+        .map(|tagged| {
+            let tagged = tagged?;
+            let text = texts.remove(&tagged.doc_id).filter(|text| text_hash(text) == tagged.text_hash).ok_or_else(
+                || StageError::input(format!("the corpus has no text of document {:?} that its gold tags were made for", tagged.doc_id)),
+            )?;
+            let mentions = tagged
+                .spans
+                .into_iter()
+                .map(|span| Mention {
+                    start: span.start as usize,
+                    end: span.end as usize,
+                    label: span.label,
+                    must_mask: true,
+                    identifier: None,
+                    entity: None,
+                })
+                .collect();
+            Ok(GoldDocument { id: tagged.doc_id, text, mentions })
+        })
+        .collect()
+}
+
+fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, StageError> {
+    let mut by_hash: HashMap<String, Vec<usize>> = HashMap::new();
+    for (n, document) in gold.iter().enumerate() {
+        by_hash.entry(text_hash(&document.text)).or_default().push(n);
+    }
+    let mut predicted: Vec<Option<Vec<Span>>> = vec![None; gold.len()];
+    for tagged in TagsReader::open(folder)?.iter() {
+        let tagged = tagged?;
+        let Some(wanted) = by_hash.get(&tagged.text_hash) else { continue };
+        let spans: Vec<Span> = tagged
+            .spans
+            .iter()
+            .map(|span| {
+                Span::new(
+                    span.start as usize,
+                    span.end as usize,
+                    &span.label.as_str().into(),
+                    span.score,
+                    &span.source.as_str().into(),
+                )
+            })
+            .collect();
+        for &n in wanted {
+            let text = &gold[n].text;
+            if spans.iter().any(|span| text.get(span.start..span.end).is_none()) {
+                return Err(StageError::input(format!(
+                    "{}: document {:?} has a span that is not on characters of its text",
+                    folder.display(),
+                    tagged.doc_id
+                )));
+            }
+            predicted[n] = Some(spans.clone());
+        }
+    }
+    predicted
+        .into_iter()
+        .zip(gold)
+        .map(|(spans, document)| {
+            spans.ok_or_else(|| {
+                StageError::input(format!(
+                    "{}: no tags for the text of gold document {:?}",
+                    folder.display(),
+                    document.id
+                ))
+                .with_help("tag a corpus of exactly the gold's texts, or use --config FILE")
+            })
+        })
+        .collect()
+}
+
+fn read_config(path: &Path, set: &[String]) -> Result<Config, StageError> {
+    let overrides =
+        set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>().map_err(StageError::config)?;
+    let source = ConfigSource::read(path).map_err(StageError::config)?;
+    let schema = Description::of::<TagPii>().config;
+    let value = load_config(Some(&source), &overrides, &schema).map_err(StageError::config)?;
+    let config: Config =
+        serde_json::from_value(value).map_err(|error| StageError::config(format!("config: {error}")))?;
+    config.validate()?;
+    Ok(config)
+}

@@ -1,0 +1,368 @@
+//! The two passes over a corpus.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pft_artifact::{ArtifactError, CorpusReader, Document, TaggedDocument, TagsWriter};
+use pft_ner::combine::{Policy, combine, tag_texts};
+use pft_ner::consistency::{Consistency, NameFinder, UnitNames};
+use pft_ner::labels::LabelMap;
+use pft_ner::{LoadError, Span, TagError};
+use pft_stage::{Context, StageError};
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::backends::{self, Ranked};
+use crate::cache::{Cache, TextHash};
+use crate::shard::Shard;
+use crate::{Config, OnError};
+
+/// Text in memory at once, a thread. A killed run loses at most one batch's work.
+const BATCH_BYTES: usize = 512 * 1024;
+/// Finders of units kept in memory; a unit's documents mostly follow each other.
+const FINDERS: usize = 64;
+
+/// Taggers, what counts of their answers, and the consistency pass.
+pub struct Tagging {
+    /// The taggers, in the config's order.
+    pub backends: Vec<Ranked>,
+    /// Which spans count, and as what.
+    pub policy: Policy,
+    /// The consistency pass, where it is on.
+    pub consistency: Option<Consistency>,
+}
+
+impl Tagging {
+    /// Makes everything that the config names.
+    ///
+    /// # Errors
+    /// When a setting is wrong (exit code 2) or a model cannot be read (3).
+    pub fn new(config: &Config) -> Result<Self, StageError> {
+        let backends = backends::load(config)?;
+        let mut policy = Policy::new(config.labels.iter().chain(backends::own_labels(config)).cloned());
+        policy.min_score = config.min_score;
+        policy.thresholds = config.thresholds.clone();
+        if let Some(file) = &config.label_file {
+            let path = file.as_path();
+            let wrong = |message: String| StageError::config(format!("label_file {}: {message}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+            policy.labels.extend(LabelMap::parse(&text).map_err(|error| wrong(error.to_string()))?);
+        }
+        for (foreign, canonical) in &config.label_map {
+            policy.labels.alias(foreign, canonical);
+        }
+        for pattern in &config.ignore {
+            policy.ignore(pattern).map_err(|error| StageError::config(error.to_string()))?;
+        }
+        let consistency = config.consistency.enabled.then(|| Consistency::new(&config.consistency));
+        Ok(Self { backends, policy, consistency })
+    }
+
+    /// Combines what the backends found in a text, in their order, with the names of its unit.
+    pub fn combine(&self, text: &str, found: &[Vec<Span>], names: Option<&NameFinder>) -> Vec<Span> {
+        let extra = names.map(|names| names.find(text)).unwrap_or_default();
+        let mut ranked: Vec<(i32, &[Span])> =
+            self.backends.iter().zip(found).map(|(backend, spans)| (backend.priority, &**spans)).collect();
+        ranked.push((i32::MIN, &extra));
+        combine(text, &ranked, &self.policy)
+    }
+
+    /// Tags documents in memory, each a unit of its own.
+    ///
+    /// # Errors
+    /// When a text cannot be tagged; the error names its position in the list.
+    pub fn tag(&self, texts: &[&str]) -> Result<Vec<Vec<Span>>, StageError> {
+        let mut found: Vec<Vec<Vec<Span>>> = texts.iter().map(|_| Vec::new()).collect();
+        for backend in &self.backends {
+            for (n, result) in tag_texts(&*backend.tagger, texts).into_iter().enumerate() {
+                found[n].push(result.map_err(|error| untaggable(&format!("number {}", n + 1), &error))?);
+            }
+        }
+        texts
+            .par_iter()
+            .zip(found)
+            .map(|(text, found)| {
+                let Some(consistency) = &self.consistency else {
+                    return Ok(self.combine(text, &found, None));
+                };
+                let mut names = UnitNames::default();
+                consistency.collect(text, &self.combine(text, &found, None), &mut names);
+                Ok(self.combine(text, &found, Some(&names.finder().map_err(too_many)?)))
+            })
+            .collect()
+    }
+}
+
+/// Runs the stage.
+pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> {
+    let tagging = Tagging::new(config)?;
+    let shard = Shard::parse(&config.shard)?;
+    let corpus = CorpusReader::open(context.input("corpus")?)?;
+    let total = shard.is_whole().then_some(corpus.num_rows());
+    let root = match std::env::var_os("PFT_TAG_CACHE") {
+        Some(shared) if !shared.is_empty() => PathBuf::from(shared),
+        _ => context.scratch().join("tagged"),
+    };
+    let caches = tagging
+        .backends
+        .iter()
+        .map(|backend| Cache::open(&root, &*backend.tagger))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut first = FirstPass {
+        tagging: &tagging,
+        on_error: config.on_error,
+        caches,
+        names: HashMap::new(),
+        failed: HashSet::new(),
+        tagged: vec![0; tagging.backends.len()],
+        entities: 0,
+    };
+
+    let batch_bytes = BATCH_BYTES * context.threads();
+    let bar = context.progress().start("tagging", total, "documents");
+    let mut documents = corpus.iter();
+    loop {
+        let batch = Batch::next(&mut documents, shard, batch_bytes)?;
+        if batch.is_empty() {
+            break;
+        }
+        first.tag(&batch)?;
+        context.check_interrupted()?;
+        bar.message(format!("{} entities", first.entities));
+        bar.advance(batch.documents.len() as u64);
+    }
+    bar.finish();
+
+    let FirstPass { caches, names, failed, tagged, .. } = first;
+    let mut second = SecondPass { tagging: &tagging, caches: &caches, names, finders: VecDeque::new() };
+    let mut writer = TagsWriter::create(context.output("tags"))?;
+    let bar = context.progress().start("combining", total, "documents");
+    let mut documents = corpus.iter();
+    let (mut rows, mut dropped, mut entities) = (0u64, 0u64, 0u64);
+    let mut by_label: BTreeMap<String, u64> = BTreeMap::new();
+    loop {
+        let batch = Batch::next(&mut documents, shard, batch_bytes)?;
+        if batch.is_empty() {
+            break;
+        }
+        bar.advance(batch.documents.len() as u64);
+        let kept: Batch = batch.without(&failed, &mut dropped);
+        for tagged in second.tags(&kept)? {
+            rows += 1;
+            entities += tagged.spans.len() as u64;
+            for span in &tagged.spans {
+                *by_label.entry(span.label.clone()).or_default() += 1;
+            }
+            writer.push(&tagged)?;
+        }
+        context.check_interrupted()?;
+        bar.message(format!("{entities} entities"));
+    }
+    writer.finish()?;
+    bar.finish();
+
+    let tagged: BTreeMap<&str, u64> =
+        tagging.backends.iter().map(|backend| backend.tagger.name()).zip(tagged).collect();
+    context.metric("documents", rows);
+    context.metric("dropped_documents", dropped);
+    context.metric("entities", entities);
+    context.metric("entities_by_label", json!(by_label));
+    context.metric("newly_tagged_texts", json!(tagged));
+    if dropped > 0 {
+        context.progress().note(format!(
+            "{dropped} documents could not be tagged and have no row in the tags; scrub and tokenize refuse or drop them"
+        ));
+    }
+    Ok(())
+}
+
+/// Documents that are in memory together, with their texts' hashes.
+struct Batch {
+    documents: Vec<Document>,
+    hashes: Vec<TextHash>,
+}
+
+impl Batch {
+    fn next(
+        documents: &mut impl Iterator<Item = Result<Document, ArtifactError>>,
+        shard: Shard,
+        bytes: usize,
+    ) -> Result<Self, StageError> {
+        let mut batch = Vec::new();
+        let mut size = 0;
+        while size < bytes {
+            let Some(document) = documents.next().transpose()? else { break };
+            if shard.holds(&document.unit_id) {
+                size += document.text.len() + 64;
+                batch.push(document);
+            }
+        }
+        let hashes = batch.par_iter().map(|document| *blake3::hash(document.text.as_bytes()).as_bytes()).collect();
+        Ok(Self { documents: batch, hashes })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
+    fn without(self, failed: &HashSet<TextHash>, dropped: &mut u64) -> Self {
+        let (documents, hashes): (Vec<_>, Vec<_>) =
+            self.documents.into_iter().zip(self.hashes).filter(|(_, hash)| {
+                let failed = failed.contains(hash);
+                *dropped += u64::from(failed);
+                !failed
+            }).unzip();
+        Self { documents, hashes }
+    }
+}
+
+struct FirstPass<'t> {
+    tagging: &'t Tagging,
+    on_error: OnError,
+    caches: Vec<Cache>,
+    names: HashMap<String, UnitNames>,
+    failed: HashSet<TextHash>,
+    /// Texts that each backend had to tag.
+    tagged: Vec<u64>,
+    entities: u64,
+}
+
+impl FirstPass<'_> {
+    fn tag(&mut self, batch: &Batch) -> Result<(), StageError> {
+        for (n, backend) in self.tagging.backends.iter().enumerate() {
+            let mut seen = HashSet::new();
+            let new: Vec<usize> = (0..batch.documents.len())
+                .filter(|&d| {
+                    let hash = &batch.hashes[d];
+                    !self.caches[n].holds(hash) && !self.failed.contains(hash) && seen.insert(*hash)
+                })
+                .collect();
+            let texts: Vec<&str> = new.iter().map(|&d| batch.documents[d].text.as_str()).collect();
+            let results = tag_texts(&*backend.tagger, &texts);
+            let mut finished = Vec::with_capacity(new.len());
+            let mut error = None;
+            for (&d, result) in new.iter().zip(&results) {
+                match result {
+                    Ok(spans) => finished.push((batch.hashes[d], spans.as_slice())),
+                    Err(reason) if self.on_error == OnError::Stop => {
+                        error.get_or_insert_with(|| untaggable(&format!("{:?}", batch.documents[d].doc_id), reason));
+                    }
+                    Err(_) => {
+                        self.failed.insert(batch.hashes[d]);
+                    }
+                }
+            }
+            self.tagged[n] += finished.len() as u64;
+            self.caches[n].add(&finished)?;
+            if let Some(error) = error {
+                return Err(error);
+            }
+        }
+        self.collect_names(batch)
+    }
+
+    fn collect_names(&mut self, batch: &Batch) -> Result<(), StageError> {
+        let consistency = self.tagging.consistency.as_ref();
+        let found: Vec<(u64, UnitNames)> = (0..batch.documents.len())
+            .into_par_iter()
+            .map(|d| {
+                let mut names = UnitNames::default();
+                if self.failed.contains(&batch.hashes[d]) {
+                    return Ok((0, names));
+                }
+                let text = &batch.documents[d].text;
+                let spans = self.tagging.combine(text, &recall(&self.caches, &batch.hashes[d])?, None);
+                if let Some(consistency) = consistency {
+                    consistency.collect(text, &spans, &mut names);
+                }
+                Ok((spans.len() as u64, names))
+            })
+            .collect::<Result<_, StageError>>()?;
+        for (document, (entities, names)) in batch.documents.iter().zip(found) {
+            self.entities += entities;
+            if !names.is_empty() {
+                self.names.entry(document.unit_id.clone()).or_default().merge(names);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct SecondPass<'t> {
+    tagging: &'t Tagging,
+    caches: &'t [Cache],
+    names: HashMap<String, UnitNames>,
+    finders: VecDeque<(String, Arc<NameFinder>)>,
+}
+
+impl SecondPass<'_> {
+    fn tags(&mut self, batch: &Batch) -> Result<Vec<TaggedDocument>, StageError> {
+        let finders = batch
+            .documents
+            .iter()
+            .map(|document| self.finder(&document.unit_id))
+            .collect::<Result<Vec<_>, _>>()?;
+        (0..batch.documents.len())
+            .into_par_iter()
+            .map(|d| {
+                let document = &batch.documents[d];
+                let found = recall(self.caches, &batch.hashes[d])?;
+                let spans = self.tagging.combine(&document.text, &found, finders[d].as_deref());
+                Ok(TaggedDocument {
+                    doc_id: document.doc_id.clone(),
+                    text_hash: blake3::Hash::from(batch.hashes[d]).to_hex().to_string(),
+                    spans: spans.iter().map(|span| stored(document, span)).collect::<Result<_, _>>()?,
+                })
+            })
+            .collect()
+    }
+
+    fn finder(&mut self, unit_id: &str) -> Result<Option<Arc<NameFinder>>, StageError> {
+        let Some(names) = self.names.get(unit_id) else {
+            return Ok(None);
+        };
+        if let Some((_, finder)) = self.finders.iter().find(|(unit, _)| unit == unit_id) {
+            return Ok(Some(Arc::clone(finder)));
+        }
+        let finder = Arc::new(names.finder().map_err(too_many)?);
+        if self.finders.len() == FINDERS {
+            self.finders.pop_front();
+        }
+        self.finders.push_back((unit_id.to_string(), Arc::clone(&finder)));
+        Ok(Some(finder))
+    }
+}
+
+fn recall(caches: &[Cache], hash: &TextHash) -> Result<Vec<Vec<Span>>, StageError> {
+    caches.iter().map(|cache| cache.get(hash)).collect()
+}
+
+fn stored(document: &Document, span: &Span) -> Result<pft_artifact::Span, StageError> {
+    let offset = |at: usize| {
+        u32::try_from(at).map_err(|_| {
+            StageError::input(format!("document {:?} is longer than 4 GiB", document.doc_id))
+                .with_help("cut it into several documents")
+        })
+    };
+    Ok(pft_artifact::Span {
+        start: offset(span.start)?,
+        end: offset(span.end)?,
+        label: span.label.to_string(),
+        score: span.score,
+        source: span.source.to_string(),
+    })
+}
+
+fn untaggable(document: &str, error: &TagError) -> StageError {
+    let message = format!("document {document} could not be tagged: {error}");
+    match error {
+        TagError::Service(_) => StageError::service(message),
+        TagError::Text(_) | TagError::Model(_) => StageError::input(message),
+    }
+    .with_help("mend the cause, or set `on_error: drop` to leave such documents out")
+}
+
+fn too_many(error: LoadError) -> StageError {
+    StageError::input(error.to_string()).with_help("set `consistency.enabled: false`")
+}
