@@ -13,14 +13,14 @@ pub mod verify;
 use std::iter::Peekable;
 
 use pft_artifact::{
-    ArtifactError, CorpusReader, CorpusWriter, Document, Span, TaggedDocument, TagsReader,
-    TagsWriter, text_hash,
+    ArtifactError, CorpusReader, CorpusWriter, Document, TaggedDocument, TagsReader, TagsWriter,
+    text_hash,
 };
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
 
 pub use config::{Config, Mode, Untagged};
-pub use replace::Replacer;
+pub use replace::{Replacement, Replacer};
 
 /// Documents are scrubbed in batches of about this many bytes, in parallel within a batch.
 const BATCH_BYTES: usize = 32 << 20;
@@ -106,46 +106,36 @@ struct Counts {
     spans: u64,
 }
 
-type Planned = (Document, TaggedDocument, Vec<Option<String>>);
+type Planned<'a> = (Document, TaggedDocument, Vec<Replacement<'a>>);
 
 /// Builds, checks and re-tags one document; the count is of replaced spans.
 fn scrub_one(
-    (document, tagged, replacements): Planned,
+    (document, mut tagged, replacements): Planned<'_>,
 ) -> Result<(Document, TaggedDocument, u64), StageError> {
     let mut text = String::with_capacity(document.text.len());
-    let mut spans = Vec::with_capacity(tagged.spans.len());
+    let mut places = Vec::with_capacity(tagged.spans.len());
     let mut at = 0;
-    let mut replaced = 0;
     for (span, replacement) in tagged.spans.iter().zip(&replacements) {
         let (start, end) = (span.start as usize, span.end as usize);
         text.push_str(&document.text[at..start]);
         let new_start = text.len();
-        let source = match replacement {
-            Some(replacement) => {
-                replaced += 1;
-                text.push_str(replacement);
-                "scrub"
-            }
-            None => {
-                text.push_str(&document.text[start..end]);
-                span.source.as_str()
-            }
-        };
-        if text.len() > new_start {
-            spans.push(Span {
-                start: offset(&document, new_start)?,
-                end: offset(&document, text.len())?,
-                label: span.label.clone(),
-                score: span.score,
-                source: source.to_string(),
-            });
-        }
+        text.push_str(replacement.as_deref().unwrap_or(&document.text[start..end]));
+        places.push((offset(&document, new_start)?, offset(&document, text.len())?));
         at = end;
     }
     text.push_str(&document.text[at..]);
     verify::check(&document, &tagged.spans, &replacements, &text)?;
-    let tagged =
-        TaggedDocument { doc_id: document.doc_id.clone(), text_hash: text_hash(&text), spans };
+
+    let mut replaced = 0;
+    for ((span, place), replacement) in tagged.spans.iter_mut().zip(places).zip(&replacements) {
+        (span.start, span.end) = place;
+        if replacement.is_some() {
+            replaced += 1;
+            "scrub".clone_into(&mut span.source);
+        }
+    }
+    tagged.spans.retain(|span| span.end > span.start);
+    tagged.text_hash = text_hash(&text);
     Ok((Document { text, ..document }, tagged, replaced))
 }
 

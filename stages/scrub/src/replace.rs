@@ -1,11 +1,15 @@
 //! What takes the place of each span.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pft_artifact::{Document, TaggedDocument};
 
 use crate::config::{Config, Mode};
 use crate::surrogate::surrogate;
+
+/// What takes a span's place; `None` for a span that stays.
+pub type Replacement<'a> = Option<Cow<'a, str>>;
 
 /// Chooses replacements, and remembers the placeholders that each unit has been given.
 ///
@@ -25,7 +29,7 @@ impl<'a> Replacer<'a> {
 
     /// The replacement of each span, `None` for spans that stay. Documents of a unit must come in
     /// the order of the corpus; other units may stand between them.
-    pub fn plan(&mut self, document: &Document, tagged: &TaggedDocument) -> Vec<Option<String>> {
+    pub fn plan(&mut self, document: &Document, tagged: &TaggedDocument) -> Vec<Replacement<'a>> {
         tagged
             .spans
             .iter()
@@ -33,12 +37,12 @@ impl<'a> Replacer<'a> {
                 let text = &document.text[span.start as usize..span.end as usize];
                 match self.config.mode_of(&span.label, span.score) {
                     Mode::Keep => None,
-                    Mode::Mask => Some(self.config.mask_token.clone()),
-                    Mode::Label => Some(format!("[{}]", span.label)),
-                    Mode::Remove => Some(String::new()),
+                    Mode::Mask => Some(Cow::Borrowed(self.config.mask_token.as_str())),
+                    Mode::Label => Some(Cow::Owned(format!("[{}]", span.label))),
+                    Mode::Remove => Some(Cow::Borrowed("")),
                     Mode::Pseudonym => {
                         let number = self.number(&document.unit_id, &span.label, text);
-                        Some(format!("{}_{number}", span.label))
+                        Some(Cow::Owned(format!("{}_{number}", span.label)))
                     }
                     Mode::Surrogate => {
                         let key = keyed(&[
@@ -47,7 +51,7 @@ impl<'a> Replacer<'a> {
                             &span.label,
                             text,
                         ]);
-                        Some(surrogate(&span.label, text, key))
+                        Some(Cow::Owned(surrogate(&span.label, text, key)))
                     }
                 }
             })

@@ -3,6 +3,8 @@
 use pft_artifact::{Document, Span};
 use pft_stage::StageError;
 
+use crate::Replacement;
+
 /// Walks the old and the new text side by side: between spans they must be equal, and at the place
 /// of each replaced span there must be its replacement, which must not be the original text.
 ///
@@ -11,7 +13,7 @@ use pft_stage::StageError;
 pub fn check(
     document: &Document,
     spans: &[Span],
-    replacements: &[Option<String>],
+    replacements: &[Replacement<'_>],
     scrubbed: &str,
 ) -> Result<(), StageError> {
     let fail = |span: Option<&Span>, what: &str| {

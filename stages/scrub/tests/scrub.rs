@@ -222,3 +222,49 @@ proptest! {
         prop_assert_eq!(&new_tags[0].text_hash, &text_hash(&expected));
     }
 }
+
+/// Through the binary: a wrong pairing is one message with exit code 3 and leaves nothing.
+#[test]
+fn the_binary_refuses_foreign_tags_and_seals_right_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let right = document("d1", "u1", "Jonas Ekdal wrote to Jonas Ekdal.");
+    let other = document("d1", "u1", "Nobody wrote.");
+    for (name, tagged) in [("right", &right), ("foreign", &other)] {
+        std::fs::create_dir(path(name)).unwrap();
+        let mut writer = TagsWriter::create(&path(name)).unwrap();
+        writer.push(&tag(tagged, &[("Jonas Ekdal", "PERSON")])).unwrap();
+        writer.finish().unwrap();
+        seal(&path(name), Kind::Tags);
+    }
+    std::fs::create_dir(path("corpus")).unwrap();
+    let mut writer = CorpusWriter::create(&path("corpus")).unwrap();
+    writer.push(&right).unwrap();
+    writer.finish().unwrap();
+    seal(&path("corpus"), Kind::Corpus);
+    let run = |tags: &str| {
+        let input = |port: &str, name: &str| format!("{port}={}", path(name).display());
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_scrub"))
+            .args(["--set", "mode=pseudonym", "--input", &input("corpus", "corpus")])
+            .args(["--input", &input("tags", tags), "--output"])
+            .arg(path("out"))
+            .output()
+            .unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let (code, message) = run("foreign");
+    assert_eq!(code, Some(3), "{message}");
+    assert!(message.contains("document \"d1\": its tags were made for another text"), "{message}");
+    assert!(!message.contains("Ekdal"), "a message must not quote the text");
+    assert!(!path("out").exists());
+
+    let (code, message) = run("right");
+    assert_eq!(code, Some(0), "{message}");
+    let out = CorpusReader::open(&path("out/corpus")).unwrap().iter().next().unwrap().unwrap();
+    assert_eq!(out.text, "PERSON_1 wrote to PERSON_1.");
+    let tags = TagsReader::open(&path("out/tags")).unwrap().iter().next().unwrap().unwrap();
+    assert_eq!(tags.text_hash, text_hash(&out.text));
+    let found: Vec<&str> =
+        tags.spans.iter().map(|s| &out.text[s.start as usize..s.end as usize]).collect();
+    assert_eq!(found, ["PERSON_1", "PERSON_1"]);
+}
