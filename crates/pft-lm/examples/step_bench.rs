@@ -1,7 +1,8 @@
 //! Times training steps of three shapes and the matrix products they are made of.
 //!
 //! `step_bench [w1|w2|w3]... [--steps N]` prints a line a shape: milliseconds of a step (fastest
-//! and median), tokens a second, peak resident memory, the products' own time, and the ratio.
+//! and median), tokens a second, peak resident memory, the products' own time, and the ratio; the
+//! same ratio in processor time, which a busy machine disturbs less.
 
 use std::time::Instant;
 
@@ -55,12 +56,31 @@ fn time(run: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// Fastest and median of `runs` timings after one untimed run.
-fn timings(runs: usize, mut run: impl FnMut()) -> (f64, f64) {
+/// Processor milliseconds of this process so far, where the system tells.
+fn processor_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Fields 14 and 15, counted after the parenthesised name, in hundredths of a second.
+    let ticks = |field: usize| -> Option<f64> {
+        stat.rsplit(')').next()?.split_whitespace().nth(field - 3)?.parse().ok()
+    };
+    (ticks(14).unwrap_or(f64::NAN) + ticks(15).unwrap_or(f64::NAN)) * 10.0
+}
+
+/// What several runs of the same work took, in milliseconds.
+struct Timing {
+    fastest: f64,
+    median: f64,
+    processor: f64,
+}
+
+/// Times `runs` runs after an untimed one.
+fn timings(runs: usize, mut run: impl FnMut()) -> Timing {
     run();
+    let processor = processor_ms();
     let mut times: Vec<f64> = (0..runs).map(|_| time(&mut run)).collect();
+    let processor = (processor_ms() - processor) / runs as f64;
     times.sort_by(f64::total_cmp);
-    (times[0], times[times.len() / 2])
+    Timing { fastest: times[0], median: times[times.len() / 2], processor }
 }
 
 /// The products of one step as `(rows, inputs, outputs, times)`, each as its own multiply.
@@ -80,18 +100,21 @@ fn products(config: &ModelConfig, rows: usize, lora: bool) -> Vec<(usize, usize,
     ]
 }
 
-/// The time of a step's products, written into kept memory.
-fn floor(config: &ModelConfig, rows: usize, lora: bool, runs: usize) -> f64 {
-    products(config, rows, lora)
-        .into_iter()
-        .map(|(m, k, n, times)| {
-            let (a, b) = (vec![0.5; m * k], vec![0.25; k * n]);
-            let mut c = vec![0.0; m * n];
-            // As inputᵀ · gradient: `[m, k] · [k, n]` with `a` read across.
-            let product = || weight_gradient(Layout::InOut, &mut c, &a, &b, [k, m, n], false);
-            timings(runs, product).0 * times as f64
-        })
-        .sum()
+/// The fastest and the processor time of a step's products, written into kept memory.
+fn floor(config: &ModelConfig, rows: usize, lora: bool) -> (f64, f64) {
+    let mut total = (0.0, 0.0);
+    for (m, k, n, times) in products(config, rows, lora) {
+        let (a, b) = (vec![0.5; m * k], vec![0.25; k * n]);
+        let mut c = vec![0.0; m * n];
+        // As inputᵀ · gradient: `[m, k] · [k, n]` with `a` read across. Small products run
+        // often enough for the processor clock's hundredths of a second.
+        let runs = (20_000_000_000 / (2 * m * k * n)).clamp(3, 100);
+        let product = || weight_gradient(Layout::InOut, &mut c, &a, &b, [k, m, n], false);
+        let timing = timings(runs, product);
+        total.0 += timing.fastest * times as f64;
+        total.1 += timing.processor * times as f64;
+    }
+    total
 }
 
 /// Peak resident memory in MB, where the system tells.
@@ -123,20 +146,22 @@ fn run(work: &Work, steps: usize) {
     let mut batch = Batch::new(&sequences).expect("no sequence is empty");
     batch.scale(1.0 / work.batch as f32);
     let mut step = 0;
-    let (fastest, median) = timings(steps, || {
+    let timing = timings(steps, || {
         sum.clear();
         model.forward_backward(&batch, step, &mut sum).expect("the batch fits");
         optimizer.step(model.parameters_mut(), &mut sum, 1e-4, 1.0);
         step += 1;
     });
     let peak = peak_mb();
-    let floor = floor(&config, batch.rows(), work.lora, 3);
+    let (floor, processor_floor) = floor(&config, batch.rows(), work.lora);
+    let Timing { fastest, median, processor } = timing;
     println!(
         "{}: {fastest:.0} ms a step (median {median:.0}), {:.0} tokens/s, {peak:.0} MB; \
-         products alone {floor:.0} ms, ratio {:.2}",
+         products alone {floor:.0} ms, ratio {:.2}; processor {processor:.0} ms, ratio {:.2}",
         work.name,
         batch.rows() as f64 / fastest * 1e3,
         fastest / floor,
+        processor / processor_floor,
     );
 }
 

@@ -122,6 +122,12 @@ impl Matrix {
         &self.buffer[self.offset..self.offset + self.rows * self.columns]
     }
 
+    /// The elements, to be changed, if nobody else holds the buffer.
+    pub fn as_mut_slice(&mut self) -> Option<&mut [f32]> {
+        let range = self.offset..self.offset + self.rows * self.columns;
+        Arc::get_mut(&mut self.buffer).map(|buffer| &mut buffer[range])
+    }
+
     /// Rows `first..first + count`, sharing the buffer.
     ///
     /// # Panics

@@ -5,7 +5,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use crate::kernels::matmul::Layout;
-use crate::kernels::{add_lanes, simd};
+use crate::kernels::{dot, simd};
 use crate::parameters::{Tensor, TensorData};
 
 /// Outputs that one task computes.
@@ -14,12 +14,20 @@ const BLOCK: usize = 64;
 /// A number as a weight stores it.
 trait Element: Copy + Sync {
     fn wide(self) -> f32;
+
+    /// Sum of products.
+    fn dot(weight: &[Self], input: &[f32]) -> f32;
 }
 
 impl Element for f32 {
     #[inline(always)]
     fn wide(self) -> f32 {
         self
+    }
+
+    #[inline(always)]
+    fn dot(weight: &[Self], input: &[f32]) -> f32 {
+        dot(weight, input)
     }
 }
 
@@ -28,30 +36,29 @@ impl Element for bf16 {
     fn wide(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
-}
 
-/// Sum of products in thirty-two lanes, so that four vector units' worth is in flight.
-#[inline(always)]
-fn dot<T: Element>(weight: &[T], input: &[f32]) -> f32 {
-    let mut lanes = [[0.0f32; 16]; 2];
-    let (weights, inputs) = (weight.chunks_exact(32), input.chunks_exact(32));
-    let tail = weights.remainder().iter().zip(inputs.remainder());
-    let rest: f32 = tail.map(|(w, x)| w.wide() * x).sum();
-    for (w, x) in weights.zip(inputs) {
-        for half in 0..2 {
-            for lane in 0..16 {
-                lanes[half][lane] += w[16 * half + lane].wide() * x[16 * half + lane];
+    /// Widens a stretch at a time into fast memory: the compiler vectorises the two loops, but
+    /// not one that does both.
+    #[inline(always)]
+    fn dot(weight: &[Self], input: &[f32]) -> f32 {
+        let mut wide = [0.0f32; 1024];
+        let mut total = 0.0;
+        for (weight, input) in weight.chunks(1024).zip(input.chunks(1024)) {
+            let wide = &mut wide[..weight.len()];
+            for (wide, weight) in wide.iter_mut().zip(weight) {
+                *wide = weight.wide();
             }
+            total += dot(wide, input);
         }
+        total
     }
-    add_lanes(lanes[0]) + add_lanes(lanes[1]) + rest
 }
 
 /// Rows of an `[out, in]` weight.
 #[inline(always)]
 fn rows<T: Element>(output: &mut [f32], input: &[f32], weight: &[T], accumulate: bool) {
     for (output, row) in output.iter_mut().zip(weight.chunks_exact(input.len())) {
-        let product = dot(row, input);
+        let product = T::dot(row, input);
         *output = if accumulate { *output + product } else { product };
     }
 }

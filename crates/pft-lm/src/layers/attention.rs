@@ -147,6 +147,7 @@ simd! {
         let rows = scores.chunks_exact_mut(width).zip(gradients.chunks_exact_mut(width));
         for (i, ((p, ds), (lse, delta))) in rows.zip(lse.iter().zip(delta)).enumerate() {
             let seen = diagonal + i + 1;
+            let (lse, delta) = (*lse, *delta);
             for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
                 *p = exp(*p - lse);
                 *ds = *p * (*ds - delta) * scale;
