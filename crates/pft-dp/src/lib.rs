@@ -1,6 +1,30 @@
 //! What makes training private: accounting, sampling, clipping and noise.
 //!
+//! A [`Mechanism`] is made from one [`Plan`], and sampler, noise and accountant are made from it,
+//! so that they cannot disagree. Per-unit gradients are clipped into a [`ClippedSum`], which knows
+//! its sensitivity; noise can be added to nothing else, and only against the receipt of a step
+//! that the [`Ledger`] holds already.
+//!
 //! This crate knows mechanisms and slices of floats; it knows no model and no file format but its
 //! own ledger. It may depend on numerical crates and on nothing of this workspace.
 
 pub mod accounting;
+mod clipping;
+mod ledger;
+mod mechanism;
+mod noise;
+mod report;
+mod sampler;
+mod secret;
+mod sum;
+
+pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
+pub use ledger::{
+    Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, software,
+};
+pub use mechanism::{Mechanism, MechanismError, Plan, RELEASE_DRAWS, default_delta};
+pub use noise::GaussianNoise;
+pub use report::{AccountedEpsilon, Adjacency, GroupEpsilon, PrivacyReport};
+pub use sampler::{PoissonSampler, SamplerError};
+pub use secret::{Randomness, RunSecret, SecretError};
+pub use sum::{ClippedSum, PrivateMean};
