@@ -35,6 +35,7 @@ mod manifest;
 mod reader;
 mod record;
 mod store;
+mod table;
 mod writer;
 
 pub use error::ArtifactError;
@@ -45,4 +46,5 @@ pub use manifest::{FileEntry, MANIFEST, Manifest, count_rows};
 pub use reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
 pub use record::{Document, Example, Record, Span, Split, TaggedDocument};
 pub use store::{Action, Store};
+pub use table::write_table;
 pub use writer::{CorpusWriter, RecordWriter, TagsWriter, TokensWriter};

@@ -1,1 +1,11 @@
-fn main() {}
+//! The `train` stage's binary, with commands that check its privacy.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("verify") => train::verify::main(&arguments[1..]),
+        _ => pft_stage::run_stage::<train::Train>(),
+    }
+}

@@ -1,0 +1,161 @@
+//! The training data in memory: examples by privacy unit, and batches of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pft_artifact::{Example, Split, TokensReader};
+use pft_lm::batch::Batch;
+use pft_stage::StageError;
+
+/// One example.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequence {
+    /// Token ids.
+    pub input_ids: Vec<u32>,
+    /// Whether each token touches personal data.
+    pub pii: Vec<bool>,
+}
+
+/// A privacy unit and its examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// The unit's id.
+    pub unit_id: String,
+    /// Its examples, in the order of the artifact.
+    pub examples: Vec<Sequence>,
+}
+
+/// The units of a `tokens` artifact, by split, each sorted by id.
+#[derive(Debug, Clone, Default)]
+pub struct Data {
+    /// Units to train on.
+    pub train: Vec<Unit>,
+    /// Units to evaluate on during training.
+    pub validation: Vec<Unit>,
+}
+
+impl Data {
+    /// Reads a `tokens` artifact and checks that its ids are the model's.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds ids outside the vocabulary, or examples longer than the
+    /// model's context.
+    pub fn read(path: &Path, vocabulary: usize, context: usize) -> Result<Self, StageError> {
+        let mut splits: BTreeMap<Split, BTreeMap<String, Vec<Sequence>>> = BTreeMap::new();
+        for example in TokensReader::open(path)?.iter() {
+            let Example { example_id, unit_id, split, input_ids, pii, .. } = example?;
+            if input_ids.iter().any(|&id| id as usize >= vocabulary) {
+                return Err(StageError::input(format!(
+                    "example {example_id:?} holds a token outside the model's vocabulary of \
+                     {vocabulary}"
+                ))
+                .with_help("tokenize with the tokenizer of this model"));
+            }
+            if input_ids.len() > context {
+                return Err(StageError::input(format!(
+                    "example {example_id:?} has {} tokens; the model takes at most {context}",
+                    input_ids.len()
+                ))
+                .with_help("set a smaller max_length or block_size in tokenize"));
+            }
+            if input_ids.len() >= 2 {
+                let units = splits.entry(split).or_default();
+                units.entry(unit_id).or_default().push(Sequence { input_ids, pii });
+            }
+        }
+        let mut take = |split| {
+            let units = splits.remove(&split).unwrap_or_default();
+            units.into_iter().map(|(unit_id, examples)| Unit { unit_id, examples }).collect()
+        };
+        Ok(Self { train: take(Split::Train), validation: take(Split::Validation) })
+    }
+}
+
+/// Up to `limit` examples, the first of each unit, then the second, and so on: many units rather
+/// than many examples of few.
+pub fn spread(units: &[Unit], limit: usize) -> Vec<&Sequence> {
+    let deepest = units.iter().map(|unit| unit.examples.len()).max().unwrap_or(0);
+    let rounds =
+        (0..deepest).flat_map(|index| units.iter().filter_map(move |u| u.examples.get(index)));
+    rounds.take(limit).collect()
+}
+
+/// Cuts a row of groups of sequences into micro-batches of about `tokens` tokens. A group (the
+/// examples of one unit) is never divided.
+pub fn micro_batches<'a>(
+    groups: Vec<Vec<&'a Sequence>>,
+    tokens: usize,
+) -> Vec<Vec<Vec<&'a Sequence>>> {
+    let mut batches: Vec<Vec<Vec<&Sequence>>> = Vec::new();
+    let mut room = 0;
+    for group in groups {
+        let size: usize = group.iter().map(|sequence| sequence.input_ids.len()).sum();
+        match batches.last_mut() {
+            Some(batch) if size <= room => {
+                room -= size;
+                batch.push(group);
+            }
+            _ => {
+                room = tokens.saturating_sub(size);
+                batches.push(vec![group]);
+            }
+        }
+    }
+    batches
+}
+
+/// A batch whose loss is the sum over its groups of the mean loss of their own tokens.
+///
+/// # Errors
+/// When a sequence is empty, which [`Data::read`] rules out.
+pub fn batch_of(groups: &[Vec<&Sequence>]) -> Result<Batch, StageError> {
+    let sequences: Vec<&[u32]> = groups.iter().flatten().map(|s| &s.input_ids[..]).collect();
+    let mut batch =
+        Batch::new(&sequences).map_err(|error| StageError::bug(format!("batch: {error}")))?;
+    let mut index = 0;
+    for group in groups {
+        let targets: usize = group.iter().map(|s| s.input_ids.len() - 1).sum();
+        for sequence in group {
+            // From the mean over the sequence to its share of the mean over the unit.
+            let share = (sequence.input_ids.len() - 1) as f32 / targets as f32;
+            batch.scale_sequence(index, share);
+            index += 1;
+        }
+    }
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(length: usize) -> Sequence {
+        Sequence { input_ids: vec![1; length], pii: vec![false; length] }
+    }
+
+    #[test]
+    fn micro_batches_keep_groups_whole_and_in_order() {
+        let sequences: Vec<Sequence> = [5, 3, 9, 2, 2].map(sequence).to_vec();
+        let groups: Vec<Vec<&Sequence>> = vec![
+            vec![&sequences[0], &sequences[1]],
+            vec![&sequences[2]],
+            vec![&sequences[3]],
+            vec![&sequences[4]],
+        ];
+        let batches = micro_batches(groups.clone(), 10);
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 1, 2]);
+        assert_eq!(batches.concat(), groups);
+    }
+
+    #[test]
+    fn weights_are_the_mean_over_a_unit_s_own_tokens() {
+        let (a, b, c) = (sequence(3), sequence(5), sequence(2));
+        let batch = batch_of(&[vec![&a, &b], vec![&c]]).unwrap();
+        let weights = batch.loss_weights();
+        let unit: f32 = weights[..8].iter().sum();
+        assert!((unit - 1.0).abs() < 1e-6);
+        assert!((weights[1] - 1.0 / 6.0).abs() < 1e-7);
+        assert!((weights[9] - 1.0).abs() < 1e-7);
+    }
+}

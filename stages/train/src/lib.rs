@@ -1,0 +1,51 @@
+//! The `train` stage: fine-tunes a language model, with or without differential privacy.
+//!
+//! `tokens` go in, a `model` comes out. The loop of [`training`] reads straight: sample, forward,
+//! backward, clip, noise, step, account. Models are `pft-lm`'s, mechanisms are `pft-dp`'s; what is
+//! here connects the two ([`private`]), keeps the state of training on disk ([`state`]), and
+//! writes the model with its privacy statement ([`output`]).
+
+pub mod config;
+pub mod data;
+pub mod evaluate;
+pub mod output;
+pub mod private;
+pub mod state;
+pub mod training;
+pub mod verify;
+
+mod base;
+mod order;
+
+use pft_stage::{Context, Kind, Port, Stage, StageError};
+
+pub use config::Config;
+
+/// The stage.
+#[derive(Debug)]
+pub struct Train;
+
+impl Stage for Train {
+    const NAME: &'static str = "train";
+    const REVISION: u32 = 1;
+    const ABOUT: &'static str = "Fine-tunes a language model, with or without differential privacy";
+    type Config = Config;
+
+    fn inputs() -> Vec<Port> {
+        vec![Port::required("tokens", Kind::Tokens), Port::optional("evaluation", Kind::Tokens)]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![Port::required("model", Kind::Model)]
+    }
+
+    fn validate(config: &Config) -> Result<(), StageError> {
+        config.validate()
+    }
+
+    fn run(config: Config, context: &Context) -> Result<(), StageError> {
+        pft_lm::allocator::keep_pages();
+        let trained = training::train(&config, context)?;
+        output::write(&config, context, trained)
+    }
+}

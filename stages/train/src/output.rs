@@ -1,0 +1,242 @@
+//! The `model` artifact.
+
+use std::path::Path;
+
+use pft_dp::PrivacyReport;
+use pft_lm::checkpoint::{EvaluationProbe, SavedType, save_adapter, save_model};
+use pft_lm::model::Sampling;
+use pft_stage::{Context, StageError};
+use serde_json::{Value, json};
+use tokenizers::Tokenizer;
+
+use crate::config::Config;
+use crate::state::Row;
+use crate::training::Trained;
+
+/// Held-out sequences that travel with the model, for export to check what it wrote.
+const PROBE_SEQUENCES: usize = 8;
+
+/// Writes weights, tokenizer, metrics and privacy statement.
+///
+/// # Errors
+/// When the disk refuses, or the steps cannot be accounted for.
+pub fn write(config: &Config, context: &Context, mut trained: Trained) -> Result<(), StageError> {
+    let folder = context.output("model");
+    let tokens = context.input("tokens")?;
+    write_weights(config, folder, &trained)?;
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        let from = tokens.join(name);
+        if from.is_file() {
+            std::fs::copy(&from, folder.join(name)).map_err(|error| failed(&from, &error))?;
+        }
+    }
+    write_metrics(&folder.join("metrics.parquet"), &trained.rows)?;
+    if let Some(probe) = probe(&mut trained)? {
+        probe.save(folder).map_err(|error| StageError::bug(error.to_string()))?;
+    }
+    let evaluation = evaluation(&trained.rows);
+    write_json(&folder.join("evaluation.json"), &evaluation)?;
+    let privacy = privacy(config, folder, context, &trained)?;
+    write_json(&folder.join("privacy.json"), &privacy)?;
+    let samples = samples(config, tokens, &mut trained)?;
+    if !samples.is_empty() {
+        write_json(&folder.join("samples.json"), &json!(samples))?;
+    }
+    write_json(&folder.join("train.json"), &summary(config, &trained))?;
+    context.metric("evaluation", evaluation);
+    if let Some(epsilon) = privacy["epsilon"][0]["epsilon"].as_f64() {
+        context.metric("epsilon", epsilon);
+        context.progress().note(privacy["statement"].as_str().unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> StageError {
+    StageError::bug(format!("{}: {error}", path.display()))
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
+    std::fs::write(path, format!("{value:#}\n")).map_err(|error| failed(path, &error))
+}
+
+fn base_name(config: &Config) -> String {
+    let path = config.base_model.as_ref().or(config.random_init.as_ref());
+    path.and_then(|path| path.as_path().file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<(), StageError> {
+    let (model, bug) = (&trained.model, |error: &dyn std::fmt::Display| {
+        StageError::bug(format!("cannot write the weights: {error}"))
+    });
+    let Some(lora) = model.lora() else {
+        return save_model(folder, model.config(), model.parameters(), SavedType::F32)
+            .map_err(|error| bug(&error));
+    };
+    save_adapter(folder, model.config(), lora, model.parameters(), &base_name(config))
+        .map_err(|error| bug(&error))?;
+    // The base model stays where it is; its hash says which one it was.
+    let hash = match config.base_model.as_ref().map(|path| path.as_path()) {
+        Some(path) if path.is_file() => Some(pft_artifact::hash_file(path)?),
+        _ => None,
+    };
+    let base = json!({ "name": base_name(config), "blake3": hash, "seed": config.seed });
+    write_json(&folder.join("base.json"), &base)?;
+    let path = folder.join("config.json");
+    std::fs::write(&path, model.config().to_json()).map_err(|error| failed(&path, &error))
+}
+
+fn write_metrics(path: &Path, rows: &[Row]) -> Result<(), StageError> {
+    let steps = |value: fn(&Row) -> f64| -> Vec<Option<f64>> {
+        rows.iter().map(|row| row.scores.is_none().then(|| value(row))).collect()
+    };
+    let scores = |which: usize, value: fn(&crate::evaluate::Scores) -> Option<f64>| {
+        rows.iter().map(|row| row.scores.and_then(|scores| value(&scores[which]))).collect()
+    };
+    use crate::evaluate::Scores;
+    let columns: Vec<(&str, Vec<Option<f64>>)> = vec![
+        ("step", rows.iter().map(|row| Some(row.step as f64)).collect()),
+        ("loss", steps(|row| row.loss)),
+        ("learning_rate", steps(|row| row.learning_rate)),
+        ("gradient_norm", steps(|row| row.gradient_norm)),
+        ("units", steps(|row| row.units as f64)),
+        ("tokens", steps(|row| row.tokens as f64)),
+        ("units_not_finite", steps(|row| row.not_finite as f64)),
+        ("seconds", steps(|row| row.seconds)),
+        ("held_out_perplexity", scores(0, Scores::perplexity)),
+        ("held_out_pii_perplexity", scores(0, Scores::pii_perplexity)),
+        ("held_out_other_perplexity", scores(0, Scores::other_perplexity)),
+        ("train_perplexity", scores(1, Scores::perplexity)),
+        ("train_pii_perplexity", scores(1, Scores::pii_perplexity)),
+        ("train_other_perplexity", scores(1, Scores::other_perplexity)),
+    ];
+    Ok(pft_artifact::write_table(path, &columns)?)
+}
+
+fn probe(trained: &mut Trained) -> Result<Option<EvaluationProbe>, StageError> {
+    let sequences: Vec<Vec<u32>> = trained
+        .held_out
+        .iter()
+        .take(PROBE_SEQUENCES)
+        .map(|sequence| sequence.input_ids.clone())
+        .collect();
+    if sequences.is_empty() {
+        return Ok(None);
+    }
+    EvaluationProbe::measure(&mut trained.model, sequences)
+        .map(Some)
+        .map_err(|error| StageError::bug(error.to_string()))
+}
+
+/// The scores before and after training.
+fn evaluation(rows: &[Row]) -> Value {
+    let describe = |row: &Row| {
+        row.scores.map(|[held_out, seen]| {
+            let part = |scores: crate::evaluate::Scores| {
+                json!({
+                    "tokens": scores.tokens,
+                    "pii_tokens": scores.pii_tokens,
+                    "perplexity": scores.perplexity(),
+                    "pii_perplexity": scores.pii_perplexity(),
+                    "other_perplexity": scores.other_perplexity(),
+                })
+            };
+            json!({ "step": row.step, "held_out": part(held_out), "train": part(seen) })
+        })
+    };
+    let mut scored = rows.iter().filter_map(describe);
+    let first = scored.next();
+    let last = scored.last().or_else(|| first.clone());
+    json!({ "before": first, "after": last })
+}
+
+fn privacy(
+    config: &Config,
+    folder: &Path,
+    context: &Context,
+    trained: &Trained,
+) -> Result<Value, StageError> {
+    let Some(ledger) = &trained.ledger else {
+        return Ok(json!({
+            "statement": "The model was trained without differential privacy: no bound holds on \
+                          what it reveals of its training data.",
+            "fit_for_release": false,
+            "epsilon": [],
+            "software": pft_dp::software(),
+        }));
+    };
+    let mut other_uses = vec![
+        "Losses and gradient norms of training, perplexities on held-out and training units: kept \
+         in metrics.parquet and evaluation.json, not for release"
+            .to_string(),
+    ];
+    if trained.counted_units {
+        other_uses.push(
+            "The number of units was counted in the data and decides sample_rate, the divisor and \
+             the default delta; declare privacy.units to avoid it"
+                .to_string(),
+        );
+    }
+    if config.evaluation.max_examples > 0 {
+        other_uses.push("Held-out units were read to evaluate; no choice was made by them".into());
+    }
+    let report = PrivacyReport::from_ledger(ledger.contents(), "unit", other_uses)
+        .map_err(|error| StageError::bug(error.to_string()))?;
+    let from = context.scratch().join("ledger.jsonl");
+    std::fs::copy(&from, folder.join("ledger.jsonl")).map_err(|error| failed(&from, &error))?;
+    serde_json::to_value(&report).map_err(|error| StageError::bug(error.to_string()))
+}
+
+fn samples(
+    config: &Config,
+    tokens: &Path,
+    trained: &mut Trained,
+) -> Result<Vec<Value>, StageError> {
+    let settings = &config.samples;
+    if settings.prompts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = tokens.join("tokenizer.json");
+    let tokenizer = Tokenizer::from_file(&path).map_err(|error| {
+        StageError::input(format!("{}: not a tokenizer: {error}", path.display()))
+    })?;
+    let sampling = Sampling {
+        temperature: settings.temperature,
+        top_k: settings.top_k.map(|k| k as usize),
+        top_p: settings.top_p,
+        max_new_tokens: settings.max_new_tokens as usize,
+        stop_tokens: trained.model.config().eos_token_ids.clone(),
+    };
+    let mut samples = Vec::new();
+    for (index, prompt) in settings.prompts.iter().enumerate() {
+        let wrong = |error: &dyn std::fmt::Display| {
+            StageError::config(format!("samples.prompts[{index}]: {error}"))
+        };
+        let encoding = tokenizer.encode(prompt.as_str(), false).map_err(|e| wrong(&e))?;
+        let new = trained
+            .model
+            .generate(encoding.get_ids(), &sampling, config.seed + index as u64)
+            .map_err(|error| wrong(&error))?;
+        let text = tokenizer.decode(&new, true).map_err(|error| wrong(&error))?;
+        samples.push(json!({ "prompt": prompt, "continuation": text }));
+    }
+    Ok(samples)
+}
+
+/// What the model card says of training.
+fn summary(config: &Config, trained: &Trained) -> Value {
+    let (parameters, trainable) = trained.model.parameters().count();
+    json!({
+        "base_model": base_name(config),
+        "differential_privacy": trained.ledger.is_some(),
+        "lora": config.lora,
+        "optimizer": config.optimizer,
+        "learning_rate": config.learning_rate,
+        "batch_size": config.batch_size,
+        "steps": trained.rows.iter().map(|row| row.step).max(),
+        "parameters": parameters,
+        "trainable_parameters": trainable,
+        "seed": config.seed,
+    })
+}

@@ -1,0 +1,219 @@
+//! The state of training on disk, from which a killed run goes on with the same bits.
+//!
+//! A checkpoint is a folder `checkpoints/step-N` of the scratch folder: the trainable parameters
+//! and the optimizer's state as safetensors, and what was measured as JSON. It is written under
+//! another name, flushed, and renamed. The sampler and the noise need no state: they are functions
+//! of the run's secret and the step.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use pft_lm::model::LanguageModel;
+use pft_lm::optimizer::Optimizer;
+use pft_lm::parameters::TensorData;
+use pft_stage::StageError;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::evaluate::Scores;
+
+/// A line of the metrics: a step, or an evaluation after a step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss of the step's units, before the update (nats).
+    pub loss: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// Norm of the whole gradient; with privacy, the mean norm of the units' gradients.
+    pub gradient_norm: f64,
+    /// What the summed gradient was multiplied by.
+    pub gradient_scale: f64,
+    /// Units (with privacy) or examples of the step.
+    pub units: u64,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Units whose gradient was not finite.
+    pub not_finite: u64,
+    /// How long the step took.
+    pub seconds: f64,
+    /// For an evaluation: scores on held-out examples and on training examples.
+    pub scores: Option<[Scores; 2]>,
+}
+
+impl Row {
+    pub(crate) fn step(step: u64) -> Self {
+        Self { step, ..Self::default() }
+    }
+
+    pub(crate) fn evaluation(step: u64, held_out: Scores, seen: Scores) -> Self {
+        Self { step, scores: Some([held_out, seen]), ..Self::default() }
+    }
+
+    pub(crate) fn message(&self) -> String {
+        let rate = self.tokens as f64 / self.seconds.max(1e-9);
+        format!("loss {:.3}, {} in the batch, {rate:.0} tokens/s", self.loss, self.units)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    optimizer_steps: u64,
+    rows: Vec<Row>,
+}
+
+/// The checkpoints of a run.
+#[derive(Debug)]
+pub struct States {
+    folder: PathBuf,
+    limit: usize,
+}
+
+impl States {
+    /// Checkpoints below a scratch folder, at most `limit` of them.
+    pub fn new(scratch: &Path, limit: u32) -> Self {
+        Self { folder: scratch.join("checkpoints"), limit: limit.max(1) as usize }
+    }
+
+    /// Writes a checkpoint and removes the oldest beyond the limit.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(
+        &self,
+        model: &LanguageModel,
+        optimizer: &Optimizer,
+        rows: &[Row],
+    ) -> Result<(), StageError> {
+        self.try_save(model, optimizer, rows).map_err(|error| {
+            StageError::bug(format!(
+                "cannot write a checkpoint below {}: {error}",
+                self.folder.display()
+            ))
+            .with_help("free some disk space and run again; training goes on from the last one")
+        })
+    }
+
+    fn try_save(
+        &self,
+        model: &LanguageModel,
+        optimizer: &Optimizer,
+        rows: &[Row],
+    ) -> std::io::Result<()> {
+        let parameters = model.parameters();
+        let mut tensors: Vec<(String, Vec<u8>, usize)> = Vec::new();
+        for (_, parameter) in parameters.trainable() {
+            if let Some(values) = parameter.tensor.as_f32() {
+                let name = format!("parameter/{}", parameter.spec.name);
+                tensors.push((name, bytes(values), values.len()));
+            }
+        }
+        for (name, values) in optimizer.state(parameters) {
+            tensors.push((name, bytes(values), values.len()));
+        }
+        let views = tensors
+            .iter()
+            .map(|(name, data, len)| Ok((name, TensorView::new(Dtype::F32, vec![*len], data)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(std::io::Error::other)?;
+        let data = safetensors::serialize(views, None).map_err(std::io::Error::other)?;
+        let header = Header { optimizer_steps: optimizer.steps(), rows: rows.to_vec() };
+
+        std::fs::create_dir_all(&self.folder)?;
+        let partial = self.folder.join(".partial");
+        if partial.exists() {
+            std::fs::remove_dir_all(&partial)?;
+        }
+        std::fs::create_dir(&partial)?;
+        write_private(&partial.join("state.safetensors"), &data)?;
+        write_private(&partial.join("state.json"), &serde_json::to_vec(&header)?)?;
+        let target = self.folder.join(format!("step-{:09}", optimizer.steps()));
+        if target.exists() {
+            std::fs::remove_dir_all(&target)?;
+        }
+        std::fs::rename(&partial, &target)?;
+        std::fs::File::open(&self.folder)?.sync_all()?;
+        let saved = self.saved()?;
+        for old in &saved[..saved.len().saturating_sub(self.limit)] {
+            std::fs::remove_dir_all(old)?;
+        }
+        Ok(())
+    }
+
+    /// The checkpoints there are, oldest first.
+    fn saved(&self) -> std::io::Result<Vec<PathBuf>> {
+        let mut saved = Vec::new();
+        match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            entries => {
+                for entry in entries? {
+                    let entry = entry?;
+                    if entry.file_name().to_string_lossy().starts_with("step-") {
+                        saved.push(entry.path());
+                    }
+                }
+            }
+        }
+        saved.sort();
+        Ok(saved)
+    }
+
+    /// Takes over the newest checkpoint, if there is one; returns its metrics.
+    ///
+    /// # Errors
+    /// When it is damaged or belongs to another model.
+    pub fn resume(
+        &self,
+        model: &mut LanguageModel,
+        optimizer: &mut Optimizer,
+    ) -> Result<Vec<Row>, StageError> {
+        let unusable = |path: &Path, error: &dyn std::fmt::Display| {
+            StageError::bug(format!("checkpoint {}: {error}", path.display()))
+                .with_help("remove this folder to go on from an older one or from the start")
+        };
+        let saved = self.saved().map_err(|error| unusable(&self.folder, &error))?;
+        let Some(path) = saved.last() else { return Ok(Vec::new()) };
+        let read =
+            |name: &str| std::fs::read(path.join(name)).map_err(|error| unusable(path, &error));
+        let header: Header =
+            serde_json::from_slice(&read("state.json")?).map_err(|error| unusable(path, &error))?;
+        let data = read("state.safetensors")?;
+        let tensors = SafeTensors::deserialize(&data).map_err(|error| unusable(path, &error))?;
+        let find = |name: &str| -> Option<Vec<f32>> {
+            let tensor = tensors.tensor(name).ok()?;
+            let chunks = tensor.data().as_chunks::<4>().0;
+            Some(chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        };
+        for (_, parameter) in model.parameters_mut().iter_mut() {
+            if !parameter.trainable {
+                continue;
+            }
+            let name = &parameter.spec.name;
+            let found = find(&format!("parameter/{name}"))
+                .filter(|values| values.len() == parameter.spec.len())
+                .ok_or_else(|| unusable(path, &format!("it lacks parameter {name}")))?;
+            parameter.tensor.data = TensorData::F32(found);
+        }
+        optimizer
+            .load_state(model.parameters(), header.optimizer_steps, find)
+            .map_err(|error| unusable(path, &error))?;
+        Ok(header.rows)
+    }
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Writes a file that only its owner can read, and flushes it.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
