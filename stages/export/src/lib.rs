@@ -1,0 +1,181 @@
+//! The `export` stage: a trained model becomes a folder that others can load.
+//!
+//! The folder is read back before the stage ends, and the model in it must have the perplexity
+//! that training reported. What was computed on private data without protection stays behind
+//! unless config says otherwise. Depends on the artifact and contract crates, on `pft-lm` for
+//! models and on `pft-gguf` for its file format.
+
+mod card;
+mod config;
+mod tokenizer;
+mod trained;
+mod verify;
+
+use std::path::Path;
+
+use pft_artifact::Manifest;
+use pft_lm::checkpoint::{save_adapter, save_gguf, save_model};
+use pft_stage::{Context, Kind, Port, Stage, StageError};
+use serde_json::Value;
+
+pub use config::{Config, Dtype, Format, GgufType};
+
+use tokenizer::Tokenizer;
+use trained::{Base, Trained, checkpoint_error, load_adapted, load_whole};
+use verify::Reference;
+
+/// Files of a model artifact that tell about private data.
+const DIAGNOSTICS: [&str; 5] =
+    ["metrics.parquet", "evaluation.json", "samples.jsonl", "samples.json", "train.json"];
+
+/// The stage.
+#[derive(Debug)]
+pub struct Export;
+
+impl Stage for Export {
+    const NAME: &'static str = "export";
+    const REVISION: u32 = 1;
+    const ABOUT: &'static str = "Turns a trained model into a folder that others can load";
+    type Config = Config;
+
+    fn inputs() -> Vec<Port> {
+        vec![Port::required("model", Kind::Model)]
+    }
+
+    fn outputs() -> Vec<Port> {
+        vec![Port::required("bundle", Kind::Bundle)]
+    }
+
+    fn validate(config: &Config) -> Result<(), StageError> {
+        config.validate()
+    }
+
+    fn run(config: Config, context: &Context) -> Result<(), StageError> {
+        let folder = context.input("model")?;
+        let output = context.output("bundle");
+        let manifest = Manifest::open(folder)?;
+        manifest.expect_kind(folder, Kind::Model)?;
+        let progress = context.progress();
+
+        let bar = progress.start("writing the bundle", Some(1), "models");
+        let mut trained = Trained::load(folder, &config)?;
+        let tokenizer = Tokenizer::read(folder, trained.model.config())?;
+        if config.gguf.is_some() {
+            tokenizer.check_gguf()?;
+        }
+        let reference = Reference::of(&mut trained)?;
+        context.check_interrupted()?;
+
+        write_weights(&config, &trained, &tokenizer, output)?;
+        tokenizer.write(output, trained.model.config())?;
+        write_json(&output.join("privacy.json"), &trained.privacy)?;
+        write_text(&output.join("README.md"), &card::model_card(&config, &trained, &manifest))?;
+        if config.include_diagnostics {
+            copy_diagnostics(folder, &output.join("diagnostics"))?;
+        }
+        bar.advance(1);
+        bar.finish();
+        context.check_interrupted()?;
+
+        let bar = progress.start("reading back", Some(1), "models");
+        let difference = read_back(&config, &trained, reference, output)?;
+        bar.advance(1);
+        bar.finish();
+        // The perplexity itself is private data's; that it is the same is not.
+        context.metric("perplexity_difference", difference);
+        progress.note(match reference {
+            Reference::HeldOut { .. } => {
+                "read back: the held-out perplexity is the one that training reported"
+            }
+            Reference::FixedTokens { .. } => {
+                "read back: the model gives what the trained one does (training left no held-out \
+                 sequences to compare on)"
+            }
+        });
+        Ok(())
+    }
+}
+
+fn write_weights(
+    config: &Config,
+    trained: &Trained,
+    tokenizer: &Tokenizer,
+    output: &Path,
+) -> Result<(), StageError> {
+    let model = &trained.model;
+    match (config.format, model.lora()) {
+        (Format::Peft, Some(lora)) => {
+            let base = trained.base.as_ref().map_or("", |base: &Base| &base.name);
+            save_adapter(output, model.config(), lora, model.parameters(), base)
+                .map_err(checkpoint_error)?;
+        }
+        (Format::Peft, None) => {
+            return Err(StageError::config(
+                "format: peft is for adapters, but this model was trained as a whole",
+            )
+            .with_help("use format: hf"));
+        }
+        (Format::Hf, _) => {}
+    }
+    if config.format == Format::Peft && config.gguf.is_none() {
+        return Ok(());
+    }
+    let merged = model
+        .merged()
+        .map_err(|error| StageError::input(format!("cannot merge the adapters: {error}")))?;
+    if config.format == Format::Hf {
+        save_model(output, model.config(), &merged, config.dtype.into())
+            .map_err(checkpoint_error)?;
+    }
+    if let Some(kind) = config.gguf {
+        let path = output.join("model.gguf");
+        save_gguf(&path, model.config(), &merged, kind.into(), |writer| {
+            tokenizer.write_gguf(writer);
+        })
+        .map_err(checkpoint_error)?;
+    }
+    Ok(())
+}
+
+/// Loads what was written and compares it with the trained model; the largest difference.
+fn read_back(
+    config: &Config,
+    trained: &Trained,
+    reference: Reference,
+    output: &Path,
+) -> Result<f64, StageError> {
+    let tolerance = config.perplexity_tolerance;
+    let (mut reloaded, what) = match (config.format, &trained.base) {
+        (Format::Peft, Some(base)) => (load_adapted(base, output)?, "adapter_model.safetensors"),
+        _ => (load_whole(output)?, "model.safetensors"),
+    };
+    let mut difference = reference.check(trained, &mut reloaded, what, tolerance)?;
+    drop(reloaded);
+    if let Some(kind) = config.gguf {
+        let mut reloaded = load_whole(&output.join("model.gguf"))?;
+        let factor = if kind == GgufType::Q8 { 5.0 } else { 1.0 };
+        let other = reference.check(trained, &mut reloaded, "model.gguf", factor * tolerance)?;
+        difference = difference.max(other);
+    }
+    Ok(difference)
+}
+
+fn copy_diagnostics(folder: &Path, target: &Path) -> Result<(), StageError> {
+    let failed = |error: std::io::Error| StageError::bug(format!("{}: {error}", target.display()));
+    std::fs::create_dir_all(target).map_err(failed)?;
+    for name in DIAGNOSTICS {
+        if folder.join(name).is_file() {
+            std::fs::copy(folder.join(name), target.join(name)).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
+    write_text(path, &format!("{value:#}\n"))
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), StageError> {
+    std::fs::write(path, text)
+        .map_err(|error| StageError::bug(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,193 @@
+//! The tokenizer files of a bundle, as transformers and llama.cpp want them.
+
+use std::path::Path;
+
+use pft_gguf::GgufWriter;
+use pft_lm::config::ModelConfig;
+use pft_stage::StageError;
+use serde_json::{Map, Value, json};
+
+use crate::trained::read_json;
+use crate::write_json;
+
+/// The tokenizer that a model was trained with.
+pub(crate) struct Tokenizer {
+    json: Value,
+    settings: Value,
+    bos: Option<String>,
+    eos: Option<String>,
+    /// Token texts by id.
+    tokens: Vec<Option<String>>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, and `tokenizer_config.json` where it is there.
+    pub(crate) fn read(folder: &Path, config: &ModelConfig) -> Result<Self, StageError> {
+        let path = folder.join("tokenizer.json");
+        let json = read_json(&path)?;
+        let wrong = |problem: &str| {
+            StageError::input(format!("{}: {problem}", path.display()))
+                .with_help("train the model again")
+        };
+        let vocab = json["model"]["vocab"]
+            .as_object()
+            .ok_or_else(|| wrong("is missing, or is not a tokenizer with a vocabulary"))?;
+        let added = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+        let named = vocab
+            .iter()
+            .map(|(text, id)| (text.as_str(), id.as_u64()))
+            .chain(added.iter().map(|t| (t["content"].as_str().unwrap_or(""), t["id"].as_u64())));
+        let mut tokens = vec![None; config.vocab_size];
+        for (text, id) in named {
+            let slot = id.and_then(|id| tokens.get_mut(usize::try_from(id).ok()?));
+            let Some(slot) = slot else {
+                return Err(wrong("has a token id that the model's vocabulary does not hold"));
+            };
+            *slot = Some(text.to_string());
+        }
+        let settings = read_json(&folder.join("tokenizer_config.json"))?;
+        let text = |id: Option<u32>| tokens.get(id? as usize)?.clone();
+        let named = |key: &str| {
+            let value = &settings[key];
+            value.as_str().or_else(|| value["content"].as_str()).map(str::to_string)
+        };
+        let bos = named("bos_token").or_else(|| text(config.bos_token_id));
+        let eos = named("eos_token").or_else(|| text(config.eos_token_ids.first().copied()));
+        Ok(Self { json, settings, bos, eos, tokens })
+    }
+
+    fn id(&self, token: &Option<String>) -> Option<usize> {
+        let token = token.as_ref()?;
+        self.tokens.iter().position(|text| text.as_ref() == Some(token))
+    }
+
+    fn adds_bos(&self) -> bool {
+        self.settings["add_bos_token"].as_bool().unwrap_or(false)
+    }
+
+    /// Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` and
+    /// `generation_config.json`.
+    pub(crate) fn write(&self, folder: &Path, config: &ModelConfig) -> Result<(), StageError> {
+        let mut json = self.json.clone();
+        if let (true, Some(bos), Some(id)) = (self.adds_bos(), &self.bos, self.id(&self.bos))
+            && json["post_processor"].is_null()
+        {
+            // transformers leaves it to the post-processor to begin texts with BOS.
+            json["post_processor"] = begin_with(bos, id);
+        }
+        write_json(&folder.join("tokenizer.json"), &json)?;
+
+        let mut settings = self.settings.as_object().cloned().unwrap_or_default();
+        let mut special = Map::new();
+        for (key, token) in
+            [("bos_token", &self.bos), ("eos_token", &self.eos), ("pad_token", &self.eos)]
+        {
+            if let Some(token) = token {
+                settings.entry(key).or_insert_with(|| json!(token));
+                special.insert(key.to_string(), json!(token));
+            }
+        }
+        settings.insert("tokenizer_class".to_string(), json!("PreTrainedTokenizerFast"));
+        settings.insert("model_max_length".to_string(), json!(config.max_position_embeddings));
+        settings.entry("clean_up_tokenization_spaces").or_insert(json!(false));
+        write_json(&folder.join("tokenizer_config.json"), &Value::Object(settings))?;
+        write_json(&folder.join("special_tokens_map.json"), &Value::Object(special))?;
+
+        let mut generation = json!({ "_from_model_config": true });
+        if let Some(bos) = config.bos_token_id {
+            generation["bos_token_id"] = json!(bos);
+        }
+        if let Some(first) = config.eos_token_ids.first() {
+            generation["eos_token_id"] = json!(config.eos_token_ids);
+            generation["pad_token_id"] = json!(first);
+        }
+        write_json(&folder.join("generation_config.json"), &generation)
+    }
+
+    /// The `tokenizer.ggml.*` entries of a GGUF file.
+    ///
+    /// # Errors
+    /// When llama.cpp has no name for the pre-tokenizer, or the tokenizer is no byte-level BPE.
+    pub(crate) fn check_gguf(&self) -> Result<(), StageError> {
+        self.pre_tokenizer().map(|_| ()).ok_or_else(|| {
+            StageError::config("gguf: only byte-level BPE tokenizers of GPT-2, SmolLM and Llama 3 can be put into a GGUF file")
+                .with_help("leave `gguf` out, and convert the folder with llama.cpp's own converter")
+        })
+    }
+
+    fn pre_tokenizer(&self) -> Option<&'static str> {
+        let model = &self.json["model"];
+        if model["type"] != "BPE" || model["byte_fallback"] == json!(true) {
+            return None;
+        }
+        let pre = &self.json["pre_tokenizer"];
+        let kinds: Vec<&str> = match pre["pretokenizers"].as_array() {
+            Some(parts) => parts.iter().filter_map(|part| part["type"].as_str()).collect(),
+            None => pre["type"].as_str().into_iter().collect(),
+        };
+        match kinds.as_slice() {
+            ["ByteLevel"] => Some("gpt-2"),
+            ["Digits", "ByteLevel"] => Some("smollm"),
+            ["Split", "ByteLevel"] => Some("llama-bpe"),
+            _ => None,
+        }
+    }
+
+    /// Adds the `tokenizer.ggml.*` entries.
+    pub(crate) fn write_gguf(&self, writer: &mut GgufWriter) {
+        const NORMAL: i32 = 1;
+        const CONTROL: i32 = 3;
+        const USER_DEFINED: i32 = 4;
+        const UNUSED: i32 = 5;
+        let mut kinds: Vec<i32> =
+            self.tokens.iter().map(|token| if token.is_some() { NORMAL } else { UNUSED }).collect();
+        for added in self.json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
+            let id = added["id"].as_u64().and_then(|id| usize::try_from(id).ok());
+            if let Some(kind) = id.and_then(|id| kinds.get_mut(id)) {
+                *kind = if added["special"] == json!(true) { CONTROL } else { USER_DEFINED };
+            }
+        }
+        let texts: Vec<String> = self
+            .tokens
+            .iter()
+            .enumerate()
+            .map(|(id, token)| token.clone().unwrap_or_else(|| format!("[PAD{id}]")))
+            .collect();
+        let merges: Vec<String> = self.json["model"]["merges"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .map(|merge| match merge {
+                Value::Array(pair) => {
+                    pair.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+                }
+                text => text.as_str().unwrap_or_default().to_string(),
+            })
+            .collect();
+        writer.string("tokenizer.ggml.model", "gpt2");
+        writer.string("tokenizer.ggml.pre", self.pre_tokenizer().unwrap_or("gpt-2"));
+        writer.strings("tokenizer.ggml.tokens", &texts);
+        writer.i32s("tokenizer.ggml.token_type", &kinds);
+        writer.strings("tokenizer.ggml.merges", &merges);
+        writer.bool("tokenizer.ggml.add_bos_token", self.adds_bos());
+        for (key, token) in [("bos", &self.bos), ("eos", &self.eos)] {
+            if let Some(id) = self.id(token).and_then(|id| u32::try_from(id).ok()) {
+                writer.u32(&format!("tokenizer.ggml.{key}_token_id"), id);
+            }
+        }
+        if let Some(template) = self.settings["chat_template"].as_str() {
+            writer.string("tokenizer.chat_template", template);
+        }
+    }
+}
+
+fn begin_with(bos: &str, id: usize) -> Value {
+    let special = json!({ "SpecialToken": { "id": bos, "type_id": 0 } });
+    let sequence = |name: &str, kind: u32| json!({ "Sequence": { "id": name, "type_id": kind } });
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, sequence("A", 0)],
+        "pair": [special, sequence("A", 0), special, sequence("B", 1)],
+        "special_tokens": { bos: { "id": bos, "ids": [id], "tokens": [bos] } },
+    })
+}

@@ -1,0 +1,138 @@
+//! The model artifact that training left.
+
+use std::path::{Path, PathBuf};
+
+use pft_lm::checkpoint::{Checkpoint, CheckpointError, EvaluationProbe, Precision, load_adapter};
+use pft_lm::model::LanguageModel;
+use pft_stage::StageError;
+use serde_json::Value;
+
+use crate::Config;
+
+/// A trained model with what training says of it.
+pub(crate) struct Trained {
+    /// The model, with its adapters if it has any.
+    pub(crate) model: LanguageModel,
+    /// The base model of adapters.
+    pub(crate) base: Option<Base>,
+    /// Held-out sequences and the loss that training found on them.
+    pub(crate) probe: Option<EvaluationProbe>,
+    /// `privacy.json`.
+    pub(crate) privacy: Value,
+    /// `train.json`.
+    pub(crate) train: Value,
+}
+
+/// A base model's place and name.
+pub(crate) struct Base {
+    pub(crate) path: PathBuf,
+    pub(crate) name: String,
+    pub(crate) precision: Precision,
+}
+
+pub(crate) fn checkpoint_error(error: CheckpointError) -> StageError {
+    let full = matches!(
+        &error,
+        CheckpointError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull
+    ) || error.to_string().contains("No space left on device");
+    if full {
+        return StageError::bug(error.to_string()).with_help("free some disk space and run again");
+    }
+    StageError::input(error.to_string())
+}
+
+/// Reads a JSON file of the artifact; null where it is not there.
+pub(crate) fn read_json(path: &Path) -> Result<Value, StageError> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Value::Null),
+        read => read.map_err(|error| StageError::input(format!("{}: {error}", path.display())))?,
+    };
+    serde_json::from_str(&text)
+        .map_err(|error| StageError::input(format!("{}: not JSON: {error}", path.display())))
+}
+
+impl Trained {
+    pub(crate) fn load(folder: &Path, config: &Config) -> Result<Self, StageError> {
+        let privacy = read_json(&folder.join("privacy.json"))?;
+        if !privacy.is_object() {
+            return Err(StageError::input(format!(
+                "{}: holds no privacy.json, so nothing is known about the model's privacy",
+                folder.display()
+            ))
+            .with_help("train the model again"));
+        }
+        let (model, base) = if folder.join("adapter_config.json").is_file() {
+            let base = find_base(folder, config)?;
+            let model = load_adapted(&base, folder)?;
+            (model, Some(base))
+        } else {
+            (load_whole(folder)?, None)
+        };
+        Ok(Self {
+            model,
+            base,
+            probe: EvaluationProbe::load(folder).map_err(checkpoint_error)?,
+            privacy,
+            train: read_json(&folder.join("train.json"))?,
+        })
+    }
+}
+
+/// Loads a whole model from a folder or a GGUF file.
+pub(crate) fn load_whole(path: &Path) -> Result<LanguageModel, StageError> {
+    let checkpoint = Checkpoint::open(path).map_err(checkpoint_error)?;
+    let parameters = checkpoint.parameters(Precision::F32).map_err(checkpoint_error)?;
+    LanguageModel::new(checkpoint.config().clone(), parameters, None, 0)
+        .map_err(|error| StageError::input(format!("{}: {error}", path.display())))
+}
+
+/// Loads a base model and the adapters in `folder` on top of it.
+pub(crate) fn load_adapted(base: &Base, folder: &Path) -> Result<LanguageModel, StageError> {
+    let checkpoint = Checkpoint::open(&base.path).map_err(|error| {
+        checkpoint_error(error)
+            .with_help("set base_model to where the base model of these adapters lies")
+    })?;
+    let mut parameters = checkpoint.parameters(base.precision).map_err(checkpoint_error)?;
+    let lora =
+        load_adapter(folder, checkpoint.config(), &mut parameters).map_err(checkpoint_error)?;
+    LanguageModel::new(checkpoint.config().clone(), parameters, Some(lora), 0)
+        .map_err(|error| StageError::input(format!("{}: {error}", folder.display())))
+}
+
+fn find_base(folder: &Path, config: &Config) -> Result<Base, StageError> {
+    let file = folder.join("base.json");
+    let json = read_json(&file)?;
+    let path = match (&config.base_model, json["path"].as_str()) {
+        (Some(path), _) => path.as_path().to_path_buf(),
+        (None, Some(path)) => PathBuf::from(path),
+        (None, None) => {
+            return Err(StageError::input(format!(
+                "{}: does not say where the base model lies",
+                file.display()
+            ))
+            .with_help("set base_model"));
+        }
+    };
+    // Training on another base, or on the same file after it changed, gives another model.
+    if let Some(expected) = json["hash"].as_str().filter(|_| path.is_file()) {
+        let found = pft_artifact::hash_file(&path)?;
+        if found != expected {
+            return Err(StageError::input(format!(
+                "{}: is not the base model that these adapters were trained on (its hash differs)",
+                path.display()
+            ))
+            .with_help("set base_model to the file that training used, or train again"));
+        }
+    }
+    let name = config
+        .base_model_name
+        .clone()
+        .or_else(|| json["name"].as_str().map(str::to_string))
+        .or_else(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .unwrap_or_default();
+    let precision = match json["dtype"].as_str() {
+        Some("bfloat16") => Precision::Bf16,
+        _ => Precision::F32,
+    };
+    Ok(Base { path, name, precision })
+}

@@ -1,0 +1,366 @@
+//! Models trained "elsewhere" (tests/fixtures/checkpoints) through the stage: what comes out loads
+//! with transformers and peft, what must stay private stays, and a broken model is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use export::{Config, Dtype, Export, Format, GgufType};
+use pft_artifact::{Kind, Manifest};
+use pft_lm::batch::Batch;
+use pft_lm::checkpoint::{Checkpoint, EvaluationProbe, Precision, load_adapter};
+use pft_lm::model::LanguageModel;
+use pft_stage::{Context, OutsidePath, Stage, StageError};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype as SafeDtype, SafeTensors};
+use serde_json::{Value, json};
+
+const IDS: [u32; 12] = [3, 17, 5, 90, 41, 2, 64, 33, 8, 77, 12, 50];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn fixtures() -> PathBuf {
+    root().join("tests/fixtures/checkpoints")
+}
+
+/// A byte-level tokenizer of the 96 tokens that the fixtures know.
+fn tokenizer() -> Value {
+    let mut vocab = serde_json::Map::new();
+    vocab.insert("<|end|>".into(), json!(0));
+    vocab.insert("Ġ".into(), json!(1));
+    for (index, letter) in (b'!'..=b'~').enumerate() {
+        vocab.insert(char::from(letter).to_string(), json!(index + 2));
+    }
+    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    json!({
+        "version": "1.0",
+        "added_tokens": [{ "id": 0, "content": "<|end|>", "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true }],
+        "normalizer": null, "pre_tokenizer": bytes, "post_processor": null, "decoder": bytes,
+        "model": { "type": "BPE", "vocab": vocab, "merges": [] },
+    })
+}
+
+fn model(checkpoint: &str, adapter: Option<&str>) -> LanguageModel {
+    let checkpoint = Checkpoint::open(&fixtures().join(checkpoint)).unwrap();
+    let mut parameters = checkpoint.parameters(Precision::F32).unwrap();
+    let lora = adapter.map(|adapter| {
+        load_adapter(&fixtures().join(adapter), checkpoint.config(), &mut parameters).unwrap()
+    });
+    LanguageModel::new(checkpoint.config().clone(), parameters, lora, 0).unwrap()
+}
+
+fn copy(from: &Path, to: &Path, names: &[&str]) {
+    for name in names {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}
+
+/// A workplace with a model artifact in `model` and an empty `bundle`.
+struct Workplace(tempfile::TempDir);
+
+impl Workplace {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn common(adapter: bool) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let folder = place.path("model");
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, value: Value| {
+            std::fs::write(folder.join(name), value.to_string()).unwrap();
+        };
+        write("tokenizer.json", tokenizer());
+        write(
+            "tokenizer_config.json",
+            json!({ "eos_token": "<|end|>", "bos_token": null, "add_bos_token": false }),
+        );
+        write(
+            "privacy.json",
+            json!({ "defence": "differential privacy", "epsilon": 7.99, "delta": 1e-5,
+                "accountant": "pld", "unit": "unit_id", "sampling": "poisson",
+                "noise_multiplier": 0.8 }),
+        );
+        write("train.json", json!({ "private_setting": "SECRET" }));
+        std::fs::write(folder.join("metrics.parquet"), "SECRET").unwrap();
+        if adapter {
+            write("base.json", json!({ "path": fixtures().join("llama"), "name": "tiny-llama" }));
+        }
+        place
+    }
+
+    fn whole(name: &str) -> Self {
+        let place = Self::common(false);
+        copy(&fixtures().join("gpt2"), &place.path("model"), &["config.json", "model.safetensors"]);
+        place.seal(model(name, None))
+    }
+
+    fn adapted() -> Self {
+        let place = Self::common(true);
+        let files = ["adapter_config.json", "adapter_model.safetensors"];
+        copy(&fixtures().join("llama-adapter"), &place.path("model"), &files);
+        place.seal(model("llama", Some("llama-adapter")))
+    }
+
+    fn seal(self, mut model: LanguageModel) -> Self {
+        let sequences = vec![IDS.to_vec(), vec![9, 8, 7]];
+        EvaluationProbe::measure(&mut model, sequences).unwrap().save(&self.path("model")).unwrap();
+        self.reseal();
+        self
+    }
+
+    fn reseal(&self) {
+        let provenance = json!({ "lineage": [
+            { "stage": "ingest", "revision": 1, "content_hash": "0123abcd" },
+            { "stage": "train", "revision": 2 },
+        ]});
+        Manifest::seal(&self.path("model"), Kind::Model, 0, provenance).unwrap();
+    }
+
+    fn export(&self, config: Config) -> Result<PathBuf, StageError> {
+        let bundle = self.path("bundle");
+        let _ = std::fs::remove_dir_all(&bundle);
+        std::fs::create_dir_all(&bundle).unwrap();
+        Export::validate(&config)?;
+        let context = Context::for_tests(
+            BTreeMap::from([("model".into(), self.path("model"))]),
+            BTreeMap::from([("bundle".into(), bundle.clone())]),
+            self.0.path(),
+            2,
+        );
+        Export::run(config, &context).map(|()| bundle)
+    }
+}
+
+fn logits(model: &mut LanguageModel) -> Vec<f32> {
+    model.logits(&Batch::new(&[IDS]).unwrap()).unwrap()
+}
+
+fn assert_near(found: &[f32], expected: &[f32], tolerance: f32) {
+    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(found.len() == expected.len() && worst <= tolerance, "logits differ by {worst}");
+}
+
+fn reload(path: &Path) -> LanguageModel {
+    let checkpoint = Checkpoint::open(path).unwrap();
+    let parameters = checkpoint.parameters(Precision::F32).unwrap();
+    LanguageModel::new(checkpoint.config().clone(), parameters, None, 0).unwrap()
+}
+
+/// Token ids and the logits that a bundle must give for them, as a file.
+fn write_expected(path: &Path, expected: &[f32]) {
+    let ids: Vec<u8> = IDS.iter().flat_map(|id| i64::from(*id).to_le_bytes()).collect();
+    let numbers: Vec<u8> = expected.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let shape = vec![IDS.len(), expected.len() / IDS.len()];
+    let views = HashMap::from([
+        ("ids", TensorView::new(SafeDtype::I64, vec![IDS.len()], &ids).unwrap()),
+        ("logits", TensorView::new(SafeDtype::F32, shape, &numbers).unwrap()),
+    ]);
+    safetensors::serialize_to_file(views, None, path).unwrap();
+}
+
+/// A whole model, merged adapters and adapters alone: each gives the trained model's logits here,
+/// and in transformers and peft where `PFT_PYTHON` names a Python that has them (`make test`
+/// sets it).
+#[test]
+fn bundles_load_here_and_in_transformers_and_peft() {
+    let mut arguments: Vec<PathBuf> = Vec::new();
+    let whole = Workplace::whole("gpt2");
+    let bundle = whole.export(Config::default()).unwrap();
+    let expected = logits(&mut model("gpt2", None));
+    assert_near(&logits(&mut reload(&bundle)), &expected, 0.0);
+    write_expected(&whole.path("expected"), &expected);
+    arguments.extend([bundle, whole.path("expected"), "-".into()]);
+
+    let expected = logits(&mut model("llama", Some("llama-adapter")));
+    let merged = Workplace::adapted();
+    let bundle = merged.export(Config::default()).unwrap();
+    assert!(!bundle.join("adapter_config.json").exists());
+    assert_near(&logits(&mut reload(&bundle)), &expected, 1e-4);
+    write_expected(&merged.path("expected"), &expected);
+    arguments.extend([bundle, merged.path("expected"), "-".into()]);
+
+    let adapted = Workplace::adapted();
+    let config = Config { format: Format::Peft, ..Config::default() };
+    let bundle = adapted.export(config).unwrap();
+    assert!(!bundle.join("model.safetensors").exists());
+    let json = std::fs::read_to_string(bundle.join("adapter_config.json")).unwrap();
+    assert!(json.contains("\"base_model_name_or_path\": \"tiny-llama\""), "{json}");
+    arguments.extend([bundle, merged.path("expected"), fixtures().join("llama")]);
+
+    let Some(python) = std::env::var_os("PFT_PYTHON") else { return };
+    let output = Command::new(python)
+        .arg(root().join("tests/reference/load_bundle.py"))
+        .args(&arguments)
+        .env("HF_HUB_OFFLINE", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn narrow_weights_and_gguf_stay_near_and_carry_the_tokenizer() {
+    for (dtype, gguf) in [(Dtype::Bfloat16, GgufType::F32), (Dtype::Float16, GgufType::Q8)] {
+        let place = Workplace::adapted();
+        // The random fixture is far more sensitive to rounding than a trained model.
+        let config =
+            Config { dtype, gguf: Some(gguf), perplexity_tolerance: 0.2, ..Config::default() };
+        let bundle = place.export(config).unwrap();
+        let expected = logits(&mut model("llama", Some("llama-adapter")));
+        assert_near(&logits(&mut reload(&bundle)), &expected, 0.5);
+        let path = bundle.join("model.gguf");
+        assert_near(&logits(&mut reload(&path)), &expected, 0.5);
+        let file = pft_gguf::Gguf::open(&path).unwrap();
+        assert_eq!(file.str("tokenizer.ggml.pre"), Some("gpt-2"));
+        assert_eq!(file.strings("tokenizer.ggml.tokens").unwrap()[2], "!");
+        assert_eq!(file.u64("tokenizer.ggml.eos_token_id"), Some(0));
+    }
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn private_diagnostics_stay_behind_unless_asked_for() {
+    let place = Workplace::whole("gpt2");
+    let bundle = place.export(Config::default()).unwrap();
+    assert_eq!(
+        files(&bundle),
+        [
+            "README.md",
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "privacy.json",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ]
+    );
+    for name in files(&bundle) {
+        let bytes = std::fs::read(bundle.join(&name)).unwrap();
+        assert!(!bytes.windows(6).any(|window| window == b"SECRET"), "{name}");
+    }
+    let config = Config { include_diagnostics: true, ..Config::default() };
+    let bundle = place.export(config).unwrap();
+    assert_eq!(files(&bundle.join("diagnostics")), ["metrics.parquet", "train.json"]);
+    let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
+    assert!(card.contains("do not publish them"));
+}
+
+#[test]
+fn the_card_states_what_a_reader_must_know() {
+    let place = Workplace::adapted();
+    let config = Config {
+        license: Some("apache-2.0".into()),
+        language: vec!["en".into()],
+        data: Some("Fictional judgments.".into()),
+        ..Config::default()
+    };
+    let bundle = place.export(config).unwrap();
+    let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
+    let (front, body) = card.strip_prefix("---\n").unwrap().split_once("---\n").unwrap();
+    for line in
+        ["library_name: transformers", "base_model: \"tiny-llama\"", "license: \"apache-2.0\""]
+    {
+        assert!(front.contains(line), "{front}");
+    }
+    for part in [
+        "Fictional judgments.",
+        "| ε | 7.99 |",
+        "| δ | 0.00001 |",
+        "| Accountant | pld |",
+        "| Privacy unit | unit_id |",
+        "| Sampling | poisson |",
+        "| noise multiplier | 0.8 |",
+        "| ingest | 1 | `0123abcd` |",
+        "| train | 2 |",
+    ] {
+        assert!(body.contains(part), "{part} is not in\n{body}");
+    }
+    // No place on this machine.
+    assert!(!card.contains(&fixtures().to_string_lossy().into_owned()));
+    assert!(!body.contains("without** differential privacy"));
+
+    std::fs::write(place.path("model/privacy.json"), r#"{"defence": "none", "epsilon": null}"#)
+        .unwrap();
+    place.reseal();
+    let bundle = place.export(Config::default()).unwrap();
+    let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
+    assert!(card.contains("**without** differential privacy") && card.contains("| ε | none |"));
+}
+
+/// Another base model under trained adapters gives a model that loads and talks nonsense.
+#[test]
+fn a_model_that_came_out_broken_is_told() {
+    let place = Workplace::adapted();
+    let other = tempfile::tempdir().unwrap();
+    copy(&fixtures().join("llama"), other.path(), &["config.json"]);
+    let checkpoint = Checkpoint::open(&fixtures().join("llama")).unwrap();
+    let mut parameters = checkpoint.parameters(Precision::F32).unwrap();
+    let id = parameters.id("model.layers.1.mlp.up_proj.weight").unwrap();
+    let tensor = &mut parameters.get_mut(id).tensor;
+    *tensor = pft_lm::parameters::Tensor::new(&tensor.shape, vec![0.0; tensor.len()]).unwrap();
+    pft_lm::checkpoint::save_model(
+        other.path(),
+        checkpoint.config(),
+        &parameters,
+        pft_lm::checkpoint::SavedType::F32,
+    )
+    .unwrap();
+    let base = OutsidePath(other.path().to_string_lossy().into_owned());
+    for format in [Format::Hf, Format::Peft] {
+        let config = Config { base_model: Some(base.clone()), format, ..Config::default() };
+        let error = place.export(config).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.message().contains("held-out perplexity"), "{error}");
+    }
+}
+
+#[test]
+fn a_model_without_held_out_sequences_is_compared_on_fixed_tokens() {
+    let place = Workplace::whole("gpt2");
+    std::fs::remove_file(place.path("model/evaluation_probe.safetensors")).unwrap();
+    place.reseal();
+    let bundle = place.export(Config::default()).unwrap();
+    let bytes = std::fs::read(bundle.join("model.safetensors")).unwrap();
+    assert!(SafeTensors::deserialize(&bytes).is_ok());
+}
+
+#[test]
+fn wrong_models_and_settings_are_refused() {
+    let place = Workplace::whole("gpt2");
+    let peft = Config { format: Format::Peft, ..Config::default() };
+    let error = place.export(peft.clone()).unwrap_err();
+    assert!(error.exit_code() == 2 && error.message().contains("peft"), "{error}");
+    let narrow = Config { dtype: Dtype::Float16, ..peft };
+    assert_eq!(place.export(narrow).unwrap_err().exit_code(), 2);
+    let loose = Config { perplexity_tolerance: 0.0, ..Config::default() };
+    assert!(place.export(loose).unwrap_err().message().contains("perplexity_tolerance"));
+
+    std::fs::remove_file(place.path("model/privacy.json")).unwrap();
+    place.reseal();
+    let error = place.export(Config::default()).unwrap_err();
+    assert!(error.exit_code() == 3 && error.message().contains("privacy.json"), "{error}");
+
+    let place = Workplace::adapted();
+    let nowhere = Config { base_model: Some(OutsidePath("/nowhere".into())), ..Config::default() };
+    let error = place.export(nowhere).unwrap_err();
+    assert!(error.exit_code() == 3 && error.to_string().contains("base_model"), "{error}");
+
+    let place = Workplace::whole("gpt2");
+    let big = tokenizer().to_string().replace("\"~\":95", "\"~\":96");
+    std::fs::write(place.path("model/tokenizer.json"), big).unwrap();
+    place.reseal();
+    let error = place.export(Config::default()).unwrap_err();
+    assert!(error.exit_code() == 3 && error.message().contains("tokenizer.json"), "{error}");
+}

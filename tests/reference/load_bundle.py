@@ -1,0 +1,44 @@
+"""Loads exported bundles with transformers (and peft) and compares their logits.
+
+    python tests/reference/load_bundle.py (BUNDLE EXPECTED.safetensors BASE)...
+
+EXPECTED holds `ids` (i64) and `logits` (f32, [ids, vocabulary]); BASE is the folder of the base
+model where BUNDLE holds adapters, and `-` where it holds a whole model. Fails with a message
+where the two disagree.
+"""
+
+import sys
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def check(bundle, expected, base):
+    adapters = base != "-"
+    expected = load_file(expected)
+    model = AutoModelForCausalLM.from_pretrained(base if adapters else bundle, dtype=torch.float32)
+    if adapters:
+        model = PeftModel.from_pretrained(model, bundle)
+    model.eval()
+    with torch.no_grad():
+        logits = model(expected["ids"][None]).logits[0]
+    difference = (logits - expected["logits"]).abs().max().item()
+    assert difference <= 1e-4, f"{bundle}: logits differ by {difference}"
+
+    tokenizer = AutoTokenizer.from_pretrained(bundle)
+    text = "Hello, (world)!"
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(ids) == text, ids
+    assert tokenizer.eos_token_id == 0, tokenizer.eos_token_id
+    if not adapters:
+        output = model.generate(expected["ids"][None][:, :4], max_new_tokens=3, do_sample=False)
+        assert 4 < output.shape[1] <= 7
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    assert arguments and len(arguments) % 3 == 0, __doc__
+    for at in range(0, len(arguments), 3):
+        check(*arguments[at : at + 3])
