@@ -210,7 +210,11 @@ impl Fields {
         }
     }
 
-    fn activation(&mut self, field: &'static str, default: &str) -> Result<Activation, ConfigError> {
+    fn activation(
+        &mut self,
+        field: &'static str,
+        default: &str,
+    ) -> Result<Activation, ConfigError> {
         match self.take(field) {
             None => Activation::parse(field, default),
             Some(Value::String(name)) => Activation::parse(field, &name),
@@ -350,10 +354,7 @@ fn architecture(fields: &mut Fields) -> Result<Architecture, ConfigError> {
 }
 
 fn gpt2(mut fields: Fields) -> Result<ModelConfig, ConfigError> {
-    for field in [
-        "scale_attn_by_inverse_layer_idx",
-        "add_cross_attention",
-    ] {
+    for field in ["scale_attn_by_inverse_layer_idx", "add_cross_attention"] {
         if fields.flag(field, false)? {
             return Err(invalid(field, "is true, which is not supported"));
         }

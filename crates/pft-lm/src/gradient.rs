@@ -16,6 +16,8 @@
 //! ([`GradientSink::head_rows`]), and a tied embedding gets those of the head (as a linear
 //! layer) and, last of all, those of the embedding.
 
+use rayon::prelude::*;
+
 use crate::buffer::Matrix;
 use crate::kernels::matmul::{self, Layout};
 use crate::parameters::{ParameterId, Parameters};
@@ -109,7 +111,7 @@ impl Accumulator {
     /// Makes the values ready to be added to.
     fn ready(&mut self) -> &mut [f32] {
         if self.stale {
-            self.values.fill(0.0);
+            self.values.par_chunks_mut(1 << 16).for_each(|values| values.fill(0.0));
             self.stale = false;
         }
         &mut self.values

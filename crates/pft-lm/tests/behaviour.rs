@@ -72,8 +72,10 @@ fn results_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn a_sequence_does_not_see_its_neighbours() {
-    for config in [GPT2, LLAMA] {
-        let mut model = model(config);
+    let makers: [fn() -> LanguageModel; 3] =
+        [|| model(GPT2), || model(LLAMA), || adapted(LLAMA, &["q_proj", "up_proj"], 0.3)];
+    for make in makers {
+        let mut model = make();
         let own = tokens(50, 1);
         let (alone, alone_gradients) =
             gradients(&mut model, &Batch::new(std::slice::from_ref(&own)).unwrap());
@@ -242,8 +244,7 @@ fn frozen_weights_may_be_bf16_and_trained_ones_not() {
     };
     let batch = Batch::new(&[tokens(30, 1), tokens(20, 2)]).unwrap();
     let run = |parameters: Parameters| {
-        let mut model =
-            LanguageModel::new(config.clone(), parameters, Some(lora()), 0).unwrap();
+        let mut model = LanguageModel::new(config.clone(), parameters, Some(lora()), 0).unwrap();
         gradients(&mut model, &batch)
     };
     let (narrow_run, wide_run) = (run(narrow.clone()), run(wide));
@@ -271,12 +272,8 @@ fn lora_targets_are_checked_by_name() {
     let model = make(lora("q_proj", 4)).unwrap();
     let trained: Vec<_> = model.parameters().trainable().map(|(_, p)| p.spec.clone()).collect();
     assert_eq!(trained.len(), 6);
-    assert_eq!(
-        trained[0].name,
-        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    assert_eq!(trained[0].name, "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
+    assert!(
+        trained.iter().all(|spec| matches!(spec.kind, ParameterKind::LoraA | ParameterKind::LoraB))
     );
-    assert!(trained.iter().all(|spec| matches!(
-        spec.kind,
-        ParameterKind::LoraA | ParameterKind::LoraB
-    )));
 }

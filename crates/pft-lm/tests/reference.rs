@@ -183,8 +183,7 @@ fn a_merged_adapter_computes_what_the_adapter_did() {
         let merged = adapted.merged().unwrap();
         let mut merged = LanguageModel::new(fixture.config.clone(), merged, None, 0).unwrap();
         let batch = Batch::new(&fixture.sequences()).unwrap();
-        let distance =
-            distance(&merged.logits(&batch).unwrap(), &adapted.logits(&batch).unwrap());
+        let distance = distance(&merged.logits(&batch).unwrap(), &adapted.logits(&batch).unwrap());
         assert!(distance < 1e-5, "{name}: {distance:e}");
     }
 }

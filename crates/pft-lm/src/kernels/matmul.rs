@@ -247,7 +247,13 @@ mod tests {
     }
 
     /// The layout's weight at `(input, output)`.
-    fn at(layout: Layout, weight: &[f32], [inputs, outputs]: [usize; 2], i: usize, o: usize) -> f32 {
+    fn at(
+        layout: Layout,
+        weight: &[f32],
+        [inputs, outputs]: [usize; 2],
+        i: usize,
+        o: usize,
+    ) -> f32 {
         match layout {
             Layout::OutIn => weight[o * inputs + i],
             Layout::InOut => weight[i * outputs + o],
@@ -288,7 +294,8 @@ mod tests {
                         assert!((y[r * outputs + o] - 1.0 - sum).abs() < 1e-4);
                     }
                     for i in 0..inputs {
-                        let sum: f32 = (0..outputs).map(|o| g[r * outputs + o] * weight(i, o)).sum();
+                        let sum: f32 =
+                            (0..outputs).map(|o| g[r * outputs + o] * weight(i, o)).sum();
                         assert!((dx[r * inputs + i] - sum).abs() < 1e-4);
                     }
                 }

@@ -85,7 +85,8 @@ impl Projected {
                 [0, queries, queries + keys].map(|offset| Place { base, offset, stride })
             }
             Self::Split { q, k, v } => {
-                let place = |buffer, stride| Place { base: SharedMut::new(buffer), offset: 0, stride };
+                let place =
+                    |buffer, stride| Place { base: SharedMut::new(buffer), offset: 0, stride };
                 [place(q, queries), place(k, keys), place(v, keys)]
             }
         }

@@ -89,13 +89,15 @@ impl Head {
         let block = rows_per_task(losses.len());
         let rows = logits.par_chunks_mut(block * self.vocabulary);
         let wanted = targets.tokens.par_chunks(block).zip(targets.weights.par_chunks(block));
-        rows.zip(losses.par_chunks_mut(block)).zip(wanted).for_each(|((logits, losses), wanted)| {
-            let wanted = wanted.0.iter().zip(wanted.1);
-            let rows = logits.chunks_exact_mut(self.vocabulary).zip(losses).zip(wanted);
-            for ((logits, loss), (&token, &weight)) in rows {
-                *loss = row_loss(logits, token, train.then_some(weight));
-            }
-        });
+        rows.zip(losses.par_chunks_mut(block)).zip(wanted).for_each(
+            |((logits, losses), wanted)| {
+                let wanted = wanted.0.iter().zip(wanted.1);
+                let rows = logits.chunks_exact_mut(self.vocabulary).zip(losses).zip(wanted);
+                for ((logits, loss), (&token, &weight)) in rows {
+                    *loss = row_loss(logits, token, train.then_some(weight));
+                }
+            },
+        );
     }
 
     /// Each row's negative log-likelihood.

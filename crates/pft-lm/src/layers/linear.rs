@@ -3,12 +3,13 @@
 //! Backward: dx = g·Wᵀ; the gradients of W and bias, xᵀ·g and Σ g, are the sink's to make from x
 //! and g. A frozen W gets none of that.
 
-use crate::buffer::{Buffer, Matrix, Pool};
+use crate::buffer::{Buffer, Matrix};
 use crate::gradient::{GradientSink, LinearGradient};
 use crate::kernels::for_rows;
 use crate::kernels::matmul::{self, Layout};
+use crate::layers::Pass;
 use crate::layers::lora::{Adapter, AdapterCache};
-use crate::parameters::{ParameterId, Parameters, TensorData};
+use crate::parameters::{ParameterId, TensorData};
 
 /// One linear layer.
 #[derive(Debug, Clone)]
@@ -19,8 +20,6 @@ pub(crate) struct Linear {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) adapter: Option<Adapter>,
-    /// Tells the layers' dropout masks apart.
-    pub(crate) index: u64,
 }
 
 /// What a linear layer's backward needs; nothing if it is frozen and has no adapter.
@@ -31,20 +30,9 @@ pub(crate) struct LinearCache {
 }
 
 impl Linear {
-    fn seed(&self, step_seed: Option<u64>) -> Option<u64> {
-        step_seed.map(|seed| seed.wrapping_add((self.index + 1).wrapping_mul(0xD1B5_4A32_D192_ED03)))
-    }
-
-    /// The output for each row of `input`. `step_seed` draws dropout masks, `None` outside
-    /// training.
-    pub(crate) fn forward(
-        &self,
-        parameters: &Parameters,
-        pool: &Pool,
-        input: &Matrix,
-        step_seed: Option<u64>,
-    ) -> (Buffer, LinearCache) {
-        let rows = input.rows();
+    /// The output for each row of `input`.
+    pub(crate) fn forward(&self, pass: &Pass<'_>, input: &Matrix) -> (Buffer, LinearCache) {
+        let (parameters, pool, rows) = (pass.parameters, pass.pool, input.rows());
         let mut output = pool.take(rows * self.outputs);
         if let Some(bias) = self.bias
             && let TensorData::F32(bias) = &parameters.get(bias).tensor.data
@@ -65,12 +53,12 @@ impl Linear {
             self.bias.is_some(),
             pool,
         );
-        let adapter = self.adapter.as_ref().map(|adapter| {
-            let seed = self.seed(step_seed);
-            adapter.forward(parameters, pool, &mut output, input, self.outputs, seed)
-        });
-        let keep = parameters.get(self.weight).trainable;
-        let cache = LinearCache { input: keep.then(|| input.clone()), adapter };
+        let adapter = self
+            .adapter
+            .as_ref()
+            .map(|adapter| adapter.forward(pass, &mut output, input, self.outputs));
+        let input = pass.trained(self.weight).map(|_| input.clone());
+        let cache = LinearCache { input, adapter };
         (output, cache)
     }
 
@@ -78,20 +66,18 @@ impl Linear {
     /// `input_gradient` (or adds to it with `accumulate`) if that is wanted.
     pub(crate) fn backward(
         &self,
-        parameters: &Parameters,
-        pool: &Pool,
+        pass: &Pass<'_>,
         cache: LinearCache,
         output_gradient: &Matrix,
         mut input_gradient: Option<(&mut [f32], bool)>,
-        step_seed: Option<u64>,
         sink: &mut dyn GradientSink,
     ) {
-        let trains = |id: ParameterId| parameters.get(id).trainable.then_some(id);
-        let (weight, bias) = (trains(self.weight), self.bias.and_then(trains));
+        let weight = pass.trained(self.weight);
+        let bias = self.bias.and_then(|bias| pass.trained(bias));
         if weight.is_some() || bias.is_some() {
             // A trained bias under a frozen weight needs no input.
             let input =
-                cache.input.unwrap_or_else(|| Matrix::new(pool.take(0), 0, self.inputs));
+                cache.input.unwrap_or_else(|| Matrix::new(pass.pool.take(0), 0, self.inputs));
             sink.linear(LinearGradient {
                 weight,
                 bias,
@@ -106,16 +92,15 @@ impl Linear {
                 self.layout,
                 target,
                 output_gradient.as_slice(),
-                &parameters.get(self.weight).tensor,
+                &pass.parameters.get(self.weight).tensor,
                 [output_gradient.rows(), self.inputs, self.outputs],
                 *accumulate,
-                pool,
+                pass.pool,
             );
         }
         if let (Some(adapter), Some(cache)) = (&self.adapter, cache.adapter) {
-            let seed = self.seed(step_seed);
             let target = input_gradient.map(|(target, _)| target);
-            adapter.backward(parameters, pool, cache, output_gradient, target, seed, sink);
+            adapter.backward(pass, cache, output_gradient, target, sink);
         }
     }
 }

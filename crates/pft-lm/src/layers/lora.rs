@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::buffer::{Matrix, Pool};
-use crate::gradient::{GradientSink, LinearGradient};
+use crate::buffer::Matrix;
+use crate::gradient::{GradientSink, LinearGradient, Sequences};
 use crate::kernels::matmul::{self, Layout};
 use crate::kernels::{for_rows, simd};
+use crate::layers::Pass;
 use crate::parameters::{
     Parameter, ParameterError, ParameterId, ParameterKind, ParameterSpec, Parameters, Tensor,
     TensorData,
@@ -54,9 +55,8 @@ impl LoraConfig {
         }
         // The head is a plain linear layer in PEFT too, but adapting it is not offered here.
         let weights = || {
-            base.iter().filter(|spec| {
-                spec.kind == ParameterKind::Weight && spec.name != "lm_head.weight"
-            })
+            base.iter()
+                .filter(|spec| spec.kind == ParameterKind::Weight && spec.name != "lm_head.weight")
         };
         let known: BTreeSet<&str> = weights().map(|spec| last_part(&spec.name)).collect();
         for target in &self.target_modules {
@@ -175,6 +175,8 @@ pub(crate) struct Adapter {
     pub(crate) rank: usize,
     pub(crate) scale: f32,
     pub(crate) dropout: f32,
+    /// Tells the adapters' dropout masks apart.
+    pub(crate) index: u64,
 }
 
 /// What an adapter's backward needs.
@@ -186,26 +188,37 @@ pub(crate) struct AdapterCache {
     hidden: Matrix,
 }
 
-/// Whether element `index` survives dropout: a hash of seed and index, so that the backward and
-/// a recomputed forward see the same mask.
-#[inline(always)]
-fn survives(seed: u64, index: u64, threshold: u32) -> bool {
-    let mut hash = seed ^ index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((hash ^ (hash >> 31)) >> 32) as u32 >= threshold
+/// A hash that spreads every bit (splitmix64's).
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
 }
 
-/// `y = x` where the mask keeps it, divided by the share kept; 0 elsewhere.
-fn drop_out(y: &mut [f32], x: &[f32], dropout: f32, seed: u64) {
-    let threshold = (f64::from(dropout) * 4_294_967_296.0) as u32;
-    let factor = 1.0 / (1.0 - dropout);
-    for_rows(y, 1, |first, y| {
-        for (index, (y, x)) in y.iter_mut().zip(&x[first..]).enumerate() {
-            let kept = survives(seed, (first + index) as u64, threshold);
-            *y = if kept { x * factor } else { 0.0 };
+/// A seed for each row of a batch, from the step's seed, the row's place in its sequence and the
+/// sequence's own tokens: what is dropped of a sequence does not depend on its batch mates.
+pub(crate) fn row_seeds(seed: u64, tokens: &[u32], sequences: Sequences<'_>) -> Vec<u64> {
+    let mut seeds = Vec::with_capacity(tokens.len());
+    for range in sequences.windows(2) {
+        let tokens = &tokens[range[0]..range[1]];
+        let sequence = tokens.iter().fold(mix(seed), |hash, &token| mix(hash ^ u64::from(token)));
+        seeds.extend((0..tokens.len() as u64).map(|place| mix(sequence.wrapping_add(place))));
+    }
+    seeds
+}
+
+simd! {
+    /// `y = x` where the mask keeps it, divided by the share kept; 0 elsewhere. A hash of row
+    /// and column draws the mask, so that backward and a recomputed forward see the same one.
+    fn drop_row(y: &mut [f32], x: &[f32], dropout: f32, seed: u64) {
+        let threshold = (f64::from(dropout) * 4_294_967_296.0) as u32;
+        let factor = 1.0 / (1.0 - dropout);
+        for (column, (y, x)) in y.iter_mut().zip(x).enumerate() {
+            let draw = (mix(seed.wrapping_add(column as u64)) >> 32) as u32;
+            *y = if draw >= threshold { x * factor } else { 0.0 };
         }
-    });
+    }
 }
 
 simd! {
@@ -217,23 +230,32 @@ simd! {
 }
 
 impl Adapter {
-    /// Adds the adapter's output to `output`. `seed` draws the dropout mask, `None` outside
-    /// training.
+    /// `y` is what dropout leaves of the rows of `x`.
+    fn drop_out(&self, y: &mut [f32], x: &[f32], width: usize, seeds: &[u64]) {
+        let salt = mix(self.index);
+        for_rows(y, width, |first, y| {
+            let rows = y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width));
+            for ((y, x), seed) in rows.zip(&seeds[first..]) {
+                drop_row(y, x, self.dropout, seed ^ salt);
+            }
+        });
+    }
+
+    /// Adds the adapter's output to `output`.
     pub(crate) fn forward(
         &self,
-        parameters: &Parameters,
-        pool: &Pool,
+        pass: &Pass<'_>,
         output: &mut [f32],
         input: &Matrix,
         outputs: usize,
-        seed: Option<u64>,
     ) -> AdapterCache {
-        let (rows, inputs) = (input.rows(), input.columns());
-        let (a, b) = (&parameters.get(self.a).tensor, &parameters.get(self.b).tensor);
-        let input = match seed {
-            Some(seed) if self.dropout > 0.0 => {
+        let (pool, rows, inputs) = (pass.pool, input.rows(), input.columns());
+        let tensor = |id| &pass.parameters.get(id).tensor;
+        let (a, b) = (tensor(self.a), tensor(self.b));
+        let input = match pass.seeds {
+            Some(seeds) if self.dropout > 0.0 => {
                 let mut kept = pool.take(rows * inputs);
-                drop_out(&mut kept, input.as_slice(), self.dropout, seed);
+                self.drop_out(&mut kept, input.as_slice(), inputs, seeds);
                 Matrix::new(kept, rows, inputs)
             }
             _ => input.clone(),
@@ -250,15 +272,13 @@ impl Adapter {
     /// Adds the adapter's share to the input's gradient, if that is wanted.
     pub(crate) fn backward(
         &self,
-        parameters: &Parameters,
-        pool: &Pool,
+        pass: &Pass<'_>,
         cache: AdapterCache,
         output_gradient: &Matrix,
         input_gradient: Option<&mut [f32]>,
-        seed: Option<u64>,
         sink: &mut dyn GradientSink,
     ) {
-        let trains = |id: ParameterId| parameters.get(id).trainable.then_some(id);
+        let (parameters, pool) = (pass.parameters, pass.pool);
         let (rows, outputs) = (output_gradient.rows(), output_gradient.columns());
         let inputs = cache.input.columns();
         let pieces = |weight, input, output_gradient| LinearGradient {
@@ -269,7 +289,7 @@ impl Adapter {
             output_gradient,
             first_row: 0,
         };
-        if let Some(b) = trains(self.b) {
+        if let Some(b) = pass.trained(self.b) {
             sink.linear(pieces(Some(b), &cache.hidden, output_gradient));
         }
         let mut by_hidden = pool.take(rows * self.rank);
@@ -279,19 +299,19 @@ impl Adapter {
         matmul::input_gradient(Layout::OutIn, &mut by_hidden, gradient, b, sizes, false, pool);
         scale_values(&mut by_hidden, self.scale);
         let by_hidden = Matrix::new(by_hidden, rows, self.rank);
-        if let Some(a) = trains(self.a) {
+        if let Some(a) = pass.trained(self.a) {
             sink.linear(pieces(Some(a), &cache.input, &by_hidden));
         }
         let Some(input_gradient) = input_gradient else { return };
         let a = &parameters.get(self.a).tensor;
         let sizes = [rows, inputs, self.rank];
         let gradient = by_hidden.as_slice();
-        match seed {
-            Some(seed) if self.dropout > 0.0 => {
+        match pass.seeds {
+            Some(seeds) if self.dropout > 0.0 => {
                 let mut kept = pool.take(rows * inputs);
                 matmul::input_gradient(Layout::OutIn, &mut kept, gradient, a, sizes, false, pool);
                 let mut dropped = pool.take(rows * inputs);
-                drop_out(&mut dropped, &kept, self.dropout, seed);
+                self.drop_out(&mut dropped, &kept, inputs, seeds);
                 for_rows(input_gradient, 1, |first, target| {
                     crate::kernels::add(target, &dropped[first..first + target.len()]);
                 });

@@ -18,3 +18,28 @@ mod oracle;
 pub mod rms_norm;
 pub mod rope;
 pub mod swiglu;
+
+use crate::buffer::Pool;
+use crate::gradient::Sequences;
+use crate::parameters::{ParameterId, Parameters};
+use rope::Rope;
+
+/// What every layer of one pass looks at.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) parameters: &'a Parameters,
+    pub(crate) pool: &'a Pool,
+    pub(crate) rope: Option<&'a Rope>,
+    pub(crate) sequences: Sequences<'a>,
+    /// Each row's position in its sequence.
+    pub(crate) positions: &'a [u32],
+    /// Draw each row's dropout masks; `None` where nothing is dropped.
+    pub(crate) seeds: Option<&'a [u64]>,
+}
+
+impl Pass<'_> {
+    /// `id` if that parameter trains.
+    pub(crate) fn trained(&self, id: ParameterId) -> Option<ParameterId> {
+        self.parameters.get(id).trainable.then_some(id)
+    }
+}

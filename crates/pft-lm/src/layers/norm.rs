@@ -1,8 +1,8 @@
 //! The norm of either family: which parameters it has, and how its gradients are handed out.
 
-use crate::buffer::{Buffer, Matrix, Pool};
-use crate::gradient::{GradientSink, SequenceGradient, Sequences};
-use crate::layers::{layer_norm, rms_norm};
+use crate::buffer::{Buffer, Matrix};
+use crate::gradient::{GradientSink, SequenceGradient};
+use crate::layers::{Pass, layer_norm, rms_norm};
 use crate::parameters::{ParameterId, Parameters, TensorData};
 
 /// LayerNorm if it has a shift, RMSNorm otherwise.
@@ -22,13 +22,15 @@ fn values(parameters: &Parameters, id: ParameterId) -> &[f32] {
 }
 
 impl Norm {
+    /// Whether any of its parameters trains.
+    pub(crate) fn trains(&self, pass: &Pass<'_>) -> bool {
+        pass.trained(self.scale).is_some()
+            || self.shift.is_some_and(|shift| pass.trained(shift).is_some())
+    }
+
     /// Normalised rows of `x`, and what the backward needs of them.
-    pub(crate) fn forward(
-        &self,
-        parameters: &Parameters,
-        pool: &Pool,
-        x: &[f32],
-    ) -> (Matrix, Buffer) {
+    pub(crate) fn forward(&self, pass: &Pass<'_>, x: &[f32]) -> (Matrix, Buffer) {
+        let (parameters, pool) = (pass.parameters, pass.pool);
         let scale = values(parameters, self.scale);
         let rows = x.len() / scale.len();
         let mut y = pool.take(x.len());
@@ -51,20 +53,17 @@ impl Norm {
     /// Turns `g`, the output's gradient, into `skip` plus the input's.
     pub(crate) fn backward(
         &self,
-        parameters: &Parameters,
-        pool: &Pool,
+        pass: &Pass<'_>,
         (x, stats): (&[f32], &[f32]),
         g: &mut [f32],
         skip: &[f32],
-        sequences: Sequences<'_>,
         sink: &mut dyn GradientSink,
     ) {
+        let (parameters, pool, sequences) = (pass.parameters, pass.pool, pass.sequences);
         let scale = values(parameters, self.scale);
         let width = scale.len();
         let count = sequences.len() - 1;
-        let train = |id: ParameterId| parameters.get(id).trainable;
-        let (scale_trains, shift_trains) = (train(self.scale), self.shift.is_some_and(train));
-        if scale_trains || shift_trains {
+        if self.trains(pass) {
             let mut by_scale = pool.take(count * width);
             if let Some(shift) = self.shift {
                 let mut by_shift = pool.take(count * width);
@@ -77,16 +76,16 @@ impl Norm {
                     width,
                     sequences,
                 );
-                if shift_trains {
+                if let Some(parameter) = pass.trained(shift) {
                     let gradient = &Matrix::new(by_shift, count, width);
-                    sink.sequence(SequenceGradient { parameter: shift, gradient });
+                    sink.sequence(SequenceGradient { parameter, gradient });
                 }
             } else {
                 rms_norm::parameter_gradient(&mut by_scale, g, x, stats, width, sequences);
             }
-            if scale_trains {
+            if let Some(parameter) = pass.trained(self.scale) {
                 let gradient = &Matrix::new(by_scale, count, width);
-                sink.sequence(SequenceGradient { parameter: self.scale, gradient });
+                sink.sequence(SequenceGradient { parameter, gradient });
             }
         }
         if self.shift.is_some() {

@@ -7,8 +7,8 @@ use candle_core::{D, DType, Device, Tensor as Candle, Var};
 
 use crate::buffer::{Buffer, Matrix, Pool};
 use crate::config::ModelConfig;
-use crate::gradient::{GradientSink, GradientSum, HeadRows, LinearGradient};
 use crate::gradient::{EmbeddingGradient, SequenceGradient, Sequences};
+use crate::gradient::{GradientSink, GradientSum, HeadRows, LinearGradient};
 use crate::kernels::matmul::Layout;
 use crate::layers::attention::{self, Heads, Projected};
 use crate::layers::cross_entropy::{Head, Targets};
@@ -16,7 +16,7 @@ use crate::layers::linear::Linear;
 use crate::layers::lora::Adapter;
 use crate::layers::norm::Norm;
 use crate::layers::rope::Rope;
-use crate::layers::{embedding, gelu, swiglu};
+use crate::layers::{Pass, embedding, gelu, lora, swiglu};
 use crate::parameters::{ParameterId, ParameterKind, ParameterSpec, Parameters, Tensor};
 
 /// Values in (−1, 1), the same every time.
@@ -109,6 +109,16 @@ fn table(entries: &[(&str, &[f32], &[usize])]) -> Parameters {
     parameters
 }
 
+/// What layers look at; `seeds` are those of dropout.
+fn pass<'a>(
+    parameters: &'a Parameters,
+    pool: &'a Pool,
+    sequences: Sequences<'a>,
+    seeds: Option<&'a [u64]>,
+) -> Pass<'a> {
+    Pass { parameters, pool, rope: None, sequences, positions: &[], seeds }
+}
+
 /// Sums as [`GradientSum`] does, but asks for whole sequences of the head.
 struct Whole(GradientSum);
 
@@ -139,16 +149,19 @@ fn norms() {
     let (scale, shift) = (numbers(width, 4), numbers(width, 5));
     for shifted in [true, false] {
         let parameters = table(&[("scale", &scale, &[width]), ("shift", &shift, &[width])]);
-        let norm = Norm {
-            scale: ParameterId(0),
-            shift: shifted.then_some(ParameterId(1)),
-            eps: 1e-5,
-        };
-        let (output, stats) = norm.forward(&parameters, &pool, &x);
+        let norm =
+            Norm { scale: ParameterId(0), shift: shifted.then_some(ParameterId(1)), eps: 1e-5 };
+        let (output, stats) = norm.forward(&pass(&parameters, &pool, &sequences, None), &x);
         let mut by_input = g.clone();
         let mut sum = GradientSum::new(&parameters);
         let at = (&x[..], &stats[..]);
-        norm.backward(&parameters, &pool, at, &mut by_input, &skip, &sequences, &mut sum);
+        norm.backward(
+            &pass(&parameters, &pool, &sequences, None),
+            at,
+            &mut by_input,
+            &skip,
+            &mut sum,
+        );
         for (by_input, skip) in by_input.iter_mut().zip(&skip) {
             *by_input -= skip;
         }
@@ -213,9 +226,8 @@ fn rotary_positions() {
     let (mut y, mut by_x) = (x.clone(), g.clone());
     rope.apply(&mut y, 24, &positions, false);
     rope.apply(&mut by_x, 24, &positions, true);
-    let angle = |position: u32, i: usize| {
-        f64::from(position) / 10_000f64.powf((2 * (i % 4)) as f64 / 8.0)
-    };
+    let angle =
+        |position: u32, i: usize| f64::from(position) / 10_000f64.powf((2 * (i % 4)) as f64 / 8.0);
     let tabled = |f: fn(f64) -> f64| {
         let table: Vec<f64> =
             positions.iter().flat_map(|&p| (0..8).map(move |i| f(angle(p, i)))).collect();
@@ -247,9 +259,8 @@ fn attend(q: &Candle, k: &Candle, v: &Candle, heads: Heads) -> Candle {
     let (k, v) = (shared(k).contiguous().unwrap(), shared(v).contiguous().unwrap());
     let scores = split(q, heads.queries).contiguous().unwrap().matmul(&k.t().unwrap()).unwrap();
     let scores = (scores / (heads.dim as f64).sqrt()).unwrap();
-    let mask: Vec<f64> = (0..length * length)
-        .map(|i| if i % length > i / length { -1e30 } else { 0.0 })
-        .collect();
+    let mask: Vec<f64> =
+        (0..length * length).map(|i| if i % length > i / length { -1e30 } else { 0.0 }).collect();
     let mask = Candle::from_vec(mask, (1, length, length), &Device::Cpu).unwrap();
     let p = candle_nn::ops::softmax(&scores.broadcast_add(&mask).unwrap(), D::Minus1).unwrap();
     let width = heads.queries * heads.dim;
@@ -307,11 +318,8 @@ fn grouped_and_fused_attention() {
                 .collect();
             Candle::cat(&parts, 0).unwrap()
         };
-        let inputs: [(&str, &[f32], &[usize]); 3] = [
-            ("q", &q, &[rows, q_width]),
-            ("k", &k, &[rows, k_width]),
-            ("v", &v, &[rows, k_width]),
-        ];
+        let inputs: [(&str, &[f32], &[usize]); 3] =
+            [("q", &q, &[rows, q_width]), ("k", &k, &[rows, k_width]), ("v", &v, &[rows, k_width])];
         check(&inputs, oracle, &g, &output, &[("q", &by_q), ("k", &by_k), ("v", &by_v)]);
     }
 }
@@ -343,16 +351,15 @@ fn linear_layers_with_bias_and_adapter() {
             layout,
             inputs,
             outputs,
-            adapter: Some(Adapter { a, b, rank, scale: 1.5, dropout: 0.0 }),
-            index: 0,
+            adapter: Some(Adapter { a, b, rank, scale: 1.5, dropout: 0.0, index: 0 }),
         };
-        let (output, cache) =
-            linear.forward(&parameters, &pool, &matrix(&pool, &x, inputs), Some(1));
+        let pass = pass(&parameters, &pool, &[0, 9], None);
+        let (output, cache) = linear.forward(&pass, &matrix(&pool, &x, inputs));
         let mut by_x = vec![f32::NAN; x.len()];
         let mut sum = GradientSum::new(&parameters);
         let by_output = matrix(&pool, &g, outputs);
         let target = Some((&mut by_x[..], false));
-        linear.backward(&parameters, &pool, cache, &by_output, target, Some(1), &mut sum);
+        linear.backward(&pass, cache, &by_output, target, &mut sum);
         let found = [0, 1, 2, 3].map(|id| sum.get(ParameterId(id)).unwrap().to_vec());
         let gradients = [
             ("x", &by_x[..]),
@@ -386,7 +393,7 @@ fn dropout_keeps_its_share_and_its_mask() {
         ("b", &identity, &[width, width]),
     ]);
     let (a, b) = (ParameterId(1), ParameterId(2));
-    let adapter = Adapter { a, b, rank: width, scale: 1.0, dropout: 0.25 };
+    let adapter = Adapter { a, b, rank: width, scale: 1.0, dropout: 0.25, index: 3 };
     let linear = Linear {
         weight: ParameterId(0),
         bias: None,
@@ -394,21 +401,27 @@ fn dropout_keeps_its_share_and_its_mask() {
         inputs: width,
         outputs: width,
         adapter: Some(adapter),
-        index: 3,
     };
     let ones = matrix(&pool, &vec![1.0; rows * width], width);
-    let run = |seed| linear.forward(&parameters, &pool, &ones, seed);
-    let (output, cache) = run(Some(9));
+    let sequences = [0, 120, 200];
+    let tokens: Vec<u32> = (0..200).collect();
+    let seeds = [9, 10].map(|seed| lora::row_seeds(seed, &tokens, &sequences));
+    let dropping = pass(&parameters, &pool, &sequences, Some(&seeds[0]));
+    let other = pass(&parameters, &pool, &sequences, Some(&seeds[1]));
+    let plain = pass(&parameters, &pool, &sequences, None);
+    let run = |pass: &Pass<'_>| linear.forward(pass, &ones);
+    let (output, cache) = run(&dropping);
+    assert_eq!(lora::row_seeds(9, &tokens[120..], &[0, 80]), seeds[0][120..], "no mates' draw");
     let kept = output.iter().filter(|&&value| value != 0.0).count() as f64;
     assert!((kept / (rows * width) as f64 - 0.75).abs() < 0.02);
     assert!(output.iter().all(|&value| value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
-    assert!(run(None).0.iter().all(|&value| value == 1.0), "no dropout outside training");
-    assert!(run(Some(10)).0[..] != output[..], "another step, another mask");
+    assert!(run(&plain).0.iter().all(|&value| value == 1.0), "no dropout outside training");
+    assert!(run(&other).0[..] != output[..], "another step, another mask");
     // With identities all around, the input's gradient is the mask itself.
     let mut by_x = vec![0.0; rows * width];
     let target = Some((&mut by_x[..], false));
     let mut sum = GradientSum::new(&parameters);
-    linear.backward(&parameters, &pool, cache, &ones, target, Some(9), &mut sum);
+    linear.backward(&dropping, cache, &ones, target, &mut sum);
     assert_eq!(by_x, output.to_vec());
 }
 

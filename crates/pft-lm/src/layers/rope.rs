@@ -57,13 +57,15 @@ impl Rope {
     pub(crate) fn apply(&self, x: &mut [f32], width: usize, positions: &[u32], backward: bool) {
         let half = self.frequencies.len();
         let rows = rows_per_task(positions.len());
-        x.par_chunks_mut(rows * width).zip(positions.par_chunks(rows)).for_each(|(x, positions)| {
-            for (x, &position) in x.chunks_exact_mut(width).zip(positions) {
-                let angles = position as usize * half..(position as usize + 1) * half;
-                let direction = if backward { -1.0 } else { 1.0 };
-                turn(x, &self.cosines[angles.clone()], &self.sines[angles], direction);
-            }
-        });
+        x.par_chunks_mut(rows * width).zip(positions.par_chunks(rows)).for_each(
+            |(x, positions)| {
+                for (x, &position) in x.chunks_exact_mut(width).zip(positions) {
+                    let angles = position as usize * half..(position as usize + 1) * half;
+                    let direction = if backward { -1.0 } else { 1.0 };
+                    turn(x, &self.cosines[angles.clone()], &self.sines[angles], direction);
+                }
+            },
+        );
     }
 }
 

@@ -1,26 +1,12 @@
 //! One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
 
 use crate::buffer::{Buffer, Matrix, Pool};
-use crate::gradient::{GradientSink, Sequences};
+use crate::gradient::GradientSink;
 use crate::kernels::{add, for_rows};
 use crate::layers::attention::{self, Heads, Projected};
 use crate::layers::linear::{Linear, LinearCache};
 use crate::layers::norm::Norm;
-use crate::layers::rope::Rope;
-use crate::layers::{gelu, swiglu};
-use crate::parameters::Parameters;
-
-/// What every layer of one pass looks at.
-pub(crate) struct Pass<'a> {
-    pub(crate) parameters: &'a Parameters,
-    pub(crate) pool: &'a Pool,
-    pub(crate) rope: Option<&'a Rope>,
-    pub(crate) sequences: Sequences<'a>,
-    /// Each row's position in its sequence.
-    pub(crate) positions: &'a [u32],
-    /// Draws dropout masks; `None` outside training.
-    pub(crate) seed: Option<u64>,
-}
+use crate::layers::{Pass, gelu, swiglu};
 
 /// Queries, keys and values: one layer (GPT-2's `c_attn`) or three.
 #[derive(Debug, Clone)]
@@ -119,7 +105,7 @@ fn add_rows(target: &mut [f32], source: &[f32]) {
 impl Projection {
     /// Projects the normalised rows and turns queries and keys to their positions.
     fn forward(&self, pass: &Pass<'_>, x: &Matrix) -> (Projected, ProjectionCache) {
-        let run = |linear: &Linear| linear.forward(pass.parameters, pass.pool, x, pass.seed);
+        let run = |linear: &Linear| linear.forward(pass, x);
         match self {
             Self::Fused(linear) => {
                 let (qkv, cache) = run(linear);
@@ -154,8 +140,7 @@ impl Projection {
                 let mut input = pass.pool.take(rows * linear.inputs);
                 let gradient = Matrix::new(gradient, rows, linear.outputs);
                 let target = wanted.then_some((&mut input[..], false));
-                let (parameters, pool) = (pass.parameters, pass.pool);
-                linear.backward(parameters, pool, cache, &gradient, target, pass.seed, sink);
+                linear.backward(pass, cache, &gradient, target, sink);
                 input
             }
             (
@@ -172,8 +157,7 @@ impl Projection {
                 for (index, (linear, cache, gradient)) in parts.into_iter().enumerate() {
                     let gradient = Matrix::new(gradient, rows, linear.outputs);
                     let target = wanted.then_some((&mut input[..], index > 0));
-                    let (parameters, pool) = (pass.parameters, pass.pool);
-                    linear.backward(parameters, pool, cache, &gradient, target, pass.seed, sink);
+                    linear.backward(pass, cache, &gradient, target, sink);
                 }
                 input
             }
@@ -184,9 +168,7 @@ impl Projection {
 
 impl Mlp {
     fn forward(&self, pass: &Pass<'_>, x: &Matrix) -> (Buffer, MlpCache) {
-        let run = |linear: &Linear, x: &Matrix| {
-            linear.forward(pass.parameters, pass.pool, x, pass.seed)
-        };
+        let run = |linear: &Linear, x: &Matrix| linear.forward(pass, x);
         match self {
             Self::Gelu { fc, proj, exact } => {
                 let (hidden, fc_cache) = run(fc, x);
@@ -214,7 +196,7 @@ impl Mlp {
         sink: &mut dyn GradientSink,
     ) -> Buffer {
         let rows = gradient.rows();
-        let (parameters, pool) = (pass.parameters, pass.pool);
+        let pool = pass.pool;
         match (self, cache) {
             (
                 Self::Gelu { fc, proj, exact },
@@ -222,13 +204,13 @@ impl Mlp {
             ) => {
                 let mut active = pool.take(rows * fc.outputs);
                 let target = Some((&mut active[..], false));
-                proj.backward(parameters, pool, proj_cache, gradient, target, pass.seed, sink);
+                proj.backward(pass, proj_cache, gradient, target, sink);
                 gelu::backward(&mut hidden, &active, *exact);
                 drop(active);
                 let gradient = Matrix::new(hidden, rows, fc.outputs);
                 let mut input = pool.take(rows * fc.inputs);
                 let target = Some((&mut input[..], false));
-                fc.backward(parameters, pool, fc_cache, &gradient, target, pass.seed, sink);
+                fc.backward(pass, fc_cache, &gradient, target, sink);
                 input
             }
             (
@@ -243,7 +225,7 @@ impl Mlp {
             ) => {
                 let mut active = pool.take(rows * gate.outputs);
                 let target = Some((&mut active[..], false));
-                down.backward(parameters, pool, down_cache, gradient, target, pass.seed, sink);
+                down.backward(pass, down_cache, gradient, target, sink);
                 swiglu::backward(&mut gated, &mut upward, &active);
                 drop(active);
                 let mut input = pool.take(rows * gate.inputs);
@@ -252,7 +234,7 @@ impl Mlp {
                 {
                     let gradient = Matrix::new(gradient, rows, linear.outputs);
                     let target = Some((&mut input[..], accumulate));
-                    linear.backward(parameters, pool, cache, &gradient, target, pass.seed, sink);
+                    linear.backward(pass, cache, &gradient, target, sink);
                 }
                 input
             }
@@ -264,17 +246,15 @@ impl Mlp {
 impl Block {
     /// The block's output and what its backward needs.
     pub(crate) fn forward(&self, pass: &Pass<'_>, x: &Matrix) -> (Matrix, BlockCache) {
-        let (parameters, pool) = (pass.parameters, pass.pool);
-        let (rows, width) = (x.rows(), x.columns());
-        let (normed, stats1) = self.norm1.forward(parameters, pool, x.as_slice());
+        let (pool, rows, width) = (pass.pool, x.rows(), x.columns());
+        let (normed, stats1) = self.norm1.forward(pass, x.as_slice());
         let (mut projected, projection) = self.projection.forward(pass, &normed);
         drop(normed);
-        let (attended, lse) =
-            attention::forward(pool, &mut projected, self.heads, pass.sequences);
+        let (attended, lse) = attention::forward(pool, &mut projected, self.heads, pass.sequences);
         let attended = Matrix::new(attended, rows, self.heads.query_width());
-        let (mut middle, output) = self.output.forward(parameters, pool, &attended, pass.seed);
+        let (mut middle, output) = self.output.forward(pass, &attended);
         add_rows(&mut middle, x.as_slice());
-        let (normed, stats2) = self.norm2.forward(parameters, pool, &middle);
+        let (normed, stats2) = self.norm2.forward(pass, &middle);
         let (mut y, mlp) = self.mlp.forward(pass, &normed);
         add_rows(&mut y, &middle);
         let cache = BlockCache {
@@ -294,18 +274,17 @@ impl Block {
 
     /// The output for new rows of one sequence, whose earlier keys and values are in `cache`.
     pub(crate) fn extend(&self, pass: &Pass<'_>, x: &Matrix, cache: &mut KeyValues) -> Matrix {
-        let (parameters, pool) = (pass.parameters, pass.pool);
-        let (rows, width) = (x.rows(), x.columns());
+        let (pool, rows, width) = (pass.pool, x.rows(), x.columns());
         let past = cache.keys.len() / self.heads.key_width();
-        let (normed, _) = self.norm1.forward(parameters, pool, x.as_slice());
+        let (normed, _) = self.norm1.forward(pass, x.as_slice());
         let (projected, _) = self.projection.forward(pass, &normed);
         let queries = cache.push(pool, projected, self.heads);
         let kept = (&cache.keys[..], &cache.values[..]);
         let attended = attention::extend(pool, &queries, kept, self.heads, past);
         let attended = Matrix::new(attended, rows, self.heads.query_width());
-        let (mut middle, _) = self.output.forward(parameters, pool, &attended, None);
+        let (mut middle, _) = self.output.forward(pass, &attended);
         add_rows(&mut middle, x.as_slice());
-        let (normed, _) = self.norm2.forward(parameters, pool, &middle);
+        let (normed, _) = self.norm2.forward(pass, &middle);
         let (mut y, _) = self.mlp.forward(pass, &normed);
         add_rows(&mut y, &middle);
         Matrix::new(y, rows, width)
@@ -321,20 +300,19 @@ impl Block {
         wanted: bool,
         sink: &mut dyn GradientSink,
     ) -> Option<Matrix> {
-        let (parameters, pool, sequences) = (pass.parameters, pass.pool, pass.sequences);
+        let (pool, sequences) = (pass.pool, pass.sequences);
         let (rows, width) = (gradient.rows(), gradient.columns());
 
         let mut by_middle = self.mlp.backward(pass, cache.mlp, &gradient, sink);
         let at = (cache.middle.as_slice(), &cache.stats2[..]);
         let skip = gradient.as_slice();
-        self.norm2.backward(parameters, pool, at, &mut by_middle, skip, sequences, sink);
+        self.norm2.backward(pass, at, &mut by_middle, skip, sink);
         drop((cache.middle, cache.stats2, gradient));
         let by_middle = Matrix::new(by_middle, rows, width);
 
         let mut by_attended = pool.take(rows * self.heads.query_width());
         let target = Some((&mut by_attended[..], false));
-        let (seed, output) = (pass.seed, cache.output);
-        self.output.backward(parameters, pool, output, &by_middle, target, seed, sink);
+        self.output.backward(pass, cache.output, &by_middle, target, sink);
         let mut projected = cache.projected;
         attention::backward(
             pool,
@@ -346,9 +324,7 @@ impl Block {
         );
         drop((cache.attended, cache.lse, by_attended));
 
-        let norm_trains = parameters.get(self.norm1.scale).trainable
-            || self.norm1.shift.is_some_and(|shift| parameters.get(shift).trainable);
-        let through = wanted || norm_trains;
+        let through = wanted || self.norm1.trains(pass);
         let mut by_input =
             self.projection.backward(pass, cache.projection, projected, rows, through, sink);
         if !through {
@@ -356,7 +332,7 @@ impl Block {
         }
         let at = (cache.input.as_slice(), &cache.stats1[..]);
         let skip = by_middle.as_slice();
-        self.norm1.backward(parameters, pool, at, &mut by_input, skip, sequences, sink);
+        self.norm1.backward(pass, at, &mut by_input, skip, sink);
         Some(Matrix::new(by_input, rows, width))
     }
 }

@@ -20,12 +20,12 @@ pub(crate) struct Layers {
     pub(crate) head: Head,
 }
 
-/// Finds parameters by name and counts the linear layers.
+/// Finds parameters by name and counts the adapters.
 struct Builder<'a> {
     config: &'a ModelConfig,
     parameters: &'a Parameters,
     lora: Option<&'a LoraConfig>,
-    linears: u64,
+    adapters: u64,
 }
 
 impl Builder<'_> {
@@ -50,13 +50,13 @@ impl Builder<'_> {
                 rank: lora.rank,
                 scale: lora.scale() as f32,
                 dropout: lora.dropout as f32,
+                index: self.adapters,
             }),
             _ => None,
         };
-        let index = self.linears;
-        self.linears += 1;
+        self.adapters += u64::from(adapter.is_some());
         let bias = self.parameters.id(&format!("{module}.bias"));
-        Ok(Linear { weight, bias, layout, inputs, outputs, adapter, index })
+        Ok(Linear { weight, bias, layout, inputs, outputs, adapter })
     }
 
     fn norm(&self, module: &str) -> Result<Norm, ParameterError> {
@@ -110,7 +110,7 @@ pub(crate) fn layers(
     parameters: &Parameters,
     lora: Option<&LoraConfig>,
 ) -> Result<Layers, ParameterError> {
-    let mut builder = Builder { config, parameters, lora, linears: 0 };
+    let mut builder = Builder { config, parameters, lora, adapters: 0 };
     let heads = Heads {
         queries: config.num_attention_heads,
         keys: config.num_key_value_heads,

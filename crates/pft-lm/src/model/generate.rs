@@ -5,8 +5,9 @@ use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
 use super::LanguageModel;
-use super::block::{KeyValues, Pass};
+use super::block::KeyValues;
 use super::init::uniform;
+use crate::layers::Pass;
 
 /// How the next token is drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,14 +104,14 @@ impl LanguageModel {
             rope: self.rope.as_ref(),
             sequences: &sequences,
             positions: &positions,
-            seed: None,
+            seeds: None,
         };
         let mut x = self.embed(tokens, &positions);
         for (block, cache) in self.layers.blocks.iter().zip(caches) {
             x = block.extend(&pass, &x, cache);
         }
         let last = x.view_rows(x.rows() - 1, 1);
-        let hidden = self.layers.norm.forward(&self.parameters, &self.pool, last.as_slice()).0;
+        let hidden = self.layers.norm.forward(&pass, last.as_slice()).0;
         self.layers.head.logits(&self.parameters, &self.pool, hidden.as_slice()).to_vec()
     }
 }
@@ -121,9 +122,8 @@ const NUCLEUS: usize = 512;
 /// Draws a token from its logits.
 fn draw(logits: &[f32], sampling: &Sampling, generator: &mut ChaCha8Rng) -> u32 {
     // Ties go to the smaller id, so that the order is one whatever the sort does.
-    let likelier = |a: &u32, b: &u32| {
-        logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
-    };
+    let likelier =
+        |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
     let best = ids.iter().copied().min_by(likelier).unwrap_or(0);
     if sampling.temperature <= 0.0 || logits.is_empty() {

@@ -54,8 +54,8 @@ fn values(config: &ModelConfig, spec: &ParameterSpec, seed: u64, stream: u64) ->
         ParameterKind::NormScale => vec![1.0; spec.len()],
         ParameterKind::LoraA | ParameterKind::LoraB => adapter(spec, seed, stream),
         ParameterKind::Embedding | ParameterKind::Weight => {
-            let narrowed = config.architecture == Architecture::Gpt2
-                && spec.name.ends_with("c_proj.weight");
+            let narrowed =
+                config.architecture == Architecture::Gpt2 && spec.name.ends_with("c_proj.weight");
             let layers = config.num_hidden_layers as f64;
             let divisor = if narrowed { (2.0 * layers).sqrt() } else { 1.0 };
             normal(spec.len(), config.initializer_range / divisor, seed, stream)

@@ -7,20 +7,18 @@ pub mod init;
 
 pub use generate::{GenerateError, Sampling};
 
-use thiserror::Error;
-
 use crate::batch::{Batch, BatchError};
 use crate::buffer::{Matrix, Pool};
 use crate::config::ModelConfig;
 use crate::gradient::{EmbeddingGradient, GradientSink};
 use crate::layers::cross_entropy::Targets;
-use crate::layers::embedding;
 use crate::layers::lora::{self, LoraConfig};
 use crate::layers::rope::Rope;
+use crate::layers::{Pass, embedding};
 use crate::parameters::{
     ParameterError, ParameterId, ParameterKind, Parameters, Tensor, parameter_specs,
 };
-use block::{BlockCache, Pass};
+use block::BlockCache;
 use build::Layers;
 
 /// What a pass over a batch found.
@@ -53,17 +51,6 @@ impl Losses {
     pub fn total(&self) -> f64 {
         self.per_sequence.iter().map(|&loss| f64::from(loss)).sum()
     }
-}
-
-/// Parameters and batch do not go together.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ModelError {
-    /// The parameters do not make the model.
-    #[error(transparent)]
-    Parameters(#[from] ParameterError),
-    /// The batch does not fit the model.
-    #[error(transparent)]
-    Batch(#[from] BatchError),
 }
 
 /// A decoder language model with its parameters.
@@ -176,7 +163,9 @@ impl LanguageModel {
         batch.check(self.config.max_position_embeddings, self.config.vocab_size)?;
         let inputs = Inputs::new(batch);
         if let Some(rope) = &mut self.rope {
-            rope.reach(batch.offsets().windows(2).map(|range| range[1] - range[0]).max().unwrap_or(0));
+            rope.reach(
+                batch.offsets().windows(2).map(|range| range[1] - range[0]).max().unwrap_or(0),
+            );
         }
         Ok(inputs)
     }
@@ -190,14 +179,19 @@ impl LanguageModel {
         Matrix::new(x, ids.len(), width)
     }
 
-    fn pass<'a>(&'a self, batch: &'a Batch, inputs: &'a Inputs, seed: Option<u64>) -> Pass<'a> {
+    fn pass<'a>(
+        &'a self,
+        batch: &'a Batch,
+        inputs: &'a Inputs,
+        seeds: Option<&'a [u64]>,
+    ) -> Pass<'a> {
         Pass {
             parameters: &self.parameters,
             pool: &self.pool,
             rope: self.rope.as_ref(),
             sequences: batch.offsets(),
             positions: &inputs.positions,
-            seed,
+            seeds,
         }
     }
 
@@ -219,7 +213,9 @@ impl LanguageModel {
             sink.end();
             return Ok(Losses::new(batch, &[]));
         }
-        let pass = self.pass(batch, &inputs, Some(seed));
+        let drops = self.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0);
+        let seeds = drops.then(|| lora::row_seeds(seed, batch.input_ids(), batch.offsets()));
+        let pass = self.pass(batch, &inputs, seeds.as_deref());
         let mut x = self.embed(batch.input_ids(), &inputs.positions);
         let mut kept: Vec<(Matrix, Option<BlockCache>)> = Vec::new();
         for block in &self.layers.blocks {
@@ -228,7 +224,7 @@ impl LanguageModel {
             x = y;
         }
         let layers = &self.layers;
-        let (hidden, stats) = layers.norm.forward(&self.parameters, &self.pool, x.as_slice());
+        let (hidden, stats) = layers.norm.forward(&pass, x.as_slice());
         let (by_row, mut gradient) = layers.head.forward_backward(
             &self.parameters,
             &self.pool,
@@ -240,15 +236,7 @@ impl LanguageModel {
         drop(hidden);
         let rows = batch.rows();
         let nothing = self.pool.zeros(gradient.len());
-        layers.norm.backward(
-            &self.parameters,
-            &self.pool,
-            (x.as_slice(), &stats),
-            &mut gradient,
-            &nothing,
-            batch.offsets(),
-            sink,
-        );
+        layers.norm.backward(&pass, (x.as_slice(), &stats), &mut gradient, &nothing, sink);
         drop((x, stats, nothing));
 
         let lowest = self.lowest_trainable();
@@ -328,7 +316,7 @@ impl LanguageModel {
         for block in &self.layers.blocks {
             x = block.forward(&pass, &x).0;
         }
-        self.layers.norm.forward(&self.parameters, &self.pool, x.as_slice()).0
+        self.layers.norm.forward(&pass, x.as_slice()).0
     }
 }
 
@@ -340,11 +328,7 @@ fn block_index(name: &str) -> Option<usize> {
     rest.split('.').next()?.parse().ok()
 }
 
-fn check_shape(
-    parameters: &Parameters,
-    name: &str,
-    shape: &[usize],
-) -> Result<(), ParameterError> {
+fn check_shape(parameters: &Parameters, name: &str, shape: &[usize]) -> Result<(), ParameterError> {
     let id = parameters.id(name).ok_or_else(|| ParameterError::Missing(name.to_owned()))?;
     let found = &parameters.get(id).tensor.shape;
     if found != shape {
