@@ -9,7 +9,10 @@
 //! own ledger. It may depend on numerical crates and on nothing of this workspace.
 
 pub mod accounting;
+pub mod audit;
+pub mod cli;
 mod clipping;
+mod gradient;
 mod ledger;
 mod mechanism;
 mod noise;
@@ -19,6 +22,9 @@ mod secret;
 mod sum;
 
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
+pub use gradient::{
+    GradientError, LinearPieces, ParameterShape, PrivateGradient, Rows, WeightLayout,
+};
 pub use ledger::{
     Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, software,
 };

@@ -177,7 +177,10 @@ impl PrivacyReport {
         let fields = |report: &Self| {
             [
                 ("number of accountants", report.epsilon.len().to_string()),
+                ("statement", report.statement.clone()),
                 ("steps", report.steps.to_string()),
+                ("planned_steps", report.planned_steps.to_string()),
+                ("max_examples_per_unit", report.max_examples_per_unit.to_string()),
                 ("sample_rate", report.sample_rate.to_string()),
                 ("noise_multiplier", report.noise_multiplier.to_string()),
                 ("delta", report.delta.to_string()),

@@ -1,0 +1,553 @@
+//! Per-unit clipped sums in one backward pass (book-keeping, Bu et al. 2022).
+//!
+//! A model's backward hands over, for every use of every parameter, what the gradient is made of:
+//! a linear map's inputs a and output gradients g, a lookup's ids and gradients, or a small
+//! parameter's own gradients. The norm of each unit's gradient follows without a second backward:
+//!
+//! - **Linear.** ‖aᵀg‖² is ⟨aaᵀ, ggᵀ⟩ over the unit's rows (the ghost identity), or the gradient
+//!   is formed. A formed gradient is kept while the memory budget lasts, since it then need not be
+//!   multiplied again; the others' clipped sum is the one product aᵀ·diag(factor)·g.
+//! - **Lookup.** The gradients of a unit's rows with one id are added up: its gradient is sparse.
+//! - **Shared.** Where a lookup table is also the head's weight, the norm is that of the sum of
+//!   both gradients, ‖H‖² + ‖E‖² + 2⟨H, E⟩, the last being Σ g[h, id(e)]·⟨a(h), g(e)⟩.
+//!
+//! All rows of a unit must be in one pass: its norm is that of the sum over its sequences.
+
+mod product;
+mod rows;
+
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::clipping::{Clipping, UnitOutcome};
+use crate::mechanism::Mechanism;
+use crate::sum::{ClippedSum, PrivateMean};
+use product::{View, dot, ghost_squared_norm, multiply, squared_norm};
+use rows::{BatchRows, gather};
+
+/// Elements of per-unit gradients that may be kept: 64 MiB.
+const DEFAULT_BUDGET: usize = 1 << 24;
+
+/// A matrix that is kept until norms are known, row-major. Sharing beats copying.
+pub trait Rows: Sync {
+    /// The elements.
+    fn as_slice(&self) -> &[f32];
+}
+
+impl Rows for Vec<f32> {
+    fn as_slice(&self) -> &[f32] {
+        self
+    }
+}
+
+impl Rows for std::sync::Arc<[f32]> {
+    fn as_slice(&self) -> &[f32] {
+        self
+    }
+}
+
+/// A trainable parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterShape {
+    /// Its name, which decides its clipping group.
+    pub name: String,
+    /// Its number of elements.
+    pub elements: usize,
+    /// Whether it is both a lookup table and a linear map's weight (tied embeddings).
+    pub shared: bool,
+}
+
+/// How a linear map's weight lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// `[outputs, inputs]`.
+    OutIn,
+    /// `[inputs, outputs]`.
+    InOut,
+}
+
+/// The pieces of a linear map's gradients.
+#[derive(Debug)]
+pub struct LinearPieces<R> {
+    /// Index of the weight, if it is trainable, and how it lies.
+    pub weight: Option<(usize, WeightLayout)>,
+    /// Index of the bias, if there is one and it is trainable.
+    pub bias: Option<usize>,
+    /// Inputs, `[rows, inputs]`.
+    pub input: R,
+    /// Gradient of the loss by the outputs, `[rows, outputs]`.
+    pub output_gradient: R,
+    /// Number of rows.
+    pub rows: usize,
+    /// The batch row that the first row is.
+    pub first_row: usize,
+}
+
+/// Gradients that cannot be clipped.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GradientError {
+    /// A trainable parameter's gradient did not come.
+    #[error(
+        "the backward pass gave no gradient of trainable parameter `{0}`, so it cannot be clipped; \
+         freeze it"
+    )]
+    Missing(String),
+}
+
+#[derive(Debug)]
+struct LookupPieces<R> {
+    table: usize,
+    ids: Vec<u32>,
+    output_gradient: R,
+}
+
+/// A parameter's running clipped sum.
+#[derive(Debug)]
+struct Accumulator {
+    values: Vec<f32>,
+    /// Whether `values` are still those of an earlier step, to be overwritten.
+    stale: bool,
+}
+
+impl Accumulator {
+    fn ready(&mut self) -> &mut [f32] {
+        if self.stale {
+            self.values.fill(0.0);
+            self.stale = false;
+        }
+        &mut self.values
+    }
+}
+
+/// Takes the pieces of backward passes and sums the clipped gradients of their units.
+#[derive(Debug)]
+pub struct PrivateGradient<R> {
+    parameters: Vec<ParameterShape>,
+    clipping: Clipping,
+    /// The clipping group of each parameter.
+    group: Vec<usize>,
+    groups: usize,
+    sums: Vec<Accumulator>,
+    batch: BatchRows,
+    linears: Vec<LinearPieces<R>>,
+    lookups: Vec<LookupPieces<R>>,
+    /// Per-unit gradients kept, `[units, elements]`; empty where they are not.
+    kept: Vec<Vec<f32>>,
+    kept_elements: usize,
+    budget: usize,
+    seen: Vec<bool>,
+    /// Squared norms, `[units, groups]`.
+    norms: Vec<f64>,
+    scratch: [Vec<f32>; 2],
+}
+
+impl<R: Rows> PrivateGradient<R> {
+    /// A sum over `parameters`, clipped as the mechanism says.
+    pub fn new(mechanism: &Mechanism, parameters: Vec<ParameterShape>) -> Self {
+        let clipping = mechanism.plan().clipping;
+        let names: Vec<&str> = parameters.iter().map(|parameter| &parameter.name[..]).collect();
+        let group = clipping.style.groups(&names);
+        Self {
+            clipping,
+            groups: group.iter().max().map_or(1, |last| last + 1),
+            group,
+            sums: parameters
+                .iter()
+                .map(|parameter| Accumulator {
+                    values: vec![0.0; parameter.elements],
+                    stale: true,
+                })
+                .collect(),
+            batch: BatchRows::default(),
+            linears: Vec::new(),
+            lookups: Vec::new(),
+            kept: vec![Vec::new(); parameters.len()],
+            kept_elements: 0,
+            budget: DEFAULT_BUDGET,
+            seen: vec![false; parameters.len()],
+            norms: Vec::new(),
+            scratch: [Vec::new(), Vec::new()],
+            parameters,
+        }
+    }
+
+    /// Keeps at most so many elements of per-unit weight gradients in a pass.
+    #[must_use]
+    pub fn with_budget(mut self, elements: usize) -> Self {
+        self.budget = elements;
+        self
+    }
+
+    /// A pass begins over the sequences `offsets[i]..offsets[i + 1]`, each of unit `units[i]`;
+    /// units of a pass are numbered from 0 without gaps.
+    ///
+    /// # Panics
+    /// When there is not one unit for each sequence.
+    pub fn begin(&mut self, offsets: &[usize], units: &[usize]) {
+        self.batch = BatchRows::new(offsets, units);
+        self.norms.clear();
+        self.norms.resize(self.batch.units() * self.groups, 0.0);
+        self.seen.fill(false);
+        self.kept.iter_mut().for_each(Vec::clear);
+        self.linears.clear();
+        self.lookups.clear();
+        self.kept_elements = 0;
+    }
+
+    /// A linear map.
+    ///
+    /// # Panics
+    /// When the sizes do not fit each other or the parameters, or a weight is used twice that was
+    /// not declared as shared.
+    pub fn linear(&mut self, pieces: LinearPieces<R>) {
+        let rows = pieces.rows;
+        if rows == 0 {
+            return;
+        }
+        let (input, output) = (pieces.input.as_slice(), pieces.output_gradient.as_slice());
+        let (inputs, outputs) = (input.len() / rows, output.len() / rows);
+        if let Some(bias) = pieces.bias {
+            let batch = &self.batch;
+            let into = keep(&mut self.kept[bias], batch.units(), outputs);
+            into.par_chunks_mut(outputs).enumerate().for_each(|(unit, sum)| {
+                for row in batch.within(unit, pieces.first_row, rows).flatten() {
+                    add(sum, &output[row * outputs..(row + 1) * outputs]);
+                }
+            });
+            self.seen[bias] = true;
+        }
+        let Some((weight, layout)) = pieces.weight else { return };
+        let elements = inputs * outputs;
+        assert_eq!(elements, self.parameters[weight].elements, "a weight's size");
+        assert!(self.kept[weight].is_empty(), "a weight used twice is declared as shared");
+        self.seen[weight] = true;
+        let units = self.batch.units();
+        if self.parameters[weight].shared || rows != self.batch.rows {
+            self.linears.push(pieces);
+            return;
+        }
+        let cost = elements * units;
+        let small = elements <= 4 * (rows / units.max(1)) * (inputs + outputs);
+        if small && self.kept_elements + cost <= self.budget && self.kept[weight].is_empty() {
+            self.kept_elements += cost;
+            let batch = &self.batch;
+            let parallel_within = units < rayon::current_num_threads();
+            let into = keep(&mut self.kept[weight], units, elements);
+            let form = |(unit, into): (usize, &mut [f32])| {
+                let input = gather(input, inputs, batch.within(unit, 0, rows));
+                let output = gather(output, outputs, batch.within(unit, 0, rows));
+                weight_gradient(into, layout, [&input, &output], [inputs, outputs], false, parallel_within);
+            };
+            if parallel_within {
+                into.chunks_mut(elements).enumerate().for_each(form);
+            } else {
+                into.par_chunks_mut(elements).enumerate().for_each(form);
+            }
+        } else {
+            self.linears.push(pieces);
+        }
+    }
+
+    /// A lookup of row `ids[r]` of a table for each row r of the batch.
+    ///
+    /// # Panics
+    /// When there is not one id for each row of the batch, or the table was looked up before.
+    pub fn lookup(&mut self, table: usize, ids: &[u32], output_gradient: R) {
+        assert_eq!(ids.len(), self.batch.rows, "one id for each row");
+        assert!(self.lookups.iter().all(|other| other.table != table), "one lookup a table");
+        self.seen[table] = true;
+        self.lookups.push(LookupPieces { table, ids: ids.to_vec(), output_gradient });
+    }
+
+    /// A small parameter's gradient for each sequence, `[sequences, elements]`.
+    ///
+    /// # Panics
+    /// When `gradient` has another size.
+    pub fn sequence(&mut self, parameter: usize, gradient: &[f32]) {
+        let elements = self.parameters[parameter].elements;
+        let sequences = self.batch.unit_of_sequence.len();
+        assert_eq!(gradient.len(), elements * sequences, "one gradient for each sequence");
+        let into = keep(&mut self.kept[parameter], self.batch.units(), elements);
+        for (gradient, &unit) in gradient.chunks(elements).zip(&self.batch.unit_of_sequence) {
+            add(&mut into[unit * elements..(unit + 1) * elements], gradient);
+        }
+        self.seen[parameter] = true;
+    }
+
+    /// The pass is over: computes every unit's norms, and adds its clipped gradient to the sum.
+    ///
+    /// # Errors
+    /// When a parameter's gradient did not come; the sum is then as it was.
+    pub fn end(&mut self) -> Result<Vec<UnitOutcome>, GradientError> {
+        let units = self.batch.units();
+        let missing = self.seen.iter().position(|seen| !seen).filter(|_| units > 0);
+        if let Some(missing) = missing {
+            return Err(GradientError::Missing(self.parameters[missing].name.clone()));
+        }
+        self.add_norms();
+        let mut factors = vec![0.0; units * self.groups];
+        let outcomes: Vec<UnitOutcome> = self
+            .norms
+            .chunks(self.groups)
+            .zip(factors.chunks_mut(self.groups))
+            .map(|(norms, factors)| self.clipping.factors(norms, factors))
+            .collect();
+        self.add_kept(&factors);
+        let broken: Vec<usize> = (0..units)
+            .filter(|&unit| outcomes[unit] == UnitOutcome::NotFinite)
+            .collect();
+        self.add_linears(&factors, &broken);
+        self.add_lookups(&factors);
+        Ok(outcomes)
+    }
+
+    /// Norms, `[units]`, of the last pass's gradients over all groups. Private: not to be
+    /// published.
+    pub fn unit_norms(&self) -> Vec<f64> {
+        self.norms.chunks(self.groups).map(|norms| norms.iter().sum::<f64>().sqrt()).collect()
+    }
+
+    /// The sum over all passes since the last call.
+    pub fn take(&mut self) -> ClippedSum {
+        let tensors = self
+            .sums
+            .iter_mut()
+            .map(|sum| {
+                sum.ready();
+                std::mem::take(&mut sum.values)
+            })
+            .collect();
+        ClippedSum { tensors, l2_sensitivity: self.clipping.max_grad_norm }
+    }
+
+    /// Gives the memory of a sum that was taken back.
+    ///
+    /// # Panics
+    /// When it is not a sum over these parameters.
+    pub fn recycle(&mut self, mean: PrivateMean) {
+        assert_eq!(mean.tensors.len(), self.sums.len(), "a sum over these parameters");
+        for (sum, values) in self.sums.iter_mut().zip(mean.tensors) {
+            sum.values = values;
+            sum.stale = true;
+        }
+    }
+
+    /// Adds every use's squared norms to `self.norms`.
+    fn add_norms(&mut self) {
+        let units = self.batch.units();
+        for parameter in 0..self.parameters.len() {
+            let group = self.group[parameter];
+            let elements = self.parameters[parameter].elements;
+            let kept = &self.kept[parameter];
+            let linears: Vec<&LinearPieces<R>> = self
+                .linears
+                .iter()
+                .filter(|pieces| pieces.weight.is_some_and(|(weight, _)| weight == parameter))
+                .collect();
+            let lookup = self.lookups.iter().find(|pieces| pieces.table == parameter);
+            let batch = &self.batch;
+            let norms: Vec<f64> = (0..units)
+                .into_par_iter()
+                .map(|unit| {
+                    if !kept.is_empty() {
+                        return squared_norm(&kept[unit * elements..(unit + 1) * elements]);
+                    }
+                    unit_squared_norm(batch, unit, &linears, lookup)
+                })
+                .collect();
+            for (unit, norm) in norms.into_iter().enumerate() {
+                self.norms[unit * self.groups + group] += norm;
+            }
+        }
+    }
+
+    fn add_kept(&mut self, factors: &[f32]) {
+        for (parameter, kept) in self.kept.iter().enumerate().filter(|(_, kept)| !kept.is_empty()) {
+            let elements = self.parameters[parameter].elements;
+            let of_unit = |unit: usize| factors[unit * self.groups + self.group[parameter]];
+            self.sums[parameter].ready().par_chunks_mut(1 << 14).enumerate().for_each(
+                |(chunk, sum)| {
+                    let first = chunk << 14;
+                    for (unit, gradient) in kept.chunks(elements).enumerate() {
+                        let factor = of_unit(unit);
+                        if factor != 0.0 {
+                            let gradient = &gradient[first..first + sum.len()];
+                            add_scaled(sum, gradient, factor);
+                        }
+                    }
+                },
+            );
+        }
+    }
+
+    fn add_linears(&mut self, factors: &[f32], broken: &[usize]) {
+        let [scaled, cleaned] = &mut self.scratch;
+        for pieces in self.linears.drain(..) {
+            let Some((weight, layout)) = pieces.weight else { continue };
+            let rows = pieces.rows;
+            let (input, output) = (pieces.input.as_slice(), pieces.output_gradient.as_slice());
+            let (inputs, outputs) = (input.len() / rows, output.len() / rows);
+            // The narrower side takes the factors. Rows of a unit that is not finite are cleared
+            // on both sides, since 0 · ∞ is not 0.
+            let (narrow, wide, columns) =
+                if inputs <= outputs { (input, output, inputs) } else { (output, input, outputs) };
+            scaled.clear();
+            scaled.extend_from_slice(narrow);
+            let mut wide = wide;
+            for unit in 0..self.batch.units() {
+                let factor = factors[unit * self.groups + self.group[weight]];
+                for range in self.batch.within(unit, pieces.first_row, rows) {
+                    let values = &mut scaled[range.start * columns..range.end * columns];
+                    if factor == 0.0 {
+                        values.fill(0.0);
+                    } else {
+                        values.iter_mut().for_each(|value| *value *= factor);
+                    }
+                }
+            }
+            if !broken.is_empty() {
+                let columns = inputs.max(outputs);
+                cleaned.clear();
+                cleaned.extend_from_slice(wide);
+                for &unit in broken {
+                    for range in self.batch.within(unit, pieces.first_row, rows) {
+                        cleaned[range.start * columns..range.end * columns].fill(0.0);
+                    }
+                }
+                wide = cleaned;
+            }
+            let sides = if inputs <= outputs { [&scaled[..], wide] } else { [wide, &scaled[..]] };
+            let sum = &mut self.sums[weight];
+            weight_gradient(&mut sum.values, layout, sides, [inputs, outputs], !sum.stale, true);
+            sum.stale = false;
+        }
+    }
+
+    fn add_lookups(&mut self, factors: &[f32]) {
+        for pieces in self.lookups.drain(..) {
+            let gradient = pieces.output_gradient.as_slice();
+            let width = gradient.len() / pieces.ids.len().max(1);
+            let sum = self.sums[pieces.table].ready();
+            for unit in 0..self.batch.units() {
+                let factor = factors[unit * self.groups + self.group[pieces.table]];
+                if factor == 0.0 {
+                    continue;
+                }
+                for row in self.batch.ranges[unit].iter().cloned().flatten() {
+                    let into = pieces.ids[row] as usize * width;
+                    add_scaled(&mut sum[into..into + width], &gradient[row * width..(row + 1) * width], factor);
+                }
+            }
+        }
+    }
+}
+
+/// ‖Σ of all uses' gradients‖² of one parameter for one unit.
+fn unit_squared_norm<R: Rows>(
+    batch: &BatchRows,
+    unit: usize,
+    linears: &[&LinearPieces<R>],
+    lookup: Option<&LookupPieces<R>>,
+) -> f64 {
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    let (mut inputs, mut outputs, mut rows) = (0, 0, 0);
+    let mut borrowed = None;
+    for pieces in linears {
+        let (a, g) = (pieces.input.as_slice(), pieces.output_gradient.as_slice());
+        (inputs, outputs) = (a.len() / pieces.rows, g.len() / pieces.rows);
+        let within = || batch.within(unit, pieces.first_row, pieces.rows);
+        let count: usize = within().map(|range| range.len()).sum();
+        if count == 0 {
+            continue;
+        }
+        let part = (gather(a, inputs, within()), gather(g, outputs, within()));
+        rows += count;
+        // Most often all of a unit's rows are in one piece and need no copy.
+        match borrowed.take() {
+            None if input.is_empty() => borrowed = Some(part),
+            earlier => {
+                if let Some((a, g)) = earlier {
+                    input.extend_from_slice(&a);
+                    output.extend_from_slice(&g);
+                }
+                input.extend_from_slice(&part.0);
+                output.extend_from_slice(&part.1);
+            }
+        }
+    }
+    let (input, output) = match &borrowed {
+        Some((a, g)) => (&a[..], &g[..]),
+        None => (&input[..], &output[..]),
+    };
+    let mut norm = if rows == 0 {
+        0.0
+    } else if rows * (inputs + outputs) * 2 <= inputs * outputs * 3 {
+        ghost_squared_norm(input, output, rows)
+    } else {
+        let mut gradient = vec![0.0; inputs * outputs];
+        weight_gradient(&mut gradient, WeightLayout::InOut, [input, output], [inputs, outputs], false, false);
+        squared_norm(&gradient)
+    };
+    let Some(lookup) = lookup else { return norm };
+
+    // A lookup's gradient is sparse: one row for each distinct id.
+    let gradient = lookup.output_gradient.as_slice();
+    let width = gradient.len() / lookup.ids.len().max(1);
+    let mut looked_up: Vec<(u32, usize)> =
+        batch.ranges[unit].iter().cloned().flatten().map(|row| (lookup.ids[row], row)).collect();
+    looked_up.sort_unstable();
+    let groups: Vec<&[(u32, usize)]> = looked_up.chunk_by(|left, right| left.0 == right.0).collect();
+    let mut summed = vec![0.0; groups.len() * width];
+    for (group, into) in groups.iter().zip(summed.chunks_mut(width.max(1))) {
+        for &(_, row) in *group {
+            add(into, &gradient[row * width..(row + 1) * width]);
+        }
+    }
+    norm += squared_norm(&summed);
+    if rows > 0 {
+        let mut products = vec![0.0; rows * groups.len()];
+        multiply(
+            &mut products,
+            View::new(input, rows, inputs),
+            View::new(&summed, groups.len(), width).transposed(),
+            false,
+            false,
+        );
+        for (products, output) in products.chunks(groups.len()).zip(output.chunks(outputs)) {
+            let at_ids: Vec<f32> = groups.iter().map(|group| output[group[0].0 as usize]).collect();
+            norm += 2.0 * dot(products, &at_ids);
+        }
+    }
+    norm
+}
+
+/// inputᵀ·output in the layout of the weight.
+fn weight_gradient(
+    into: &mut [f32],
+    layout: WeightLayout,
+    [input, output]: [&[f32]; 2],
+    [inputs, outputs]: [usize; 2],
+    accumulate: bool,
+    parallel: bool,
+) {
+    let rows = input.len() / inputs;
+    let (input, output) = (View::new(input, rows, inputs), View::new(output, rows, outputs));
+    match layout {
+        WeightLayout::InOut => multiply(into, input.transposed(), output, accumulate, parallel),
+        WeightLayout::OutIn => multiply(into, output.transposed(), input, accumulate, parallel),
+    }
+}
+
+/// The place of per-unit gradients, zeroed when first asked for in a pass.
+fn keep(kept: &mut Vec<f32>, units: usize, elements: usize) -> &mut [f32] {
+    kept.resize(units * elements, 0.0);
+    kept
+}
+
+fn add(into: &mut [f32], from: &[f32]) {
+    into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
+}
+
+fn add_scaled(into: &mut [f32], from: &[f32], factor: f32) {
+    into.iter_mut().zip(from).for_each(|(into, from)| *into += factor * from);
+}

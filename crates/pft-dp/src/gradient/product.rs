@@ -1,0 +1,172 @@
+//! Matrix products over slices, and the norms that book-keeping takes from them.
+
+use gemm::{Parallelism, gemm};
+
+/// Rows of a tile of a Gram matrix.
+const TILE: usize = 128;
+
+/// A matrix view: element (r, c) is `data[r · row_stride + c · column_stride]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// A row-major matrix that fills `data`.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(data.len(), rows * columns, "a matrix fills its data");
+        Self { data, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+/// `into` = `left` · `right` (+ `into`), row-major.
+pub(crate) fn multiply(
+    into: &mut [f32],
+    left: View<'_>,
+    right: View<'_>,
+    accumulate: bool,
+    parallel: bool,
+) {
+    assert_eq!(left.columns, right.rows, "inner dimensions agree");
+    assert_eq!(into.len(), left.rows * right.columns, "the product fills its place");
+    let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
+    // SAFETY: the pointers come from slices whose lengths were checked against the dimensions and
+    // strides, here and in `View::new`; `into` is borrowed uniquely.
+    unsafe {
+        gemm(
+            left.rows,
+            right.columns,
+            left.columns,
+            into.as_mut_ptr(),
+            1,
+            right.columns as isize,
+            accumulate,
+            left.data.as_ptr(),
+            left.column_stride as isize,
+            left.row_stride as isize,
+            right.data.as_ptr(),
+            right.column_stride as isize,
+            right.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// Σ a·b in double precision.
+pub(crate) fn dot(left: &[f32], right: &[f32]) -> f64 {
+    // Eight partial sums in single precision over short runs: fast, and exact to 1e-7.
+    left.chunks(256)
+        .zip(right.chunks(256))
+        .map(|(left, right)| {
+            let mut lanes = [0.0_f32; 16];
+            let (left_lanes, right_lanes) = (left.chunks_exact(16), right.chunks_exact(16));
+            let rest: f32 = left_lanes
+                .remainder()
+                .iter()
+                .zip(right_lanes.remainder())
+                .map(|(left, right)| left * right)
+                .sum();
+            for (left, right) in left_lanes.zip(right_lanes) {
+                for lane in 0..16 {
+                    lanes[lane] += left[lane] * right[lane];
+                }
+            }
+            f64::from(rest) + lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>()
+        })
+        .sum()
+}
+
+pub(crate) fn squared_norm(values: &[f32]) -> f64 {
+    dot(values, values)
+}
+
+/// ‖aᵀg‖² = ⟨aaᵀ, ggᵀ⟩ of `rows` rows, by tiles of the symmetric Gram matrices.
+pub(crate) fn ghost_squared_norm(input: &[f32], output: &[f32], rows: usize) -> f64 {
+    if rows == 0 {
+        return 0.0;
+    }
+    let (inputs, outputs) = (input.len() / rows, output.len() / rows);
+    let mut tiles = vec![0.0; 2 * TILE * TILE];
+    let (first_tile, second_tile) = tiles.split_at_mut(TILE * TILE);
+    let mut sum = 0.0;
+    for top in (0..rows).step_by(TILE) {
+        let height = TILE.min(rows - top);
+        for left in (0..=top).step_by(TILE) {
+            let width = TILE.min(rows - left);
+            let gram = |into: &mut [f32], data: &[f32], columns: usize| {
+                let of = |first: usize, count: usize| {
+                    View::new(&data[first * columns..(first + count) * columns], count, columns)
+                };
+                multiply(into, of(top, height), of(left, width).transposed(), false, false);
+            };
+            let (first, second) =
+                (&mut first_tile[..height * width], &mut second_tile[..height * width]);
+            gram(first, input, inputs);
+            gram(second, output, outputs);
+            let weight = if left == top { 1.0 } else { 2.0 };
+            sum += weight * dot(first, second);
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                ((state >> 40) as f32) / 8_388_608.0 - 1.0
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ghost_norm_is_the_norm_of_the_product() {
+        for (rows, inputs, outputs) in [(1, 3, 2), (5, 7, 11), (130, 20, 9), (300, 33, 40)] {
+            let (input, output) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+            let mut exact = 0.0;
+            for i in 0..inputs {
+                for o in 0..outputs {
+                    let element: f64 = (0..rows)
+                        .map(|r| f64::from(input[r * inputs + i]) * f64::from(output[r * outputs + o]))
+                        .sum();
+                    exact += element * element;
+                }
+            }
+            let ghost = ghost_squared_norm(&input, &output, rows);
+            assert!((ghost / exact - 1.0).abs() < 1e-5, "{ghost} {exact}");
+            let mut product = vec![0.0; inputs * outputs];
+            multiply(
+                &mut product,
+                View::new(&input, rows, inputs).transposed(),
+                View::new(&output, rows, outputs),
+                false,
+                false,
+            );
+            assert!((squared_norm(&product) / exact - 1.0).abs() < 1e-5);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The ledger: order, tampering, crashes, and the report that is made from it.
+
+use std::collections::BTreeMap;
+
+use pft_dp::accounting::{Accountant, Phase};
+use pft_dp::{
+    Clipping, Ledger, LedgerContents, LedgerError, LedgerHeader, Mechanism, Plan, PrivacyReport,
+    Randomness, RunSecret,
+};
+
+fn mechanism() -> Mechanism {
+    let plan = Plan {
+        declared_units: 1000,
+        sample_rate: 0.02,
+        noise_multiplier: 1.1,
+        steps: 50,
+        delta: 1e-5,
+        clipping: Clipping::default(),
+        max_examples_per_unit: 4,
+        noise_draws: 1,
+    };
+    Mechanism::new(plan, false).expect("a mechanism")
+}
+
+fn header(randomness: Randomness) -> LedgerHeader {
+    let secret = RunSecret::new(randomness).expect("entropy");
+    let inputs = BTreeMap::from([("tokens".to_owned(), "ab".repeat(32))]);
+    LedgerHeader::new(&mechanism(), randomness, secret.commitment(), inputs)
+}
+
+fn write(path: &std::path::Path, header: &LedgerHeader, steps: u64) {
+    let mut ledger = Ledger::open(path, header).expect("a ledger");
+    for step in 0..steps {
+        assert_eq!(ledger.record(&mechanism(), step).expect("recorded").step(), step);
+    }
+}
+
+#[test]
+fn spends_what_was_taken_not_what_was_planned() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    let header = header(Randomness::OperatingSystem);
+    write(&path, &header, 20);
+    let contents = LedgerContents::read(&path).expect("a ledger");
+    let phase = Phase { sample_rate: 0.02, noise_multiplier: 1.1, steps: 20 };
+    assert_eq!(contents.phases(), [phase]);
+    for accountant in Accountant::ALL {
+        assert_eq!(contents.epsilon(accountant), accountant.epsilon(&[phase], 1e-5));
+    }
+    let report = PrivacyReport::from_ledger(&contents, "case", vec![]).expect("a report");
+    assert_eq!((report.steps, report.planned_steps), (20, 50));
+    assert!(report.fit_for_release);
+    assert!(report.groups.windows(2).all(|pair| pair[0].epsilon < pair[1].epsilon));
+    report.verify(&contents).expect("the report is the ledger's");
+}
+
+#[test]
+fn resuming_records_nothing_twice_and_leaves_no_gap() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (whole, resumed) = (folder.path().join("whole"), folder.path().join("resumed"));
+    let header = header(Randomness::OperatingSystem);
+    write(&whole, &header, 10);
+    write(&resumed, &header, 6);
+    let mut ledger = Ledger::open(&resumed, &header).expect("a ledger");
+    // The checkpoint was older than the ledger: steps 4 and 5 are taken again.
+    for step in 4..10 {
+        ledger.record(&mechanism(), step).expect("recorded");
+    }
+    assert!(matches!(ledger.record(&mechanism(), 12), Err(LedgerError::Gap { .. })));
+    assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&resumed).unwrap());
+}
+
+#[test]
+fn a_torn_line_is_cut_off_wherever_the_run_died() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    let header = header(Randomness::OperatingSystem);
+    write(&path, &header, 3);
+    let bytes = std::fs::read(&path).unwrap();
+    let lines = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count();
+    for length in (0..=bytes.len()).step_by(37) {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let ledger = Ledger::open(&path, &header).expect("a ledger");
+        let kept = lines(&bytes[..length]).saturating_sub(1);
+        assert_eq!(ledger.contents().steps.len(), kept, "cut at {length}");
+    }
+}
+
+#[test]
+fn changes_are_seen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    write(&path, &header(Randomness::OperatingSystem), 4);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let dropped = [lines[0], lines[1], lines[3], lines[4]].join("\n");
+    let swapped = [lines[0], lines[2], lines[1], lines[3], lines[4]].join("\n");
+    let quieter = text.replacen("\"noise_multiplier\":1.1", "\"noise_multiplier\":1.2", 1);
+    let fewer_units = text.replacen("\"declared_units\":1000", "\"declared_units\":2000", 1);
+    for changed in [dropped, swapped, quieter, fewer_units, String::new()] {
+        assert_ne!(changed, text);
+        std::fs::write(&path, changed).unwrap();
+        assert!(matches!(LedgerContents::read(&path), Err(LedgerError::Broken { .. })));
+    }
+}
+
+#[test]
+fn another_run_cannot_go_on_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    let first = header(Randomness::OperatingSystem);
+    write(&path, &first, 2);
+    let other_secret = header(Randomness::OperatingSystem);
+    let mut other_plan = first.clone();
+    other_plan.plan.noise_multiplier = 2.0;
+    let mut other_input = first.clone();
+    other_input.inputs.insert("tokens".into(), "cd".repeat(32));
+    for other in [other_secret, other_plan, other_input] {
+        assert!(matches!(Ledger::open(&path, &other), Err(LedgerError::OtherRun { .. })));
+    }
+    assert!(Ledger::open(&path, &first).is_ok());
+}
+
+#[test]
+fn a_report_that_understates_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    write(&path, &header(Randomness::FixedSeed(1)), 10);
+    let contents = LedgerContents::read(&path).expect("a ledger");
+    let honest = PrivacyReport::from_ledger(&contents, "case", vec![]).expect("a report");
+    assert!(!honest.fit_for_release && honest.statement.contains("NOT FOR RELEASE"));
+    honest.verify(&contents).expect("honest");
+
+    let mut smaller = honest.clone();
+    smaller.epsilon[0].epsilon.epsilon *= 0.99;
+    assert!(matches!(smaller.verify(&contents), Err(LedgerError::Mismatch { .. })));
+    let mut fewer = honest.clone();
+    fewer.steps -= 1;
+    assert!(matches!(fewer.verify(&contents), Err(LedgerError::Differs { .. })));
+    let mut released = honest.clone();
+    released.fit_for_release = true;
+    assert!(matches!(released.verify(&contents), Err(LedgerError::Differs { .. })));
+    let mut silent = honest;
+    silent.epsilon.clear();
+    assert!(silent.verify(&contents).is_err());
+}
+
+#[test]
+fn the_report_survives_json_and_has_a_schema() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    write(&path, &header(Randomness::OperatingSystem), 2);
+    let contents = LedgerContents::read(&path).expect("a ledger");
+    let report = PrivacyReport::from_ledger(&contents, "author", vec!["scrubbing".into()])
+        .expect("a report");
+    let json = serde_json::to_value(&report).expect("JSON");
+    assert_eq!(json["epsilon"][0]["accountant"], "pld");
+    assert_eq!(serde_json::from_value::<PrivacyReport>(json.clone()).expect("a report"), report);
+    let schema = serde_json::to_value(schemars::schema_for!(PrivacyReport)).expect("JSON");
+    let properties = schema["properties"].as_object().expect("an object");
+    for key in json.as_object().expect("an object").keys() {
+        assert!(properties[key]["description"].is_string() || properties[key]["$ref"].is_string());
+    }
+}
