@@ -15,8 +15,9 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
         .as_ref()
         .map(|base| base.name.clone())
         .or_else(|| config.base_model_name.clone())
-        .or_else(|| trained.train["base_model_name"].as_str().map(str::to_string));
-    let defence = defence(&trained.privacy);
+        .or_else(|| trained.train["base_model"].as_str().map(str::to_string));
+    let steps = manifest.provenance["lineage"].as_array().map_or(&[][..], Vec::as_slice);
+    let defence = defence(&trained.privacy, steps);
     let mut card = String::from("---\n");
     let library = if config.format == Format::Peft { "peft" } else { "transformers" };
     let mut line = |key: &str, value: String| {
@@ -52,11 +53,7 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
     );
     let _ = writeln!(card, "{data}\n");
     card.push_str("## Privacy\n\n");
-    card.push_str(privacy_text(&trained.privacy));
-    card.push_str("\n| | |\n|---|---|\n");
-    for (name, value) in statements(&trained.privacy) {
-        let _ = writeln!(card, "| {name} | {value} |");
-    }
+    privacy_section(&mut card, &trained.privacy, defence);
     card.push_str("\nThe whole statement is in `privacy.json`.");
     card.push_str(if config.include_diagnostics {
         " `diagnostics/` holds metrics, settings and samples of training. They were computed on \
@@ -83,7 +80,6 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
     card.push_str("```\n\n## How it was made\n\n");
     let _ = writeln!(card, "Model artifact `{}`, made by these steps:\n", manifest.content_hash);
     card.push_str("| stage | revision | output |\n|---|---|---|\n");
-    let steps = manifest.provenance["lineage"].as_array().map_or(&[][..], Vec::as_slice);
     for (index, step) in steps.iter().enumerate() {
         let hash = match step["content_hash"].as_str() {
             Some(hash) => hash,
@@ -105,62 +101,80 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn epsilon(privacy: &Value) -> Option<f64> {
-    privacy["epsilon"].as_f64()
+/// The ε to quote, and the accountant that it comes from.
+fn epsilon(privacy: &Value) -> Option<(f64, &str)> {
+    let first = privacy["epsilon"].as_array()?.first()?;
+    Some((first["epsilon"].as_f64()?, first["accountant"].as_str().unwrap_or("unknown")))
 }
 
-/// The defence that `privacy.json` states.
-fn defence(privacy: &Value) -> String {
-    match privacy["defence"].as_str() {
-        Some(defence) => defence.to_string(),
-        None if epsilon(privacy).is_some() => "differential privacy".to_string(),
-        None => "none".to_string(),
+/// What stands between the data and the model's readers.
+fn defence(privacy: &Value, steps: &[Value]) -> &'static str {
+    let scrubbed = steps.iter().any(|step| step["stage"] == "scrub");
+    match (epsilon(privacy).is_some(), scrubbed) {
+        (true, false) => "differential privacy",
+        (true, true) => "differential privacy and scrubbing",
+        (false, true) => "scrubbing",
+        (false, false) => "none",
     }
 }
 
-fn privacy_text(privacy: &Value) -> &'static str {
-    if epsilon(privacy).is_some() {
-        "Trained with differential privacy: whoever has the model learns little more about any \
-         one unit of the data than if that unit had been left out. The guarantee is for the \
-         mechanism below, and not for what was done before it (see `privacy.json`).\n"
+fn privacy_section(card: &mut String, privacy: &Value, defence: &str) {
+    let private = epsilon(privacy).is_some();
+    let statement = privacy["statement"].as_str().unwrap_or(if private {
+        "The model was trained with differential privacy."
     } else {
-        "Trained **without** differential privacy: the model may have memorised passages of its \
-         training data, personal data among them, and may give them out.\n"
+        "The model was trained without differential privacy."
+    });
+    let _ = writeln!(card, "{statement}\n");
+    if !private {
+        card.push_str(
+            "It may have memorised passages of its training data, personal data among them, and \
+             may give them out.\n\n",
+        );
+    } else if privacy["fit_for_release"] == false {
+        card.push_str(
+            "**Not for release as a private model**: see `randomness` in `privacy.json`.\n\n",
+        );
+    }
+    card.push_str("| | |\n|---|---|\n");
+    for (name, value) in statements(privacy, defence) {
+        let _ = writeln!(card, "| {name} | {} |", value.replace('|', "\\|"));
+    }
+    let uses = privacy["other_uses"].as_array().map_or(&[][..], Vec::as_slice);
+    if !uses.is_empty() {
+        card.push_str("\nAlso done with the private data, and not covered by ε:\n\n");
+        for text in uses.iter().filter_map(Value::as_str) {
+            let _ = writeln!(card, "- {text}");
+        }
     }
 }
 
-/// The single-valued entries of `privacy.json`, those that matter most first.
-fn statements(privacy: &Value) -> Vec<(String, String)> {
-    const FIRST: [(&str, &str); 6] = [
-        ("defence", "Defence"),
-        ("epsilon", "ε"),
-        ("delta", "δ"),
-        ("accountant", "Accountant"),
+/// The lines of the privacy table.
+fn statements(privacy: &Value, defence: &str) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("Defence", defence.to_string())];
+    let Some((epsilon, accountant)) = epsilon(privacy) else {
+        rows.push(("ε", "none: no bound holds".to_string()));
+        return rows;
+    };
+    // Rounded up: a guarantee may only be understated.
+    rows.push(("ε", format!("{}", (epsilon * 1000.0).ceil() / 1000.0)));
+    rows.push((
+        "δ",
+        privacy["delta"].as_f64().map_or_else(String::new, |delta| format!("{delta:e}")),
+    ));
+    rows.push(("Accountant", accountant.to_string()));
+    for (key, name) in [
         ("unit", "Privacy unit"),
         ("sampling", "Sampling"),
-    ];
-    let shown = |value: &Value| match value {
-        Value::String(text) => Some(text.replace('|', "\\|").replace('\n', " ")),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        Value::Null => Some("none".to_string()),
-        Value::Array(_) | Value::Object(_) => None,
-    };
-    let mut rows: Vec<(String, String)> = FIRST
-        .iter()
-        .map(|(key, name)| {
-            let value = match &privacy[*key] {
-                Value::Null if *key == "defence" => Some(defence(privacy)),
-                nested @ (Value::Object(_) | Value::Array(_)) => Some(format!("`{nested}`")),
-                value => shown(value),
-            };
-            (name.to_string(), value.unwrap_or_default())
-        })
-        .collect();
-    for (key, value) in privacy.as_object().into_iter().flatten() {
-        if FIRST.iter().all(|(first, _)| first != key)
-            && let Some(value) = shown(value)
-        {
-            rows.push((key.replace('_', " "), value));
+        ("sample_rate", "Sample rate"),
+        ("steps", "Steps"),
+        ("noise_multiplier", "Noise multiplier"),
+        ("max_examples_per_unit", "Examples per unit and step, at most"),
+    ] {
+        match &privacy[key] {
+            Value::Null => {}
+            Value::String(text) => rows.push((name, text.replace('\n', " "))),
+            other => rows.push((name, other.to_string())),
         }
     }
     rows

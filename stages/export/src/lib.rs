@@ -21,12 +21,12 @@ use serde_json::Value;
 pub use config::{Config, Dtype, Format, GgufType};
 
 use tokenizer::Tokenizer;
-use trained::{Base, Trained, checkpoint_error, load_adapted, load_whole};
+use trained::{Trained, checkpoint_error, load_adapted, load_whole};
 use verify::Reference;
 
 /// Files of a model artifact that tell about private data.
 const DIAGNOSTICS: [&str; 5] =
-    ["metrics.parquet", "evaluation.json", "samples.jsonl", "samples.json", "train.json"];
+    ["metrics.parquet", "evaluation.json", "samples.json", "train.json", "ledger.jsonl"];
 
 /// The stage.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Stage for Export {
         let progress = context.progress();
 
         let bar = progress.start("writing the bundle", Some(1), "models");
-        let mut trained = Trained::load(folder, &config)?;
+        let mut trained = Trained::load(folder, &manifest.provenance["config"], &config)?;
         let tokenizer = Tokenizer::read(folder, trained.model.config())?;
         if config.gguf.is_some() {
             tokenizer.check_gguf()?;
@@ -105,7 +105,7 @@ fn write_weights(
     let model = &trained.model;
     match (config.format, model.lora()) {
         (Format::Peft, Some(lora)) => {
-            let base = trained.base.as_ref().map_or("", |base: &Base| &base.name);
+            let base = trained.base.as_ref().map_or("", |base| base.name.as_str());
             save_adapter(output, model.config(), lora, model.parameters(), base)
                 .map_err(checkpoint_error)?;
         }

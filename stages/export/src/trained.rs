@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use pft_lm::checkpoint::{Checkpoint, CheckpointError, EvaluationProbe, Precision, load_adapter};
-use pft_lm::model::LanguageModel;
+use pft_lm::config::ModelConfig;
+use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
 use serde_json::Value;
 
@@ -23,11 +24,19 @@ pub(crate) struct Trained {
     pub(crate) train: Value,
 }
 
-/// A base model's place and name.
+/// The base model of adapters.
 pub(crate) struct Base {
-    pub(crate) path: PathBuf,
+    /// What users know it as.
     pub(crate) name: String,
-    pub(crate) precision: Precision,
+    origin: Origin,
+}
+
+/// Where a base model comes from.
+enum Origin {
+    /// A folder or a GGUF file.
+    Checkpoint(PathBuf),
+    /// Drawn at random, from the config beside the adapters.
+    Random { config: ModelConfig, seed: u64 },
 }
 
 pub(crate) fn checkpoint_error(error: CheckpointError) -> StageError {
@@ -52,7 +61,12 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, StageError> {
 }
 
 impl Trained {
-    pub(crate) fn load(folder: &Path, config: &Config) -> Result<Self, StageError> {
+    /// Loads the artifact in `folder`. `made_with` is the config of the stage that made it.
+    pub(crate) fn load(
+        folder: &Path,
+        made_with: &Value,
+        config: &Config,
+    ) -> Result<Self, StageError> {
         let privacy = read_json(&folder.join("privacy.json"))?;
         if !privacy.is_object() {
             return Err(StageError::input(format!(
@@ -62,7 +76,7 @@ impl Trained {
             .with_help("train the model again"));
         }
         let (model, base) = if folder.join("adapter_config.json").is_file() {
-            let base = find_base(folder, config)?;
+            let base = find_base(folder, made_with, config)?;
             let model = load_adapted(&base, folder)?;
             (model, Some(base))
         } else {
@@ -88,33 +102,58 @@ pub(crate) fn load_whole(path: &Path) -> Result<LanguageModel, StageError> {
 
 /// Loads a base model and the adapters in `folder` on top of it.
 pub(crate) fn load_adapted(base: &Base, folder: &Path) -> Result<LanguageModel, StageError> {
-    let checkpoint = Checkpoint::open(&base.path).map_err(|error| {
-        checkpoint_error(error)
-            .with_help("set base_model to where the base model of these adapters lies")
-    })?;
-    let mut parameters = checkpoint.parameters(base.precision).map_err(checkpoint_error)?;
-    let lora =
-        load_adapter(folder, checkpoint.config(), &mut parameters).map_err(checkpoint_error)?;
-    LanguageModel::new(checkpoint.config().clone(), parameters, Some(lora), 0)
-        .map_err(|error| StageError::input(format!("{}: {error}", folder.display())))
-}
-
-fn find_base(folder: &Path, config: &Config) -> Result<Base, StageError> {
-    let file = folder.join("base.json");
-    let json = read_json(&file)?;
-    let path = match (&config.base_model, json["path"].as_str()) {
-        (Some(path), _) => path.as_path().to_path_buf(),
-        (None, Some(path)) => PathBuf::from(path),
-        (None, None) => {
-            return Err(StageError::input(format!(
-                "{}: does not say where the base model lies",
-                file.display()
-            ))
-            .with_help("set base_model"));
+    let unusable =
+        |error: &dyn std::fmt::Display| StageError::input(format!("{}: {error}", folder.display()));
+    let (config, mut parameters) = match &base.origin {
+        Origin::Checkpoint(path) => {
+            let checkpoint = Checkpoint::open(path).map_err(|error| {
+                checkpoint_error(error)
+                    .with_help("set base_model to where the base model of these adapters lies")
+            })?;
+            let parameters = checkpoint.parameters(Precision::F32).map_err(checkpoint_error)?;
+            (checkpoint.config().clone(), parameters)
+        }
+        Origin::Random { config, seed } => {
+            (config.clone(), init::random(config, *seed).map_err(|error| unusable(&error))?)
         }
     };
-    // Training on another base, or on the same file after it changed, gives another model.
-    if let Some(expected) = json["hash"].as_str().filter(|_| path.is_file()) {
+    let lora = load_adapter(folder, &config, &mut parameters).map_err(checkpoint_error)?;
+    LanguageModel::new(config, parameters, Some(lora), 0).map_err(|error| unusable(&error))
+}
+
+fn find_base(folder: &Path, made_with: &Value, config: &Config) -> Result<Base, StageError> {
+    let file = folder.join("base.json");
+    let json = read_json(&file)?;
+    let trained_on = made_with["base_model"].as_str();
+    let path = match (&config.base_model, trained_on) {
+        (Some(path), _) => Some(path.as_path().to_path_buf()),
+        (None, Some(path)) => Some(PathBuf::from(path)),
+        (None, None) => None,
+    };
+    let name = config
+        .base_model_name
+        .clone()
+        .or_else(|| json["name"].as_str().map(str::to_string))
+        .unwrap_or_default();
+    let Some(path) = path else {
+        let random = made_with["random_init"].is_string();
+        let (true, Some(seed)) = (random, json["seed"].as_u64()) else {
+            return Err(StageError::input(format!(
+                "{}: nothing says where the base model of these adapters lies",
+                folder.display()
+            ))
+            .with_help("set base_model"));
+        };
+        let path = folder.join("config.json");
+        let wrong = |error: &dyn std::fmt::Display| {
+            StageError::input(format!("{}: {error}", path.display()))
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+        let config = ModelConfig::from_json(&text).map_err(|error| wrong(&error))?;
+        return Ok(Base { name, origin: Origin::Random { config, seed } });
+    };
+    // The same file after it changed would give another model.
+    if let Some(expected) = json["blake3"].as_str().filter(|_| path.is_file()) {
         let found = pft_artifact::hash_file(&path)?;
         if found != expected {
             return Err(StageError::input(format!(
@@ -124,15 +163,5 @@ fn find_base(folder: &Path, config: &Config) -> Result<Base, StageError> {
             .with_help("set base_model to the file that training used, or train again"));
         }
     }
-    let name = config
-        .base_model_name
-        .clone()
-        .or_else(|| json["name"].as_str().map(str::to_string))
-        .or_else(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
-        .unwrap_or_default();
-    let precision = match json["dtype"].as_str() {
-        Some("bfloat16") => Precision::Bf16,
-        _ => Precision::F32,
-    };
-    Ok(Base { path, name, precision })
+    Ok(Base { name, origin: Origin::Checkpoint(path) })
 }

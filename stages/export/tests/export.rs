@@ -80,14 +80,15 @@ impl Workplace {
         );
         write(
             "privacy.json",
-            json!({ "defence": "differential privacy", "epsilon": 7.99, "delta": 1e-5,
-                "accountant": "pld", "unit": "unit_id", "sampling": "poisson",
-                "noise_multiplier": 0.8 }),
+            json!({ "statement": "A statement.", "fit_for_release": true, "unit": "case",
+                "epsilon": [{ "accountant": "pld", "epsilon": 7.9901, "is_bound": true }],
+                "delta": 1e-5, "sampling": "poisson", "noise_multiplier": 0.8,
+                "other_uses": ["Units were counted"] }),
         );
         write("train.json", json!({ "private_setting": "SECRET" }));
         std::fs::write(folder.join("metrics.parquet"), "SECRET").unwrap();
         if adapter {
-            write("base.json", json!({ "path": fixtures().join("llama"), "name": "tiny-llama" }));
+            write("base.json", json!({ "name": "tiny-llama", "blake3": null, "seed": 7 }));
         }
         place
     }
@@ -113,7 +114,13 @@ impl Workplace {
     }
 
     fn reseal(&self) {
-        let provenance = json!({ "lineage": [
+        let config = json!({ "base_model": fixtures().join("llama") });
+        self.seal_with(config);
+    }
+
+    /// Seals the model as a stage with this config would.
+    fn seal_with(&self, config: Value) {
+        let provenance = json!({ "config": config, "lineage": [
             { "stage": "ingest", "revision": 1, "content_hash": "0123abcd" },
             { "stage": "train", "revision": 2 },
         ]});
@@ -276,12 +283,14 @@ fn the_card_states_what_a_reader_must_know() {
     }
     for part in [
         "Fictional judgments.",
-        "| ε | 7.99 |",
-        "| δ | 0.00001 |",
+        "A statement.",
+        "| ε | 7.991 |",
+        "| δ | 1e-5 |",
         "| Accountant | pld |",
-        "| Privacy unit | unit_id |",
+        "| Privacy unit | case |",
         "| Sampling | poisson |",
-        "| noise multiplier | 0.8 |",
+        "| Noise multiplier | 0.8 |",
+        "- Units were counted",
         "| ingest | 1 | `0123abcd` |",
         "| train | 2 |",
     ] {
@@ -289,14 +298,13 @@ fn the_card_states_what_a_reader_must_know() {
     }
     // No place on this machine.
     assert!(!card.contains(&fixtures().to_string_lossy().into_owned()));
-    assert!(!body.contains("without** differential privacy"));
+    assert!(!body.contains("memorised") && !body.contains("Not for release"));
 
-    std::fs::write(place.path("model/privacy.json"), r#"{"defence": "none", "epsilon": null}"#)
-        .unwrap();
+    std::fs::write(place.path("model/privacy.json"), r#"{"epsilon": []}"#).unwrap();
     place.reseal();
     let bundle = place.export(Config::default()).unwrap();
     let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
-    assert!(card.contains("**without** differential privacy") && card.contains("| ε | none |"));
+    assert!(card.contains("memorised") && card.contains("Defence: **none**"));
 }
 
 /// Another base model under trained adapters gives a model that loads and talks nonsense.
@@ -334,6 +342,30 @@ fn a_model_without_held_out_sequences_is_compared_on_fixed_tokens() {
     let bundle = place.export(Config::default()).unwrap();
     let bytes = std::fs::read(bundle.join("model.safetensors")).unwrap();
     assert!(SafeTensors::deserialize(&bytes).is_ok());
+}
+
+/// Adapters on a base that training drew at random: it is drawn again from the same seed.
+#[test]
+fn a_random_base_is_drawn_again() {
+    let folder = fixtures().join("llama-adapter");
+    let place = Workplace::common(true);
+    let config = fixtures().join("llama/config.json");
+    std::fs::copy(&config, place.path("model/config.json")).unwrap();
+    copy(&folder, &place.path("model"), &["adapter_config.json", "adapter_model.safetensors"]);
+    let checkpoint = Checkpoint::open(&fixtures().join("llama")).unwrap();
+    let draw = |seed| {
+        let mut parameters = pft_lm::model::init::random(checkpoint.config(), seed).unwrap();
+        let lora = load_adapter(&folder, checkpoint.config(), &mut parameters).unwrap();
+        LanguageModel::new(checkpoint.config().clone(), parameters, Some(lora), 0).unwrap()
+    };
+    let place = place.seal(draw(7));
+    place.seal_with(json!({ "base_model": null, "random_init": config }));
+    let bundle = place.export(Config::default()).unwrap();
+    assert_near(&logits(&mut reload(&bundle)), &logits(&mut draw(7)), 1e-4);
+    // Without a word on the base there is nothing to go by.
+    place.seal_with(json!({}));
+    let error = place.export(Config::default()).unwrap_err();
+    assert!(error.exit_code() == 3 && error.to_string().contains("set base_model"), "{error}");
 }
 
 #[test]
