@@ -1,6 +1,6 @@
 //! The arithmetic that layers are made of, on `f32` slices.
 //!
-//! Loops are plain Rust that the compiler vectorises; [`simd!`] compiles each once more for AVX2
+//! Loops are plain Rust that the compiler vectorises; `simd!` compiles each once more for AVX2
 //! and chooses at run time. Sums run in a fixed order of sixteen lanes, so that results depend
 //! neither on the instruction set nor on the number of threads.
 

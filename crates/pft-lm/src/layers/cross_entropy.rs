@@ -1,4 +1,4 @@
-//! The head and its loss, fused: −ln softmax(h·Wᵀ)[target], without ever holding the logits of
+//! The head and its loss, fused: the −ln softmax(h·Wᵀ) of the target, without ever holding the logits of
 //! all tokens.
 //!
 //! Rows are taken in chunks: logits, then each row's negative log-likelihood, then the logits'

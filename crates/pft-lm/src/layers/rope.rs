@@ -1,4 +1,4 @@
-//! Rotary positions: each pair (x[i], x[i + d/2]) of a head turns by position · frequency[i].
+//! Rotary positions: each pair `x[i], x[i + d/2]` of a head turns by position · `frequency[i]`.
 //!
 //! The backward is the same turn the other way.
 
