@@ -4,7 +4,8 @@
 //! does not count, or with an ignored text are left out, and white space is trimmed. Then spans that
 //! share a character become one span over their union, so that nothing that any backend found stays
 //! in the clear. Its label, score and source are those of the member whose backend has the highest
-//! priority; among equals of the longest, then of the highest score, then of the first.
+//! priority; among equals of the longest, then of the highest score, then of the first. Dates that are linked
+//! (`1 March and 31 December 1998`) become one.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,10 +101,22 @@ pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Spa
             _ => combined.push((span.start..span.end, (priority, span))),
         }
     }
-    combined
-        .into_iter()
-        .map(|(range, (_, span))| Span { start: range.start, end: range.end, ..span })
-        .collect()
+    let mut spans: Vec<Span> = Vec::with_capacity(combined.len());
+    for (range, (_, span)) in combined {
+        match spans.last_mut() {
+            Some(last) if is_one_date(text, last, range.start, &span.label) => last.end = range.end,
+            _ => spans.push(Span { start: range.start, end: range.end, ..span }),
+        }
+    }
+    spans
+}
+
+/// Whether a date and the next one are one expression: `1 March and 31 December 1998`.
+fn is_one_date(text: &str, last: &Span, next: usize, label: &str) -> bool {
+    const LINKS: &[&str] = &["and", "to", "or", "until", "on", "and on", "-", "–", ",", ", on"];
+    &*last.label == "DATE"
+        && label == "DATE"
+        && LINKS.contains(&text[last.end..next].trim())
 }
 
 fn outranks((a_priority, a): (i32, &Span), (b_priority, b): (i32, &Span)) -> bool {
@@ -244,6 +257,15 @@ mod tests {
         assert_eq!(found, vec![(0, 7, "PERSON"), (8, 10, "DATE")]);
         let spans = combine(text, &[(0, &low), (0, &high)], &policy());
         assert_eq!(&*spans[0].label, "ORG", "the longest wins among equals");
+    }
+
+    #[test]
+    fn linked_dates_become_one() {
+        let text = "from 1 March to 31 December 1998; 2 May 1999";
+        let found = [span(5, 12, "DATE", 1.0), span(16, 32, "DATE", 1.0), span(34, 44, "DATE", 1.0)];
+        let spans = combine(text, &[(0, &found)], &policy());
+        let ranges: Vec<_> = spans.iter().map(|s| &text[s.start..s.end]).collect();
+        assert_eq!(ranges, ["1 March to 31 December 1998", "2 May 1999"]);
     }
 
     #[test]

@@ -66,14 +66,49 @@ turkish polish austrian german french swedish norwegian swiss english british am
 date subject from sent cc bcc re fw fwd please thanks regards sincerely dear hello hi call meeting group team report time today tomorrow yesterday";
 
 const TITLES: &[&str] = &[
-    "mr", "mrs", "ms", "miss", "messrs", "mister", "dr", "prof", "professor", "doctor", "sir", "dame", "lady", "lord",
-    "judge", "justice", "mme", "mlle", "maître", "herr", "frau", "and", "captain", "capt", "lieutenant", "sergeant",
-    "colonel", "major", "general", "father", "sister", "brother", "rev", "reverend", "bishop", "imam", "sheikh",
+    "mr",
+    "mrs",
+    "ms",
+    "miss",
+    "messrs",
+    "mister",
+    "dr",
+    "prof",
+    "professor",
+    "doctor",
+    "sir",
+    "dame",
+    "lady",
+    "lord",
+    "judge",
+    "justice",
+    "mme",
+    "mlle",
+    "maître",
+    "herr",
+    "frau",
+    "and",
+    "captain",
+    "capt",
+    "lieutenant",
+    "sergeant",
+    "colonel",
+    "major",
+    "general",
+    "father",
+    "sister",
+    "brother",
+    "rev",
+    "reverend",
+    "bishop",
+    "imam",
+    "sheikh",
 ];
 
 const PARTICLES: &[&str] = &[
-    "van", "von", "der", "den", "de", "du", "des", "la", "le", "di", "da", "del", "della", "dos", "das", "el", "al",
-    "bin", "ibn", "ter", "ten", "zu", "zum", "zur", "af", "av", "y", "e", "i", "do",
+    "van", "von", "der", "den", "de", "du", "des", "la", "le", "di", "da", "del", "della", "dos",
+    "das", "el", "al", "bin", "ibn", "ter", "ten", "zu", "zum", "zur", "af", "av", "y", "e", "i",
+    "do",
 ];
 
 /// The names of one unit, collected from the spans of its documents.
@@ -126,13 +161,18 @@ impl Consistency {
         let words: Vec<&str> = entity
             .split(|c: char| c.is_whitespace() || c == ',')
             .map(|word| without_possessive(word.trim_matches(['(', ')', '“', '”', '"', ';', ':'])))
-            .filter(|word| !word.is_empty() && !TITLES.contains(&word.trim_end_matches('.').to_lowercase().as_str()))
+            .filter(|word| {
+                !word.is_empty()
+                    && !TITLES.contains(&word.trim_end_matches('.').to_lowercase().as_str())
+            })
             .collect();
         if words.is_empty() || words.len() > 8 {
             return;
         }
         let is_name = |word: &&str| {
-            word.starts_with(char::is_uppercase) && !word.contains('.') && word.chars().all(|c| c.is_alphabetic() || "-’'\u{2010}\u{2011}".contains(c))
+            word.starts_with(char::is_uppercase)
+                && !word.contains('.')
+                && word.chars().all(|c| c.is_alphabetic() || "-’'\u{2010}\u{2011}".contains(c))
         };
         if words.len() > 1 {
             self.add_forms(&words.join(" "), label, names);
@@ -148,7 +188,11 @@ impl Consistency {
             return;
         }
         if let Some(initial) = words[0].chars().next().filter(|c| c.is_uppercase()) {
-            for form in [format!("{initial}. {surname}"), format!("{initial}.{surname}"), format!("{initial} {surname}")] {
+            for form in [
+                format!("{initial}. {surname}"),
+                format!("{initial}.{surname}"),
+                format!("{initial} {surname}"),
+            ] {
                 names.add(form, label);
             }
         }
@@ -171,7 +215,10 @@ impl Consistency {
 
     fn collect_other(&self, entity: &str, label: &Arc<str>, names: &mut UnitNames) {
         let entity = without_possessive(entity.trim());
-        if !entity.starts_with(char::is_uppercase) || !self.is_distinctive(entity) || entity.contains('\n') {
+        if !entity.starts_with(char::is_uppercase)
+            || !self.is_distinctive(entity)
+            || entity.contains('\n')
+        {
             return;
         }
         names.add(entity.to_string(), label);
@@ -226,7 +273,11 @@ impl UnitNames {
         let automaton = AhoCorasick::builder()
             .build(self.names.keys())
             .map_err(|error| LoadError::Model(format!("names of a unit: {error}")))?;
-        Ok(NameFinder { automaton, labels: self.names.values().cloned().collect(), source: SOURCE.into() })
+        Ok(NameFinder {
+            automaton,
+            labels: self.names.values().cloned().collect(),
+            source: SOURCE.into(),
+        })
     }
 }
 
@@ -246,7 +297,8 @@ impl NameFinder {
             .filter(|found| {
                 let before = text[..found.start()].chars().next_back();
                 let after = text[found.end()..].chars().next();
-                !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+                !before.is_some_and(char::is_alphanumeric)
+                    && !after.is_some_and(char::is_alphanumeric)
             })
             .map(|found| (found.start(), found.end(), found.pattern().as_usize()))
             .collect();
@@ -296,7 +348,16 @@ mod tests {
     #[test]
     fn a_name_is_found_in_all_its_forms() {
         let names = unit("Mr Zbigniew Żółkiewski lodged", &[("Mr Zbigniew Żółkiewski", "PERSON")]);
-        for form in ["Żółkiewski", "Z. Żółkiewski", "Z.Żółkiewski", "ŻÓŁKIEWSKI", "Ż ó ł k i e w s k i", "Ż Ó Ł K I E W S K I", "Zbigniew", "Zbigniew Żółkiewski"] {
+        for form in [
+            "Żółkiewski",
+            "Z. Żółkiewski",
+            "Z.Żółkiewski",
+            "ŻÓŁKIEWSKI",
+            "Ż ó ł k i e w s k i",
+            "Ż Ó Ł K I E W S K I",
+            "Zbigniew",
+            "Zbigniew Żółkiewski",
+        ] {
             let text = format!("then {form}’s brother");
             assert_eq!(found(&names, &text), vec![form], "{form}");
         }
@@ -305,14 +366,18 @@ mod tests {
 
     #[test]
     fn everyday_words_are_no_names() {
-        let names = unit("Ms May Court and the Bank", &[("Ms May Court", "PERSON"), ("Bank", "ORG")]);
+        let names =
+            unit("Ms May Court and the Bank", &[("Ms May Court", "PERSON"), ("Bank", "ORG")]);
         assert!(found(&names, "In May the Court found that the Bank was").is_empty());
     }
 
     #[test]
     fn other_entities_are_found_as_they_are_written() {
         let names = unit("in Nowhereville the", &[("Nowhereville", "GPE")]);
-        assert_eq!(found(&names, "Nowhereville, NOWHEREVILLE, nowhereville"), ["Nowhereville", "NOWHEREVILLE"]);
+        assert_eq!(
+            found(&names, "Nowhereville, NOWHEREVILLE, nowhereville"),
+            ["Nowhereville", "NOWHEREVILLE"]
+        );
     }
 
     #[test]

@@ -13,8 +13,24 @@ use crate::LoadError;
 
 /// OntoNotes 5's entity labels.
 pub const ONTONOTES: &[&str] = &[
-    "CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL", "ORG",
-    "PERCENT", "PERSON", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART",
+    "CARDINAL",
+    "DATE",
+    "EVENT",
+    "FAC",
+    "GPE",
+    "LANGUAGE",
+    "LAW",
+    "LOC",
+    "MONEY",
+    "NORP",
+    "ORDINAL",
+    "ORG",
+    "PERCENT",
+    "PERSON",
+    "PRODUCT",
+    "QUANTITY",
+    "TIME",
+    "WORK_OF_ART",
 ];
 
 /// The labels that count as personal information where config says nothing: OntoNotes' 18, CoNLL's
@@ -114,7 +130,12 @@ mod tests {
     #[test]
     fn users_extend_the_map() {
         let mut map = LabelMap::built_in();
-        map.extend(LabelMap::parse(r#"{"canonical": {"PER": "ACTOR"}, "sets": {"mine": {"PERSON": "P"}}}"#).unwrap());
+        map.extend(
+            LabelMap::parse(
+                r#"{"canonical": {"PER": "ACTOR"}, "sets": {"mine": {"PERSON": "P"}}}"#,
+            )
+            .unwrap(),
+        );
         assert_eq!(&*map.canonical(&"PER".into()), "ACTOR");
         assert_eq!(map.translate("mine", "PERSON"), Some("P"));
         assert!(LabelMap::parse(r#"{"cannonical": {}}"#).is_err());

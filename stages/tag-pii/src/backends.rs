@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
+use pft_ner::transformer::{TransformerOptions, TransformerTagger};
 use pft_ner::{LoadError, Tagger};
 use pft_stage::StageError;
 
@@ -59,6 +60,11 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
             let rules = RulesConfig { disable: disable.clone(), patterns: patterns.clone(), words };
             Ok(ranked(Arc::new(RulesTagger::new(&rules).map_err(unloadable)?), priority))
         }
+        Backend::Transformer { priority, model, max_tokens, context } => {
+            let options = TransformerOptions { max_tokens: *max_tokens, context: *context };
+            let tagger = TransformerTagger::load(model.as_path(), options).map_err(unloadable)?;
+            Ok(ranked(Arc::new(tagger), priority))
+        }
     }
 }
 
@@ -77,9 +83,11 @@ fn read_words(path: &Path) -> Result<Vec<String>, StageError> {
 
 /// The labels that the user's own patterns and lists bring.
 pub(crate) fn own_labels(config: &Config) -> impl Iterator<Item = &String> {
-    config.backends.iter().flat_map(|backend| match backend {
-        Backend::Rules { patterns, words, .. } => {
-            patterns.iter().map(|p| &p.label).chain(words.iter().map(|w| &w.label))
-        }
+    config.backends.iter().flat_map(|backend| {
+        let (patterns, words) = match backend {
+            Backend::Rules { patterns, words, .. } => (patterns.as_slice(), words.as_slice()),
+            _ => (&[][..], &[][..]),
+        };
+        patterns.iter().map(|p| &p.label).chain(words.iter().map(|w| &w.label))
     })
 }

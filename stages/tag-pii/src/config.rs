@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pft_ner::consistency::ConsistencyConfig;
 use pft_ner::rules::UserPattern;
+use pft_ner::transformer::TransformerOptions;
 use pft_stage::{OutsidePath, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,28 @@ pub enum Backend {
         #[serde(default)]
         words: Vec<WordList>,
     },
+    /// A token-classification checkpoint in Hugging Face layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa, DeBERTa.
+    Transformer {
+        /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i32>,
+        /// The checkpoint's folder.
+        model: OutsidePath,
+        /// Most tokens that the model reads at once; bounded by what the checkpoint allows.
+        #[serde(default = "max_tokens")]
+        max_tokens: usize,
+        /// Word pieces of context on each side of what a window of a long text answers for.
+        #[serde(default = "context")]
+        context: usize,
+    },
+}
+
+fn max_tokens() -> usize {
+    TransformerOptions::default().max_tokens
+}
+
+fn context() -> usize {
+    TransformerOptions::default().context
 }
 
 /// Words and phrases, in the config or in a file.

@@ -103,7 +103,11 @@ pub fn parse_tab(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
     if file.trim_start().starts_with('[') {
         let values: Vec<Value> = serde_json::from_str(file)
             .map_err(|error| GoldError { line: error.line(), message: error.to_string() })?;
-        return values.into_iter().enumerate().map(|(n, value)| tab_document(value, n + 1)).collect();
+        return values
+            .into_iter()
+            .enumerate()
+            .map(|(n, value)| tab_document(value, n + 1))
+            .collect();
     }
     file.lines()
         .enumerate()
@@ -153,10 +157,21 @@ fn tab_document(value: Value, line: usize) -> Result<GoldDocument, GoldError> {
             None => None,
         };
         let must_mask = span.mask.unwrap_or(identifier != Some(Identifier::NoMask));
-        mentions.push(Mention { start, end, label: span.label, must_mask, identifier, entity: span.entity_id });
+        mentions.push(Mention {
+            start,
+            end,
+            label: span.label,
+            must_mask,
+            identifier,
+            entity: span.entity_id,
+        });
     }
     mentions.sort_by_key(|mention| (mention.start, mention.end));
-    Ok(GoldDocument { id: document.doc_id.unwrap_or_else(|| format!("line-{line}")), text: document.text, mentions })
+    Ok(GoldDocument {
+        id: document.doc_id.unwrap_or_else(|| format!("line-{line}")),
+        text: document.text,
+        mentions,
+    })
 }
 
 /// Reads sentences of one token a line with an IOB2 (or BIO, IOBES, BILOU) tag, sentences separated by blank
@@ -192,9 +207,11 @@ pub fn parse_iob2(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
                 [token, .., tag] => (token, tag),
                 _ => return Err(error("a line holds a token and its tag")),
             };
-            let tag_is_known = tag == "O" || tag == "-" || tag.split_once('-').is_some_and(|(prefix, label)| {
-                matches!(prefix, "B" | "I" | "E" | "S" | "L" | "U") && !label.is_empty()
-            });
+            let tag_is_known = tag == "O"
+                || tag == "-"
+                || tag.split_once('-').is_some_and(|(prefix, label)| {
+                    matches!(prefix, "B" | "I" | "E" | "S" | "L" | "U") && !label.is_empty()
+                });
             if !tag_is_known {
                 return Err(error("the tag is not of the form O, B-LABEL or I-LABEL"));
             }
@@ -226,7 +243,8 @@ impl Sentence {
             })?;
             let (start, end) = (at + found, at + found + token.len());
             at = end;
-            let Some((prefix, label)) = tag.split_once('-').filter(|(_, label)| !label.is_empty()) else {
+            let Some((prefix, label)) = tag.split_once('-').filter(|(_, label)| !label.is_empty())
+            else {
                 open = None;
                 continue;
             };
@@ -244,7 +262,11 @@ impl Sentence {
             }
             open = Some(label.to_string());
         }
-        Ok(GoldDocument { id: self.id.unwrap_or_else(|| format!("sentence-{number}")), text, mentions })
+        Ok(GoldDocument {
+            id: self.id.unwrap_or_else(|| format!("sentence-{number}")),
+            text,
+            mentions,
+        })
     }
 }
 
@@ -258,7 +280,8 @@ mod tests {
             {"start": 9, "end": 11, "type": "LOC", "mask": false, "identifier_type": "NO_MASK", "entity_id": "e"},
             {"start": 0, "end": 4, "type": "PERSON", "mask": true}]}"#.replace('\n', " ");
         let gold = parse_tab(&line).unwrap().remove(0);
-        let found: Vec<_> = gold.mentions.iter().map(|m| (&gold.text[m.start..m.end], m.must_mask)).collect();
+        let found: Vec<_> =
+            gold.mentions.iter().map(|m| (&gold.text[m.start..m.end], m.must_mask)).collect();
         assert_eq!(found, vec![("Żółć", true), ("Ås", false)]);
         assert_eq!(gold.mentions[1].identifier, Some(Identifier::NoMask));
     }
@@ -285,7 +308,11 @@ mod tests {
         let file = "# sent_id = s1\n# text = Ann Lee's in Łódź.\n1\tAnn\tB-PER\t-\n2\tLee\tI-PER\t-\n3\t's\tO\t-\n4\tin\tO\t-\n5\tŁódź\tB-LOC\t-\n6\t.\tO\t-\n\nBob B-PER\nAl I-PER\nEd B-PER\n";
         let gold = parse_iob2(file).unwrap();
         let found = |n: usize| -> Vec<(&str, &str)> {
-            gold[n].mentions.iter().map(|m| (&gold[n].text[m.start..m.end], m.label.as_str())).collect()
+            gold[n]
+                .mentions
+                .iter()
+                .map(|m| (&gold[n].text[m.start..m.end], m.label.as_str()))
+                .collect()
         };
         assert_eq!(gold[0].id, "s1");
         assert_eq!(found(0), vec![("Ann Lee", "PER"), ("Łódź", "LOC")]);

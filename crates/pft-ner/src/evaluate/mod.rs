@@ -39,7 +39,11 @@ pub struct Score {
 impl Score {
     fn of(correct: u64, predicted: u64, gold: u64) -> Self {
         let (precision, recall) = (ratio(correct, predicted), ratio(correct, gold));
-        let f1 = if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 };
+        let f1 = if precision + recall > 0.0 {
+            2.0 * precision * recall / (precision + recall)
+        } else {
+            0.0
+        };
         Self { precision, recall, f1, gold, predicted, correct }
     }
 }
@@ -128,8 +132,10 @@ pub fn evaluate(
     }
     report.documents = pairs.len() as u64;
     report.characters = totals.characters.score();
-    report.exact = totals.exact.values().fold(Counts::default(), |sum, counts| sum.plus(counts)).score();
-    report.exact_by_label = totals.exact.iter().map(|(label, counts)| (label.clone(), counts.score())).collect();
+    report.exact =
+        totals.exact.values().fold(Counts::default(), |sum, counts| sum.plus(counts)).score();
+    report.exact_by_label =
+        totals.exact.iter().map(|(label, counts)| (label.clone(), counts.score())).collect();
     report.characters_by_label =
         totals.by_label.iter().map(|(label, counts)| (label.clone(), counts.score())).collect();
     report.misses = totals
@@ -215,14 +221,17 @@ impl Totals {
             must_mask[mention.start..mention.end].fill(true);
             let content = &text[mention.start..mention.end];
             let readable = |covered: &[bool]| {
-                content.char_indices().any(|(at, c)| c.is_alphanumeric() && !covered[mention.start + at])
+                content
+                    .char_indices()
+                    .any(|(at, c)| c.is_alphanumeric() && !covered[mention.start + at])
             };
             let found = !readable(&covered);
             report.mentions.add(found);
             report.mentions_by_label.entry(mention.label.clone()).or_default().add(found);
             if !found {
                 let partly = covered[mention.start..mention.end].contains(&true);
-                let miss = self.misses.entry((mention.label.clone(), shape(content), partly)).or_default();
+                let miss =
+                    self.misses.entry((mention.label.clone(), shape(content), partly)).or_default();
                 miss.0 += 1;
                 if show_text {
                     miss.1.push(content.to_string());
@@ -291,7 +300,13 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    fn mention(start: usize, end: usize, label: &str, entity: &str, identifier: Identifier) -> Mention {
+    fn mention(
+        start: usize,
+        end: usize,
+        label: &str,
+        entity: &str,
+        identifier: Identifier,
+    ) -> Mention {
         Mention {
             start,
             end,
@@ -322,7 +337,13 @@ mod tests {
             ],
         };
         // J. Roe is covered in two parts that leave out only the full stop and the space.
-        let predicted = [span(0, 8, "PERSON"), span(10, 14, "PERSON"), span(16, 17, "PERSON"), span(19, 22, "PERSON"), span(33, 34, "EMAIL")];
+        let predicted = [
+            span(0, 8, "PERSON"),
+            span(10, 14, "PERSON"),
+            span(16, 17, "PERSON"),
+            span(19, 22, "PERSON"),
+            span(33, 34, "EMAIL"),
+        ];
         let report = evaluate(&[(&gold, &predicted)], &LabelMap::built_in(), Some("tab"), false);
         assert_eq!((report.mentions.found, report.mentions.gold), (3, 3));
         assert_eq!(report.characters, Score::of(16, 17, 18));
@@ -334,8 +355,13 @@ mod tests {
         assert_eq!(report.confusion["DATETIME"]["-"], 4);
         assert!(report.misses.is_empty());
 
-        let report = evaluate(&[(&gold, &predicted[1..])], &LabelMap::built_in(), Some("tab"), false);
-        assert_eq!((report.direct_entities.found, report.direct_entities.gold), (0, 1), "one mention is readable");
+        let report =
+            evaluate(&[(&gold, &predicted[1..])], &LabelMap::built_in(), Some("tab"), false);
+        assert_eq!(
+            (report.direct_entities.found, report.direct_entities.gold),
+            (0, 1),
+            "one mention is readable"
+        );
         assert_eq!((report.misses[0].label.as_str(), report.misses[0].count), ("PERSON", 1));
         assert!(report.misses[0].texts.is_empty(), "no text unless asked for");
         assert!(!report.table().contains("Jane"));
@@ -343,8 +369,13 @@ mod tests {
 
     #[test]
     fn the_picture_is_well_formed() {
-        let gold = GoldDocument { id: "d".into(), text: "Jane".into(), mentions: vec![mention(0, 4, "A<B", "e", Identifier::Direct)] };
-        let report = evaluate(&[(&gold, &[span(0, 4, "PERSON")])], &LabelMap::built_in(), None, false);
+        let gold = GoldDocument {
+            id: "d".into(),
+            text: "Jane".into(),
+            mentions: vec![mention(0, 4, "A<B", "e", Identifier::Direct)],
+        };
+        let report =
+            evaluate(&[(&gold, &[span(0, 4, "PERSON")])], &LabelMap::built_in(), None, false);
         let picture = svg(&report);
         assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
         assert!(picture.contains("A&lt;B") && !picture.contains("A<B"));

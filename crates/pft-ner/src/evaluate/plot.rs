@@ -26,27 +26,48 @@ pub fn svg(report: &Report) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">"
     );
     let _ = writeln!(out, "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>");
-    text(&mut out, 10, 24, "start", &format!(
-        "{} documents: mention recall {:.3}, characters P {:.3} R {:.3} F1 {:.3}, direct entities {:.3}",
-        report.documents,
-        report.mentions.recall,
-        report.characters.precision,
-        report.characters.recall,
-        report.characters.f1,
-        report.direct_entities.recall,
-    ));
+    text(
+        &mut out,
+        10,
+        24,
+        "start",
+        &format!(
+            "{} documents: mention recall {:.3}, characters P {:.3} R {:.3} F1 {:.3}, direct entities {:.3}",
+            report.documents,
+            report.mentions.recall,
+            report.characters.precision,
+            report.characters.recall,
+            report.characters.f1,
+            report.direct_entities.recall,
+        ),
+    );
     text(&mut out, 10, 54, "start", "Recall of must-mask mentions by label");
     for (n, (label, recall)) in report.mentions_by_label.iter().enumerate() {
         let y = 64 + ROW * n;
         let bar = recall.recall * (width - MARGIN - 180) as f64;
         text(&mut out, MARGIN - 8, y + 14, "end", label);
-        let _ = writeln!(out, "<rect x=\"{MARGIN}\" y=\"{y}\" width=\"{bar:.1}\" height=\"18\" fill=\"#3b6ea5\"/>");
+        let _ = writeln!(
+            out,
+            "<rect x=\"{MARGIN}\" y=\"{y}\" width=\"{bar:.1}\" height=\"18\" fill=\"#3b6ea5\"/>"
+        );
         let x = MARGIN + bar as usize + 6;
         text(&mut out, x, y + 14, "start", &format!("{:.3} of {}", recall.recall, recall.gold));
     }
-    text(&mut out, 10, matrix_top - 40, "start", "Characters by gold label (rows) and predicted label (columns), share of the row");
+    text(
+        &mut out,
+        10,
+        matrix_top - 40,
+        "start",
+        "Characters by gold label (rows) and predicted label (columns), share of the row",
+    );
     for (c, column) in columns.iter().enumerate() {
-        text(&mut out, MARGIN + CELL * c + CELL / 2, matrix_top - 8, "middle", &column.chars().take(8).collect::<String>());
+        text(
+            &mut out,
+            MARGIN + CELL * c + CELL / 2,
+            matrix_top - 8,
+            "middle",
+            &column.chars().take(8).collect::<String>(),
+        );
     }
     for (r, row) in rows.iter().enumerate() {
         let counts = &report.confusion[*row];
@@ -54,7 +75,8 @@ pub fn svg(report: &Report) -> String {
         let y = matrix_top + ROW * r;
         text(&mut out, MARGIN - 8, y + 15, "end", row);
         for (c, column) in columns.iter().enumerate() {
-            let share = counts.get(*column).map_or(0.0, |&count| count as f64 / total.max(1) as f64);
+            let share =
+                counts.get(*column).map_or(0.0, |&count| count as f64 / total.max(1) as f64);
             let x = MARGIN + CELL * c;
             let _ = writeln!(
                 out,

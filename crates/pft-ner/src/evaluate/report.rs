@@ -52,7 +52,10 @@ impl Report {
         if !self.unmapped_labels.is_empty() {
             let labels: Vec<&str> = self.unmapped_labels.iter().map(String::as_str).collect();
             line(String::new());
-            line(format!("left out of the figures by label, unknown to the gold's set: {}", labels.join(", ")));
+            line(format!(
+                "left out of the figures by label, unknown to the gold's set: {}",
+                labels.join(", ")
+            ));
         }
         out
     }
@@ -63,5 +66,8 @@ fn recall(name: &str, recall: Recall) -> String {
 }
 
 fn score(name: &str, score: &Score) -> String {
-    format!("{name:24} {:>9.3} {:>9.3} {:>9.3} {:>10}", score.precision, score.recall, score.f1, score.gold)
+    format!(
+        "{name:24} {:>9.3} {:>9.3} {:>9.3} {:>10}",
+        score.precision, score.recall, score.f1, score.gold
+    )
 }

@@ -2,6 +2,7 @@
 //! lists. Every automaton is linear in the text and shared by all threads.
 
 mod checksum;
+mod nations;
 mod patterns;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{LoadError, Span, TagError, Tagger};
+use nations::Nations;
 use patterns::{Check, Edge};
 
 /// Bumped when the built-in patterns change.
@@ -84,6 +86,7 @@ pub struct RulesTagger {
     source: Arc<str>,
     rules: Vec<Rule>,
     words: Vec<Words>,
+    nations: Nations,
     fingerprint: String,
 }
 
@@ -151,7 +154,8 @@ impl RulesTagger {
             serde_json::to_string(config).map_err(|error| LoadError::Config(error.to_string()))?;
         let fingerprint =
             format!("rules/{REVISION}/{}", blake3::hash(settings.as_bytes()).to_hex());
-        Ok(Self { source: "rules".into(), rules, words, fingerprint })
+        let nations = Nations::new(&config.disable)?;
+        Ok(Self { source: "rules".into(), rules, words, nations, fingerprint })
     }
 
     /// All matches in a text, sorted; they may overlap.
@@ -175,6 +179,7 @@ impl RulesTagger {
                 }
             }
         }
+        self.nations.find(text, LIKELY, &self.source, &mut spans);
         spans.sort_by(|a, b| (a.start, b.end, &a.label).cmp(&(b.start, a.end, &b.label)));
         spans
     }
@@ -346,6 +351,13 @@ mod tests {
         assert_finds("the Karlstad District Court held", "Karlstad District Court", "ORG");
         assert_misses("the Supreme Administrative Court held", "ORG");
         assert_finds("a Ruritanian national, was", "Ruritanian", "NORP");
+        assert_finds("the Turkish-speaking and Kurdish people", "Kurdish", "NORP");
+        assert_misses("the Turkish Government and the Republic of Poland", "NORP");
+        assert_finds("fled to Egypt in", "Egypt", "GPE");
+        assert_finds("the University of Karlstad said", "University of Karlstad", "ORG");
+        assert_finds("in the district of Karlstad", "district of Karlstad", "LOC");
+        assert_finds("at 12 Kungs Street, Karlstad", "12 Kungs Street", "LOC");
+        assert_misses("under Article 6 in Chapter I", "GPE");
         assert_finds("a lawyer practising in Karlstad.", "Karlstad", "GPE");
     }
 

@@ -45,7 +45,7 @@ const CURRENCY_CODE: &str = "(?:EUR|USD|GBP|CHF|TRL|TRY|YTL|PLN|PLZ|ATS|DEM|FRF|
 const CURRENCY_SIGN: &str = "[$€£¥₤₺₽₴₹]";
 const CURRENCY_NAME: &str = "(?i:euros?|dollars?|cents?|pounds?(?: sterling)?|francs?|marks?|lir[ae]s?|liras?|zlot(?:ys?|ies)|(?:Austrian )?schillings?|kron(?:or|er|a|e|as|ur)|koruna[sy]?|crowns?|guilders?|pesetas?|escudos?|drachmas?|roubles?|rubles?|hryvnias?|forints?|le[iv]|levs?|lats|lit(?:ai|as)|kunas?|denars?|dinars?|rupees?|yen|yuan)";
 const CURRENCY_ORIGIN: &str =
-    "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}])?";
+    "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}]|GDR[ \u{a0}])?";
 const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Judge|Justice|Mme|Mlle|Maître|Herr|Frau|Señora?|Capt|Captain|Lieutenant|Lt|Sgt|Sergeant|Colonel|Col|Major|General|Father|Sister|Brother|Rev|Reverend|Bishop|Imam|Sheikh|MR|MRS|MS|DR)";
 /// Initials (`K.H.`, `Cz.`, `J.-P.`) or a capitalised word.
 const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
@@ -241,11 +241,30 @@ const INSTITUTION_HEADS: &[&str] = &[
     "Church",
 ];
 
+/// Capitalised words before the head of an institution's name, and the native name in brackets after it.
 fn institution_pattern() -> String {
     format!(
-        "(?:{CAPITALISED}[ \u{a0}](?:(?:of|for|and|de|la|the)[ \u{a0}])?){{1,6}}(?:Court(?:[ \u{a0}]of[ \u{a0}](?:First[ \u{a0}-]Instance|first[ \u{a0}-]instance|First-instance|Appeals?|Cassation|Justice|Auditors))?|Tribunal|Prison|Hospital|University|Police(?:[ \u{a0}](?:Authority|Department|Headquarters|Station|Directorate))?|Authority|Council|(?:Public[ \u{a0}])?Prosecutor(?:[’']s[ \u{a0}](?:Office|office))?|Office|Cent(?:re|er)(?:[ \u{a0}]for[ \u{a0}]{CAPITALISED}(?:[ \u{a0}]{CAPITALISED})*)?|Academy|Institute|School|Clinic|Municipality|Directorate|Department|Bank|Association|Society|Foundation|Party|Union|Commission|Committee|Board|Agency|Registry|Command|Headquarters|Governor|Railways|Corporation|Company|AG|GmbH|A\\.Ş\\.|S\\.A\\.|Ltd\\.?|Inc\\.?|LLC|PLC|plc)"
+        "(?:{CAPITALISED}[ \u{a0}](?:(?:of|for|and|de|la|the)[ \u{a0}])?){{1,6}}{HEAD}(?:[ \u{a0}](?:of|for|in)[ \u{a0}](?:the[ \u{a0}])?{CAPITALISED}(?:[ \u{a0}](?:(?:and|of|de|la)[ \u{a0}])?{CAPITALISED}){{0,4}})?{NATIVE_NAME}"
     )
 }
+
+/// An institution that is named after a place: `University of …`, `Mayor of …`.
+fn institution_of_pattern() -> String {
+    format!(
+        "(?:{CAPITALISED}[ \u{a0}]){{0,4}}(?:University|Universities|Court|Courts|Office|Faculty|Mayor|Municipality|Municipalities|Governor|Ministry|Institute|Academy|Bank|Church|Hospital|Prison|Chamber|Bar|Council|Department|Office|Prosecutor|Province|Canton|Society|Parliament)[ \u{a0}](?:of|for|in)[ \u{a0}](?:the[ \u{a0}])?{CAPITALISED}(?:[ \u{a0}](?:(?:and|of|de|la)[ \u{a0}])?{CAPITALISED}){{0,4}}{NATIVE_NAME}"
+    )
+}
+
+const NATIVE_NAME: &str = "(?:[ \u{a0}]\\([“\"]?\\p{Lu}[^()\n]{2,60}\\))?";
+
+const HEAD: &str = "(?:Courts?(?:[ \u{a0}]of[ \u{a0}](?:First[ \u{a0}-]Instance|first[ \u{a0}-]instance|First-instance|General Jurisdiction|Appeals?|Cassation|Justice|Auditors))?|Tribunal|[Pp]rison|Penitentiary|Hospitals?|Clinic|Clinique|University|Police(?:[ \u{a0}](?:Authority|Department|Headquarters|Station|Directorate|District))?|Authority|Council|(?:Public[ \u{a0}])?[Pp]rosecutor(?:[’']s[ \u{a0}](?:Office|office))?|Office|Cent(?:re|er)|Academy|Institute|School|school|Municipality|Directorate|Department|Bank|Association|Society|Foundation|Party|Union|Federation|Commission|Committee|Board|Agency|Registry|Command|Headquarters|Governor|Railways|Corporation|Company|Newspaper|Airport|AG|GmbH|A\\.Ş\\.|S\\.A\\.|Ltd\\.?|Inc\\.?|Corp\\.?|LLC|PLC|plc)";
+
+/// Words after `in`, `at` or `near` that are no place.
+const NO_PLACE: &[&str] = &[
+    "Article", "Articles", "Section", "Sections", "Chapter", "Part", "Parts", "Annex", "Appendix", "Court", "Rule", "Rules",
+    "Law", "Act", "Code", "Protocol", "Convention", "Government", "Mr", "Mrs", "Ms", "Dr", "Case", "Parliament", "Plenary", "Chambers",
+    "Strasbourg", "Table", "Volume", "Series", "Reports", "English", "French", "Decree", "Order", "Recommendation", "Resolution", "Directive", "Regulation",
+];
 
 /// Every built-in pattern.
 pub(super) fn built_in() -> Vec<Pattern> {
@@ -287,8 +306,8 @@ pub(super) fn built_in() -> Vec<Pattern> {
         pattern("DATE", WEEKDAY.to_string(), Edge::Word, keep, Some(b'y')),
         pattern("TIME", r"[0-9]{1,2}(?:[:.][0-9]{2}){0,2}[ \u{a0}]?(?:[ap]\.?m\.?|[AP]\.?M\.?|hours|hrs|o[’']clock)".into(), Edge::Word, keep, None),
         pattern("TIME", r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?".into(), Edge::Number, keep, Some(b':')),
-        pattern("MONEY", format!("(?:{CURRENCY_CODE}[ \u{a0}]?|{CURRENCY_SIGN}[ \u{a0}]?)(?:{NUMBER}|{LONG_NUMBER})(?:[ \u{a0}](?:million|billion|thousand|m|bn|k))?(?:[ \u{a0}]\\(euros?\\))?"), Edge::Word, keep, None),
-        pattern("MONEY", format!("(?:{NUMBER}|{LONG_NUMBER})(?:[ \u{a0}](?:million|billion|thousand))?[ \u{a0}]?(?:{CURRENCY_ORIGIN}{CURRENCY_NAME}|{CURRENCY_CODE}|{CURRENCY_SIGN})(?:[ \u{a0}]\\(\\p{{Lu}}{{2,4}}\\))?"), Edge::Word, keep, None),
+        pattern("MONEY", format!("(?:(?:approx\\.|approximately|about|around|some)[ \u{a0}])?(?:{CURRENCY_CODE}[ \u{a0}]?|{CURRENCY_SIGN}[ \u{a0}]?)(?:{NUMBER}|{LONG_NUMBER})(?:[ \u{a0}](?:million|billion|thousand|m|bn|k))?(?:[ \u{a0}]\\(euros?\\))?"), Edge::Word, keep, None),
+        pattern("MONEY", format!("(?:(?:approx\\.|approximately|about|around|some)[ \u{a0}])?(?:{NUMBER}|{LONG_NUMBER})(?:[ \u{a0}](?:million|billion|thousand))?[ \u{a0}]?(?:{CURRENCY_ORIGIN}{CURRENCY_NAME}|{CURRENCY_CODE}|{CURRENCY_SIGN})(?:[ \u{a0}]\\(\\p{{Lu}}{{2,4}}\\))?"), Edge::Word, keep, None),
         pattern("MONEY", format!("(?:{COUNT_WORD}(?:[ -]|{GAP}and{GAP})){{1,8}}{CURRENCY_ORIGIN}{CURRENCY_NAME}"), Edge::Word, keep, None),
         pattern("PERCENT", r"[0-9]{1,3}(?:[.,][0-9]{1,4})?(?:[ \u{a0}]?%?[ \u{a0}]?(?:to|and|or|[-–])[ \u{a0}]?[0-9]{1,3}(?:[.,][0-9]{1,4})?)?[ \u{a0}]?(?:%|[Pp]er ?[Cc]ent|percent)".into(), Edge::Word, keep, None),
         pattern("QUANTITY", format!("(?:{NUMBER}|{LONG_NUMBER})[ \u{a0}-]?(?:km/h|km|kg|grams?|kilograms?|kilomet(?:re|er)s?|met(?:re|er)s?|mm|cm|m²|sq\\.? ?m|m2|square[ \u{a0}](?:met(?:re|er)s|kilomet(?:re|er)s|feet|miles)|hectares?|ha|acres?|lit(?:re|er)s?|miles?|feet|tons?|tonnes?|barrels?|MW|kWh|MMBtu)"), Edge::Word, keep, None),
@@ -301,7 +320,11 @@ pub(super) fn built_in() -> Vec<Pattern> {
         pattern("PERSON", r"(?:\p{Lu}\.[ ]?){2,4}".into(), Edge::Word, initials, Some(b'.')),
         pattern("GPE", format!("(?:practi[sc]ing|practi[sc]es|lives|living|lived|resid(?:es|ing|ed|ent)|born|detained|based|located|situated|domiciled|settled|moved|returned|travelled|imprisoned|hospitali[sz]ed|held)(?:[ \u{a0}][a-z]{{2,10}})?[ \u{a0}](?:in|at|near|to)[ \u{a0}](?P<e>{CAPITALISED}(?:[ \u{a0}](?:(?:am|an|der|de|la|el|upon|of)[ \u{a0}])?{CAPITALISED}){{0,3}}(?:[ \u{a0}]\\({CAPITALISED}\\)|,[ \u{a0}]{CAPITALISED})?)"), Edge::Word, place, None),
         pattern("NORP", format!("(?P<e>{CAPITALISED}(?:[ \u{a0}]and[ \u{a0}]{CAPITALISED})?)[ \u{a0}](?:nationals?|citizens?|nationality|citizenship|origin|descent|ethnicity|refugees?)"), Edge::Word, nationality, None),
+        pattern("GPE", format!("(?:[Ii]n|at|[Nn]ear|[Ff]rom|outside)[ \u{a0}](?P<e>{CAPITALISED}(?:[ \u{a0}](?:(?:am|an|der|de|la|upon)[ \u{a0}])?{CAPITALISED}){{0,2}}(?:,[ \u{a0}]{CAPITALISED})?(?:[ \u{a0}]\\({CAPITALISED}\\))?)"), Edge::Word, place, None),
+        pattern("LOC", format!("(?:[Dd]istrict|[Mm]unicipality|[Cc]ounty|[Vv]illages?|[Tt]own|[Cc]ity|[Pp]rovince|[Rr]egion|[Ii]sland|[Cc]anton|[Pp]arish|[Hh]amlet|[Ss]uburb|[Nn]eighbourhood)[ \u{a0}]of[ \u{a0}]{CAPITALISED}(?:[ \u{a0}]{CAPITALISED}){{0,2}}"), Edge::Word, keep, Some(b'f')),
+        pattern("LOC", format!("(?:[0-9]{{1,4}}[A-Za-z]?,?[ \u{a0}])?(?:{CAPITALISED}[ \u{a0}]){{1,3}}(?:Street|St\\.|Avenue|Ave\\.?|Road|Rd\\.?|Square|Lane|Boulevard|Blvd\\.?|Drive|Parkway|Village|[Vv]illage|[Dd]istrict|Peninsula|County|[Pp]rovince|Region|River|Island|Mountains?|Valley|Bay|Hills|Neighbourhood)"), Edge::Word, institution, None),
         pattern("ORG", institution_pattern(), Edge::Word, institution, None),
+        pattern("ORG", institution_of_pattern(), Edge::Word, institution, None),
     ]
 }
 

@@ -1,0 +1,233 @@
+//! The stage as a whole, through its library and through its binary.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pft_artifact::{
+    CorpusWriter, Document, Kind, Manifest, Split, TaggedDocument, TagsReader, count_rows, text_hash,
+};
+use pft_ner::rules::UserPattern;
+use pft_stage::{Context, Stage, StageError};
+use tag_pii::{Backend, Config, TagPii, merge};
+use tempfile::TempDir;
+
+const PARAGRAPHS: [&str; 4] = [
+    "The applicant, Mr Żdzisław Przykładowy, was born on 2 May 1961 and lives in Karlstad.",
+    "On 3 June 1999 PRZYKŁADOWY wrote to jan@example.pl about application no. 12345/67.",
+    "Z. Przykładowy’s appeal to the Karlstad District Court was dismissed — 漢字, e\u{301}.",
+    "No personal data here.",
+];
+
+fn document(n: usize) -> Document {
+    let text = match PARAGRAPHS[n % 4] {
+        text if n.is_multiple_of(3) => format!("{n}. {text}"),
+        text => text.to_string(),
+    };
+    Document { doc_id: format!("d{n}"), unit_id: format!("u{}", n / 6), split: Split::Train, text }
+}
+
+fn write_corpus(folder: &Path, documents: impl IntoIterator<Item = Document>) -> PathBuf {
+    let path = folder.join("corpus");
+    std::fs::create_dir_all(&path).unwrap();
+    let mut writer = CorpusWriter::create(&path).unwrap();
+    for document in documents {
+        writer.push(&document).unwrap();
+    }
+    writer.finish().unwrap();
+    let rows = count_rows(&path, Kind::Corpus).unwrap();
+    Manifest::seal(&path, Kind::Corpus, rows, serde_json::Value::Null).unwrap();
+    path
+}
+
+struct Run {
+    result: Result<(), StageError>,
+    metrics: BTreeMap<String, serde_json::Value>,
+    output: PathBuf,
+}
+
+impl Run {
+    fn rows(&self) -> Vec<TaggedDocument> {
+        TagsReader::open(&self.output).unwrap().iter().map(Result::unwrap).collect()
+    }
+
+    fn newly_tagged(&self) -> u64 {
+        self.metrics["newly_tagged_texts"]["rules"].as_u64().unwrap()
+    }
+
+    fn content_hash(&self) -> String {
+        Manifest::open(&self.output).unwrap().content_hash
+    }
+}
+
+fn run(config: Config, corpus: &Path, folder: &Path, output: &str, scratch: &str) -> Run {
+    let output = folder.join(output);
+    std::fs::create_dir_all(&output).unwrap();
+    std::fs::create_dir_all(folder.join(scratch)).unwrap();
+    let inputs = BTreeMap::from([("corpus".to_string(), corpus.to_path_buf())]);
+    let outputs = BTreeMap::from([("tags".to_string(), output.clone())]);
+    let context = Context::for_tests(inputs, outputs, &folder.join(scratch), 2);
+    let result = TagPii::run(config, &context);
+    if result.is_ok() {
+        let rows = count_rows(&output, Kind::Tags).unwrap();
+        Manifest::seal(&output, Kind::Tags, rows, serde_json::Value::Null).unwrap();
+    }
+    Run { result, metrics: context.metrics(), output }
+}
+
+#[test]
+fn names_are_found_in_their_unit_and_nowhere_else() {
+    let folder = TempDir::new().unwrap();
+    let mut documents: Vec<Document> = (0..4).map(document).collect();
+    let stranger = Document { unit_id: "other".into(), doc_id: "x".into(), ..document(1) };
+    documents.push(stranger);
+    let corpus = write_corpus(folder.path(), documents.clone());
+    let run = run(Config::default(), &corpus, folder.path(), "tags", "scratch");
+    run.result.as_ref().unwrap();
+    let rows = run.rows();
+    let found = |n: usize| -> Vec<(&str, &str)> {
+        let text = &documents[n].text;
+        rows[n].spans.iter().map(|s| (&text[s.start as usize..s.end as usize], s.label.as_str())).collect()
+    };
+    assert_eq!(rows.iter().map(|row| row.doc_id.as_str()).collect::<Vec<_>>(), ["d0", "d1", "d2", "d3", "x"]);
+    assert!(rows.iter().zip(&documents).all(|(row, document)| row.text_hash == text_hash(&document.text)));
+    assert!(found(0).contains(&("Mr Żdzisław Przykładowy", "PERSON")), "{:?}", found(0));
+    assert!(found(1).contains(&("PRZYKŁADOWY", "PERSON")), "{:?}", found(1));
+    assert!(found(1).contains(&("jan@example.pl", "EMAIL")), "{:?}", found(1));
+    assert!(found(2).contains(&("Z. Przykładowy", "PERSON")), "{:?}", found(2));
+    assert!(found(3).is_empty());
+    assert!(!found(4).contains(&("PRZYKŁADOWY", "PERSON")), "another unit's names must not count");
+}
+
+#[test]
+fn only_new_texts_are_tagged_and_parts_merge_to_the_whole() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let corpus = write_corpus(path, (0..300).map(document));
+    let whole = run(Config::default(), &corpus, path, "whole", "scratch");
+    whole.result.as_ref().unwrap();
+    let distinct = whole.newly_tagged();
+    let again = run(Config::default(), &corpus, path, "again", "scratch");
+    assert_eq!(again.newly_tagged(), 0);
+    assert_eq!(again.content_hash(), whole.content_hash());
+
+    let grown = write_corpus(&path.join("grown"), (0..303).map(document));
+    let more = run(Config::default(), &grown, path, "more", "scratch");
+    assert_eq!(more.newly_tagged(), 1, "of d300, d301 and d302 only d300 has a new text");
+    assert!(distinct > 1);
+
+    let parts: Vec<PathBuf> = (1..=3)
+        .map(|part| {
+            let config = Config { shard: format!("{part}/3"), ..Config::default() };
+            let run = run(config, &corpus, path, &format!("part{part}"), &format!("scratch{part}"));
+            run.result.as_ref().unwrap();
+            run.output
+        })
+        .collect();
+    let merged = path.join("merged");
+    assert_eq!(merge::merge(&corpus, &parts, &merged, false).unwrap(), 300);
+    assert_eq!(Manifest::open(&merged).unwrap().content_hash, whole.content_hash());
+
+    let missing = merge::merge(&corpus, &parts[1..], &path.join("missing"), false).unwrap_err();
+    assert_eq!(missing.exit_code(), 3);
+    assert!(!path.join("missing").exists());
+    let twice = [&parts[..], &parts[..1]].concat();
+    assert_eq!(merge::merge(&corpus, &twice, &path.join("twice"), false).unwrap_err().exit_code(), 3);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_key() {
+    let rules = |patterns| Backend::Rules { priority: None, disable: Vec::new(), patterns, words: Vec::new() };
+    let wrong = UserPattern { label: "X".into(), regex: "(".into() };
+    let folder = TempDir::new().unwrap();
+    let corpus = write_corpus(folder.path(), [document(0)]);
+    let config = Config { backends: vec![rules(Vec::new()), rules(vec![wrong])], ..Config::default() };
+    let error = run(config, &corpus, folder.path(), "tags", "scratch").result.unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.message().contains("backends.1") && error.message().contains("regex"), "{error}");
+    for config in [
+        Config { backends: Vec::new(), ..Config::default() },
+        Config { min_score: 1.5, ..Config::default() },
+        Config { shard: "3/2".into(), ..Config::default() },
+    ] {
+        assert_eq!(TagPii::validate(&config).unwrap_err().exit_code(), 2);
+    }
+}
+
+fn binary(corpus: &Path, output: &Path, scratch: &Path, threads: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tag-pii"));
+    command
+        .arg("--input")
+        .arg(format!("corpus={}", corpus.display()))
+        .arg("--output")
+        .arg(output)
+        .arg("--scratch")
+        .arg(scratch)
+        .args(["--threads", threads])
+        .env_remove("PFT_TAG_CACHE")
+        .stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn killed_at_any_moment_a_rerun_gives_the_same_bits() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let large = |n: usize| Document { text: document(n).text.repeat(40) + &n.to_string(), ..document(n) };
+    let corpus = write_corpus(path, (0..900).map(large));
+    let hash = |output: &Path| Manifest::open(output).unwrap().content_hash;
+    let (one, two) = (path.join("one"), path.join("two"));
+    assert!(binary(&corpus, &one, &path.join("s1"), "1").status().unwrap().success());
+    assert!(binary(&corpus, &two, &path.join("s2"), "2").status().unwrap().success());
+    assert_eq!(hash(&one), hash(&two), "the number of threads changes nothing");
+
+    let (output, scratch) = (path.join("killed"), path.join("s3"));
+    for attempt in 1..=6 {
+        let mut child = binary(&corpus, &output, &scratch, "2").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(40 * attempt));
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(!output.join("manifest.json").exists() || hash(&output) == hash(&one));
+    }
+    if !output.join("manifest.json").exists() {
+        assert!(binary(&corpus, &output, &scratch, "2").status().unwrap().success());
+    }
+    assert_eq!(hash(&output), hash(&one));
+}
+
+#[test]
+fn the_binary_evaluates_and_keeps_text_to_itself() {
+    let folder = TempDir::new().unwrap();
+    let gold = folder.path().join("gold.jsonl");
+    let text = "Mr Jan Kowalski met Zyx in 1999.";
+    let line = serde_json::json!({"doc_id": "a", "text": text, "spans": [
+        {"start": 0, "end": 15, "type": "PERSON", "mask": true, "identifier_type": "DIRECT", "entity_id": "e1"},
+        {"start": 20, "end": 23, "type": "MISC", "mask": true, "identifier_type": "QUASI", "entity_id": "e2"}]});
+    std::fs::write(&gold, line.to_string()).unwrap();
+    let config = folder.path().join("rules.yml");
+    std::fs::write(&config, "backends:\n  - kind: rules\n").unwrap();
+    let evaluate = |extra: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tag-pii"))
+            .args(["evaluate", "--gold"])
+            .arg(&gold)
+            .arg("--config")
+            .arg(&config)
+            .args(extra)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, json) = evaluate(&["--json"]);
+    assert_eq!(code, Some(0));
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["mentions"]["found"], 1);
+    assert_eq!(report["direct_entities"]["recall"], 1.0);
+    assert_eq!(report["quasi_entities"]["recall"], 0.0);
+    assert!(!json.contains("Zyx"));
+    let picture = folder.path().join("plot.svg");
+    let (_, table) = evaluate(&["--show-text", "--plot", picture.to_str().unwrap()]);
+    assert!(table.contains("Zyx"));
+    assert!(std::fs::read_to_string(picture).unwrap().starts_with("<svg"));
+    assert_eq!(evaluate(&["--label-set", "nonsense"]).0, Some(2));
+}
