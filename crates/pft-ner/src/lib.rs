@@ -22,8 +22,10 @@
 pub mod combine;
 pub mod consistency;
 pub mod evaluate;
+mod kernels;
 pub mod labels;
 pub mod rules;
+pub mod spacy;
 pub mod tagger;
 pub mod transformer;
 pub mod window;

@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
-use super::kernels::{LayerNorm, Linear};
+use crate::kernels::{LayerNorm, Linear};
 use crate::LoadError;
 
 /// The safetensors files of a folder, mapped into memory.

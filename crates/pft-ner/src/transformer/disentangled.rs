@@ -4,7 +4,7 @@
 use super::checkpoint::Checkpoint;
 use super::config::{Config, Relative};
 use super::encoder::Layer;
-use super::kernels::{Linear, Matrix, product};
+use crate::kernels::{Linear, Matrix, product};
 use crate::LoadError;
 
 /// Projected relative positions of every layer.

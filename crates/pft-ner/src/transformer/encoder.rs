@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::checkpoint::Checkpoint;
 use super::config::{Activation, Config, Family};
 use super::disentangled::RelativeAttention;
-use super::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
+use crate::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
 use crate::LoadError;
 
 /// An encoder with a token-classification head.

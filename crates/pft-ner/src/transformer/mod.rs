@@ -12,7 +12,6 @@ mod config;
 mod decode;
 mod disentangled;
 mod encoder;
-mod kernels;
 mod pieces;
 
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! The few dense operations of an encoder, single-threaded: callers already run one batch a core.
+//! The few dense operations of the networks, single-threaded: callers already run one batch a core.
 
 use gemm::Parallelism;
 
@@ -7,7 +7,7 @@ use gemm::Parallelism;
 macro_rules! with_wide_vectors {
     ($(#[$doc:meta])* fn $name:ident($($argument:ident: $kind:ty),*) $body:block) => {
         $(#[$doc])*
-        pub(super) fn $name($($argument: $kind),*) {
+        pub(crate) fn $name($($argument: $kind),*) {
             #[inline(always)]
             fn portable($($argument: $kind),*) $body
 
@@ -30,21 +30,21 @@ macro_rules! with_wide_vectors {
 
 /// A matrix inside a slice: element (r, c) is at `offset + r * row_stride + c * column_stride`.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) offset: usize,
-    pub(super) row_stride: usize,
-    pub(super) column_stride: usize,
+pub(crate) struct Matrix<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) offset: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
     /// A whole slice of rows of `width` elements.
-    pub(super) fn rows(data: &'a [f32], width: usize) -> Self {
+    pub(crate) fn rows(data: &'a [f32], width: usize) -> Self {
         Self { data, offset: 0, row_stride: width, column_stride: 1 }
     }
 
     /// Rows as columns.
-    pub(super) fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
     }
 
@@ -55,7 +55,7 @@ impl<'a> Matrix<'a> {
 
 /// `target[m, n] = scale · left[m, k] · right[k, n] (+ target where `add`)`, where row r of the
 /// target starts at `offset + r * row_stride`.
-pub(super) fn product(
+pub(crate) fn product(
     target: (&mut [f32], usize, usize),
     left: Matrix<'_>,
     right: Matrix<'_>,
@@ -99,19 +99,19 @@ pub(super) fn product(
 
 /// A dense layer: `weight[out, in]` as in `torch.nn.Linear`, and its bias.
 #[derive(Debug)]
-pub(super) struct Linear {
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
+pub(crate) struct Linear {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl Linear {
     /// Width of the input.
-    pub(super) fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         self.weight.len() / self.bias.len()
     }
 
     /// `output[rows, out] = input[rows, in] · weightᵀ + bias`.
-    pub(super) fn forward(&self, output: &mut Vec<f32>, input: &[f32]) {
+    pub(crate) fn forward(&self, output: &mut Vec<f32>, input: &[f32]) {
         let (inputs, outputs) = (self.inputs(), self.bias.len());
         let rows = input.len() / inputs;
         output.clear();
@@ -126,15 +126,15 @@ impl Linear {
 
 /// Layer normalisation over the last axis.
 #[derive(Debug)]
-pub(super) struct LayerNorm {
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-    pub(super) epsilon: f32,
+pub(crate) struct LayerNorm {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) epsilon: f32,
 }
 
 impl LayerNorm {
     /// Normalises rows in place.
-    pub(super) fn apply(&self, rows: &mut [f32]) {
+    pub(crate) fn apply(&self, rows: &mut [f32]) {
         normalise(rows, &self.weight, &self.bias, self.epsilon);
     }
 }
@@ -201,6 +201,33 @@ with_wide_vectors! {
     fn add(target: &mut [f32], source: &[f32]) {
         for (x, y) in target.iter_mut().zip(source) {
             *x += y;
+        }
+    }
+}
+
+with_wide_vectors! {
+    /// The largest of `pieces` blocks of `width` in each row: `source` `[rows, pieces, width]` to
+    /// `target` `[rows, width]`.
+    fn maxout(target: &mut [f32], source: &[f32], pieces: usize, width: usize) {
+        let rows = target.chunks_exact_mut(width).zip(source.chunks_exact(pieces * width));
+        for (target, source) in rows {
+            target.copy_from_slice(&source[..width]);
+            for piece in source[width..].chunks_exact(width) {
+                for (x, &y) in target.iter_mut().zip(piece) {
+                    *x = if y > *x { y } else { *x };
+                }
+            }
+        }
+    }
+}
+
+with_wide_vectors! {
+    /// `target += factors · rows`, where row i of `rows` belongs to factor i.
+    fn add_rows(target: &mut [f32], factors: &[f32], rows: &[f32]) {
+        for (factor, row) in factors.iter().zip(rows.chunks_exact(target.len())) {
+            for (x, y) in target.iter_mut().zip(row) {
+                *x += factor * y;
+            }
         }
     }
 }

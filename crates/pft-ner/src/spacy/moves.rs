@@ -1,0 +1,142 @@
+//! The transition system of a spaCy entity recognizer: begin, inside, last, unit, outside.
+
+use std::sync::Arc;
+
+use super::msgpack::Packed;
+use super::network::{LabelCounts, Scorer};
+use crate::LoadError;
+
+/// What a move does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Begin,
+    In,
+    Last,
+    Unit,
+    Out,
+}
+
+/// All moves, in the order of the network's outputs.
+pub(super) struct Moves {
+    moves: Vec<(Action, Option<usize>)>,
+    labels: Vec<Arc<str>>,
+}
+
+/// An entity over tokens `start..end`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entity {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) label: Arc<str>,
+}
+
+impl Moves {
+    /// Reads a `moves` file: labels by action with their counts, from which the order follows.
+    pub(super) fn read(file: Packed<'_>) -> Result<Self, LoadError> {
+        let field = file.field("moves")?;
+        let counts: LabelCounts = serde_json::from_str(field.text()?)
+            .map_err(|error| field.error(format!("`moves` is not understood: {error}")))?;
+        let mut actions: Vec<&String> = counts.keys().collect();
+        actions.sort();
+        let mut system = Self { moves: Vec::new(), labels: Vec::new() };
+        let mut added: Vec<(i64, &str, &str)> = Vec::new();
+        for action in actions {
+            let mut labels: Vec<(i64, &str)> =
+                counts[action].iter().map(|(label, &count)| (count, &**label)).collect();
+            labels.sort_unstable();
+            for &(count, label) in labels.iter().rev() {
+                if count < 0 {
+                    // Labels added after the model was made come last.
+                    added.push((count, label, action));
+                } else {
+                    system.add(action, label);
+                }
+            }
+        }
+        added.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)).then(a.2.cmp(b.2)));
+        for (_, label, action) in added {
+            system.add(action, label);
+        }
+        if system.moves.is_empty() {
+            return Err(field.error("no moves"));
+        }
+        Ok(system)
+    }
+
+    fn add(&mut self, action: &str, label: &str) {
+        let action = match action {
+            "1" => Action::Begin,
+            "2" => Action::In,
+            "3" => Action::Last,
+            "4" => Action::Unit,
+            "5" => Action::Out,
+            _ => return,
+        };
+        let label = (!label.is_empty()).then(|| {
+            self.labels.iter().position(|known| **known == *label).unwrap_or_else(|| {
+                self.labels.push(label.into());
+                self.labels.len() - 1
+            })
+        });
+        if !self.moves.contains(&(action, label)) && !(action == Action::Out && label.is_some()) {
+            self.moves.push((action, label));
+        }
+    }
+
+    /// Number of moves.
+    pub(super) fn len(&self) -> usize {
+        self.moves.len()
+    }
+
+    /// The entities of one text by the best valid move at each token. `features` is the batch's,
+    /// `first` the text's first row in it, `is_space` tells whether a token is white space.
+    pub(super) fn parse(
+        &self,
+        scorer: &Scorer,
+        features: &[f32],
+        first: usize,
+        length: usize,
+        is_space: impl Fn(usize) -> bool,
+    ) -> Vec<Entity> {
+        let (mut scores, mut scratch) = (Vec::new(), Vec::new());
+        let mut entities = Vec::new();
+        let mut open: Option<(usize, usize)> = None;
+        for token in 0..length {
+            let row = first + token;
+            let words = [Some(row), open.map(|(start, _)| first + start), open.map(|_| row - 1)];
+            scorer.score(&mut scores, &mut scratch, features, words);
+            let last = token + 1 == length;
+            let space = is_space(token);
+            let mut best: Option<usize> = None;
+            for (index, &(action, label)) in self.moves.iter().enumerate() {
+                let valid = match (action, label) {
+                    (Action::Begin, Some(_)) => open.is_none() && !last && !space,
+                    (Action::Unit, Some(_)) => open.is_none() && !space,
+                    (Action::In, Some(label)) => open.is_some_and(|(_, l)| l == label) && !last,
+                    (Action::Last, Some(label)) => open.is_some_and(|(_, l)| l == label),
+                    (Action::Out, _) => open.is_none(),
+                    (_, None) => false,
+                };
+                if valid && best.is_none_or(|best| scores[index] > scores[best]) {
+                    best = Some(index);
+                }
+            }
+            let entity = |start: usize, label: usize| Entity {
+                start,
+                end: token + 1,
+                label: Arc::clone(&self.labels[label]),
+            };
+            match best.map(|best| self.moves[best]) {
+                Some((Action::Begin, Some(label))) => open = Some((token, label)),
+                Some((Action::Unit, Some(label))) => entities.push(entity(token, label)),
+                Some((Action::Last, _)) => {
+                    if let Some((start, label)) = open.take() {
+                        entities.push(entity(start, label));
+                    }
+                }
+                _ => {}
+            }
+        }
+        entities
+    }
+}

@@ -1,0 +1,353 @@
+//! The network of a spaCy entity recognizer: hash embeddings of a word's attributes, a maxout
+//! convolution over its neighbours, and the first layer of the transition model.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::hash::embedding_rows;
+use super::lexeme::{Attribute, Norms};
+use super::thinc::{Node, ThincModel};
+use super::vectors::StaticVectors;
+use crate::LoadError;
+use crate::kernels::{LayerNorm, Linear, Matrix, add, add_rows, maxout, product};
+
+/// thinc's layer norm adds this to the variance.
+const EPSILON: f32 = 1e-8;
+
+/// Rows of a convolution that are computed at a time, so that they stay in the cache.
+const BLOCK: usize = 192;
+
+/// Embeds words without their context.
+pub(super) struct Embedder {
+    attributes: Vec<Attribute>,
+    tables: Vec<Table>,
+    vectors: Option<(StaticVectors, Linear)>,
+    mix: Maxout,
+}
+
+struct Table {
+    attribute: usize,
+    seed: u32,
+    rows: usize,
+    values: Vec<f32>,
+}
+
+/// A maxout layer with layer norm. The outputs of its linear part are ordered by piece, so that
+/// the maximum is taken over whole blocks.
+struct Maxout {
+    linear: Linear,
+    pieces: usize,
+    norm: LayerNorm,
+}
+
+impl Maxout {
+    fn load(layer: Node<'_>, norm: Node<'_>, inputs: usize) -> Result<Self, LoadError> {
+        let (outputs, pieces) = (layer.dimension("nO")?, layer.dimension("nP")?);
+        let weight = layer.parameter("W", &[outputs, pieces, inputs])?;
+        let bias = layer.parameter("b", &[outputs, pieces])?;
+        Ok(Self {
+            linear: Linear {
+                weight: by_piece(&weight, [outputs, pieces], inputs),
+                bias: by_piece(&bias, [outputs, pieces], 1),
+            },
+            pieces,
+            norm: LayerNorm {
+                weight: norm.parameter("G", &[outputs])?,
+                bias: norm.parameter("b", &[outputs])?,
+                epsilon: EPSILON,
+            },
+        })
+    }
+
+    fn outputs(&self) -> usize {
+        self.linear.bias.len() / self.pieces
+    }
+}
+
+/// `[outputs, pieces, width]` to `[pieces, outputs, width]`.
+fn by_piece(values: &[f32], [outputs, pieces]: [usize; 2], width: usize) -> Vec<f32> {
+    let mut ordered = Vec::with_capacity(values.len());
+    for piece in 0..pieces {
+        for output in 0..outputs {
+            ordered.extend_from_slice(&values[(output * pieces + piece) * width..][..width]);
+        }
+    }
+    ordered
+}
+
+impl Embedder {
+    /// Takes the embedding layers out of a model.
+    pub(super) fn load(
+        model: &ThincModel<'_>,
+        vectors: impl FnOnce() -> Result<StaticVectors, LoadError>,
+    ) -> Result<Self, LoadError> {
+        let columns = model.only("extract_features")?.attribute("columns")?;
+        let attributes = columns
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|column| {
+                Attribute::parse(column)
+                    .ok_or_else(|| model.error(format!("attribute {column} is not known here")))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut width = 0;
+        let mut tables = Vec::new();
+        for node in model.named("hashembed") {
+            let (rows, columns) = (node.dimension("nV")?, node.dimension("nO")?);
+            let number = |name: &str| {
+                let value = node.attribute(name)?;
+                value.as_u64().ok_or_else(|| model.error(format!("`{name}` of a hashembed")))
+            };
+            let attribute = number("column")? as usize;
+            if attribute >= attributes.len() || rows == 0 {
+                return Err(model.error("a hashembed of a column that is not extracted"));
+            }
+            let values = node.parameter("E", &[rows, columns])?;
+            tables.push(Table { attribute, seed: number("seed")? as u32, rows, values });
+            width += columns;
+        }
+        let vectors = match model.named("static_vectors")[..] {
+            [] => None,
+            [node, ..] => {
+                let vectors = vectors()?;
+                let outputs = node.dimension("nO")?;
+                let weight = node.parameter("W", &[outputs, vectors.width()])?;
+                width += outputs;
+                Some((vectors, Linear { weight, bias: vec![0.0; outputs] }))
+            }
+        };
+        let (maxouts, norms) = (model.named("maxout"), model.named("layernorm"));
+        let ([first, ..], [norm, ..]) = (&maxouts[..], &norms[..]) else {
+            return Err(model.error("no maxout layer behind the embeddings"));
+        };
+        Ok(Self { attributes, tables, vectors, mix: Maxout::load(*first, *norm, width)? })
+    }
+
+    /// Width of an embedded word.
+    pub(super) fn width(&self) -> usize {
+        self.mix.outputs()
+    }
+
+    /// Embeds a word; `norm` is what a tokenizer exception says.
+    pub(super) fn embed(&self, norms: &Norms, text: &str, norm: Option<&str>) -> Vec<f32> {
+        let ids: Vec<u64> =
+            self.attributes.iter().map(|&kind| norms.attribute(kind, text, norm)).collect();
+        let mut features = Vec::with_capacity(self.mix.linear.inputs());
+        for table in &self.tables {
+            let width = table.values.len() / table.rows;
+            let start = features.len();
+            features.resize(start + width, 0.0);
+            for row in embedding_rows(ids[table.attribute], table.seed, table.rows) {
+                add(&mut features[start..], &table.values[row * width..][..width]);
+            }
+        }
+        if let Some((vectors, linear)) = &self.vectors {
+            let mut projected = vec![0.0; linear.bias.len()];
+            if let Some(vector) = vectors.get(text) {
+                linear.forward(&mut projected, vector);
+            }
+            features.extend(projected);
+        }
+        let mut pieces = Vec::new();
+        self.mix.linear.forward(&mut pieces, &features);
+        let mut output = vec![0.0; self.mix.outputs()];
+        maxout(&mut output, &pieces, self.mix.pieces, self.mix.outputs());
+        self.mix.norm.apply(&mut output);
+        output
+    }
+}
+
+/// Encodes words with their context and prepares the transition model's features.
+pub(super) struct Encoder {
+    layers: Vec<Maxout>,
+    width: usize,
+    project: Linear,
+    /// `[features · pieces · hidden, projected]`, without bias.
+    lower: Linear,
+}
+
+impl Encoder {
+    /// Takes the convolutions out of `tok2vec` and the features out of `ner` (the same model,
+    /// unless the recognizer listens to a shared one).
+    pub(super) fn load(
+        tok2vec: &ThincModel<'_>,
+        ner: &ThincModel<'_>,
+        width: usize,
+    ) -> Result<Self, LoadError> {
+        for window in tok2vec.named("expand_window") {
+            if window.attribute("window_size")?.as_u64() != Some(1) {
+                return Err(tok2vec.error("a window_size other than 1 is not read"));
+            }
+        }
+        let (maxouts, norms) = (tok2vec.named("maxout"), tok2vec.named("layernorm"));
+        if maxouts.len() < 2
+            || maxouts.len() != norms.len()
+            || maxouts.len() != tok2vec.named("expand_window").len() + 1
+        {
+            return Err(tok2vec.error("the encoder is no MaxoutWindowEncoder"));
+        }
+        let layers = maxouts[1..]
+            .iter()
+            .zip(&norms[1..])
+            .map(|(&layer, &norm)| {
+                let layer = Maxout::load(layer, norm, 3 * width)?;
+                if layer.outputs() == width { Ok(layer) } else { Err(tok2vec.error("layer widths")) }
+            })
+            .collect::<Result<_, _>>()?;
+        let affine = ner.only("precomputable_affine")?;
+        let inputs = affine.dimension("nI")?;
+        let linears = ner.named("linear");
+        let [_, project] = linears[..] else {
+            return Err(ner.error("the transition model has no upper layer (use_upper = false)"));
+        };
+        let (features, hidden, pieces) =
+            (affine.dimension("nF")?, affine.dimension("nO")?, affine.dimension("nP")?);
+        if features != 3 {
+            return Err(ner.error(format!("{features} state features; 3 are read")));
+        }
+        let weight = affine.parameter("W", &[features, hidden, pieces, inputs])?;
+        let size = hidden * pieces * inputs;
+        let weight = weight
+            .chunks_exact(size)
+            .flat_map(|feature| by_piece(feature, [hidden, pieces], inputs))
+            .collect();
+        Ok(Self {
+            layers,
+            width,
+            project: Linear {
+                weight: project.parameter("W", &[inputs, width])?,
+                bias: project.parameter("b", &[inputs])?,
+            },
+            lower: Linear { weight, bias: vec![0.0; features * hidden * pieces] },
+        })
+    }
+
+    /// Rows of zeros that part the texts of a batch, as in spaCy: a convolution reaches no
+    /// further.
+    pub(super) fn padding(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Features of every row of `words`, which holds the texts' words parted, preceded and
+    /// followed by [`Self::padding`] rows of zeros.
+    pub(super) fn features(&self, mut words: Vec<f32>) -> Vec<f32> {
+        let width = self.width;
+        let rows = words.len() / width;
+        let mut next = words.clone();
+        let mut pieces = Vec::new();
+        for layer in &self.layers {
+            let wide = layer.linear.bias.len();
+            let mut row = 1;
+            while row + 1 < rows {
+                let count = BLOCK.min(rows - 1 - row);
+                pieces.clear();
+                for _ in 0..count {
+                    pieces.extend_from_slice(&layer.linear.bias);
+                }
+                // A row and its neighbours lie next to each other: windows without a copy.
+                let windows = Matrix {
+                    data: &words,
+                    offset: (row - 1) * width,
+                    row_stride: width,
+                    column_stride: 1,
+                };
+                let weight = Matrix::rows(&layer.linear.weight, 3 * width).transposed();
+                let sizes = [count, 3 * width, wide];
+                product((&mut pieces, 0, wide), windows, weight, sizes, 1.0, true);
+                let target = &mut next[row * width..(row + count) * width];
+                maxout(target, &pieces, layer.pieces, width);
+                layer.norm.apply(target);
+                add(target, &words[row * width..(row + count) * width]);
+                row += count;
+            }
+            std::mem::swap(&mut words, &mut next);
+        }
+        let (mut projected, mut features) = (Vec::new(), Vec::new());
+        self.project.forward(&mut projected, &words);
+        self.lower.forward(&mut features, &projected);
+        features
+    }
+}
+
+/// The upper part of the transition model: from the features of a state to scores of moves.
+pub(super) struct Scorer {
+    /// Features of a state position without a word, `[features, pieces, hidden]`.
+    padding: Vec<f32>,
+    bias: Vec<f32>,
+    pieces: usize,
+    hidden: usize,
+    /// `[hidden, moves]`.
+    weight: Vec<f32>,
+    moves: Vec<f32>,
+}
+
+impl Scorer {
+    /// Takes the parameters out of the model.
+    pub(super) fn load(ner: &ThincModel<'_>, moves: usize) -> Result<Self, LoadError> {
+        let affine = ner.only("precomputable_affine")?;
+        let (hidden, pieces) = (affine.dimension("nO")?, affine.dimension("nP")?);
+        let linears = ner.named("linear");
+        let [upper, _] = linears[..] else {
+            return Err(ner.error("the transition model has no upper layer (use_upper = false)"));
+        };
+        let rows = upper.parameter("W", &[moves, hidden])?;
+        let weight = (0..hidden).flat_map(|h| rows.iter().skip(h).step_by(hidden)).copied().collect();
+        let padding = affine.parameter("pad", &[1, 3, hidden, pieces])?;
+        Ok(Self {
+            padding: padding
+                .chunks_exact(hidden * pieces)
+                .flat_map(|feature| by_piece(feature, [hidden, pieces], 1))
+                .collect(),
+            bias: by_piece(&affine.parameter("b", &[hidden, pieces])?, [hidden, pieces], 1),
+            pieces,
+            hidden,
+            weight,
+            moves: upper.parameter("b", &[moves])?,
+        })
+    }
+
+    /// Scores of all moves in a state with these words as features (`None`: no word); `features`
+    /// is what [`Encoder::features`] gave, `scratch` keeps its memory between calls.
+    pub(super) fn score(
+        &self,
+        scores: &mut Vec<f32>,
+        scratch: &mut Vec<f32>,
+        features: &[f32],
+        words: [Option<usize>; 3],
+    ) {
+        let size = self.pieces * self.hidden;
+        scratch.clear();
+        scratch.extend_from_slice(&self.bias);
+        scratch.resize(size + self.hidden, 0.0);
+        let (state, hidden) = scratch.split_at_mut(size);
+        for (index, word) in words.into_iter().enumerate() {
+            let row = match word {
+                Some(word) => &features[(word * 3 + index) * size..][..size],
+                None => &self.padding[index * size..][..size],
+            };
+            add(state, row);
+        }
+        maxout(hidden, state, self.pieces, self.hidden);
+        scores.clear();
+        scores.extend_from_slice(&self.moves);
+        add_rows(scores, hidden, &self.weight);
+    }
+}
+
+/// Row ranges of texts of the given lengths in a padded batch, and its number of rows.
+pub(super) fn layout(lengths: &[usize], padding: usize) -> (Vec<Range<usize>>, usize) {
+    let mut row = padding;
+    let ranges = lengths
+        .iter()
+        .map(|&length| {
+            let range = row..row + length;
+            row = range.end + padding;
+            range
+        })
+        .collect();
+    (ranges, row)
+}
+
+/// Counts of labels by move, as a model's `moves` file lists them.
+pub(super) type LabelCounts = HashMap<String, HashMap<String, i64>>;
