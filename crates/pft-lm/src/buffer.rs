@@ -142,3 +142,50 @@ impl Matrix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(pool: &Pool) -> usize {
+        pool.free.lock().unwrap().iter().map(Vec::capacity).sum()
+    }
+
+    #[test]
+    fn a_dropped_buffer_is_the_next_one_taken() {
+        let pool = Pool::new();
+        let first = pool.take(1000);
+        let address = first.as_ptr();
+        drop(first);
+        let second = pool.take(600);
+        assert_eq!((second.as_ptr(), second.len()), (address, 600));
+        drop(second);
+        assert_eq!(pool.zeros(1000).iter().sum::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn growing_batches_do_not_pile_up_memory() {
+        let pool = Pool::new();
+        for len in (1000..10_000).step_by(7) {
+            let (a, b) = (pool.take(len), pool.take(2 * len));
+            drop((a, b));
+        }
+        assert!(kept(&pool) < 6 * 10_000, "{} numbers are kept", kept(&pool));
+        pool.clear();
+        assert_eq!(kept(&pool), 0);
+    }
+
+    #[test]
+    fn a_matrix_can_be_changed_by_its_only_holder() {
+        let pool = Pool::new();
+        let mut matrix = Matrix::new(pool.zeros(6), 3, 2);
+        matrix.as_mut_slice().unwrap()[3] = 5.0;
+        let row = matrix.view_rows(1, 1);
+        assert_eq!(row.as_slice(), [0.0, 5.0]);
+        assert!(matrix.as_mut_slice().is_none());
+        drop(matrix);
+        assert_eq!(kept(&pool), 0, "the view holds the buffer");
+        drop(row);
+        assert_eq!(kept(&pool), 6);
+    }
+}

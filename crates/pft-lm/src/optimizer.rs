@@ -311,3 +311,64 @@ pub fn global_norm(gradients: &mut GradientSum) -> f64 {
 pub fn clip_factor(norm: f64, max_norm: f64) -> f32 {
     (max_norm / (norm + 1e-6)).min(1.0) as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
+
+    /// A weight and a bias of one element, both 1.
+    fn pair() -> Parameters {
+        let mut parameters = Parameters::new();
+        for (name, kind) in [("weight", ParameterKind::Weight), ("bias", ParameterKind::Bias)] {
+            let tensor = Tensor::new(&[1], vec![1.0]).unwrap();
+            parameters.insert(ParameterSpec::new(name, &[1], kind), tensor, true).unwrap();
+        }
+        parameters
+    }
+
+    fn values(parameters: &Parameters) -> Vec<f32> {
+        parameters.iter().map(|(_, parameter)| parameter.tensor.as_f32().unwrap()[0]).collect()
+    }
+
+    fn run(config: OptimizerConfig, steps: usize) -> Vec<f32> {
+        let mut parameters = pair();
+        let mut optimizer = Optimizer::new(config, &parameters);
+        let mut sum = GradientSum::new(&parameters);
+        for (_, gradient) in sum.iter_mut() {
+            gradient[0] = 1.0;
+        }
+        for _ in 0..steps {
+            optimizer.step(&mut parameters, &mut sum, 0.1, 0.5);
+        }
+        values(&parameters)
+    }
+
+    fn close(found: &[f32], expected: [f32; 2]) {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+    }
+
+    #[test]
+    fn sgd_takes_pytorchs_steps_and_decays_weights_alone() {
+        // torch.optim.SGD(lr=0.1, momentum=0.9, weight_decay=0.1) on a gradient of 0.5:
+        // velocity 0.6, then 0.9 · 0.6 + 0.5 + 0.1 · 0.94.
+        let momentum = OptimizerConfig::Sgd { momentum: 0.9, weight_decay: 0.1 };
+        close(&run(momentum, 1), [0.94, 0.95]);
+        close(&run(momentum, 2), [0.8266, 0.855]);
+        let plain = OptimizerConfig::Sgd { momentum: 0.0, weight_decay: 0.1 };
+        close(&run(plain, 2), [0.8806, 0.9]);
+    }
+
+    #[test]
+    fn the_norm_is_over_all_parameters_and_clips_as_pytorch_does() {
+        let mut sum = GradientSum::new(&pair());
+        for ((_, gradient), value) in sum.iter_mut().zip([3.0, -4.0]) {
+            gradient[0] = value;
+        }
+        assert_eq!(global_norm(&mut sum), 5.0);
+        assert!((clip_factor(5.0, 1.0) - 0.2).abs() < 1e-6);
+        assert_eq!(clip_factor(0.5, 1.0), 1.0);
+        sum.clear();
+        assert_eq!(global_norm(&mut sum), 0.0);
+    }
+}

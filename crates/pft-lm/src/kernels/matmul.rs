@@ -310,4 +310,25 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn large_products_have_the_same_bits_on_any_number_of_threads() {
+        let [rows, inputs, outputs] = [530, 700, 900];
+        let (x, g) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+        let weight = Tensor::new(&[outputs, inputs], numbers(inputs * outputs, 3)).unwrap();
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (sizes, memory) = ([rows, inputs, outputs], Pool::new());
+                let (mut y, mut dx) = (vec![0.0; g.len()], vec![0.0; x.len()]);
+                let mut dw = vec![0.5; weight.len()];
+                forward(Layout::OutIn, &mut y, &x, &weight, sizes, false, &memory);
+                input_gradient(Layout::OutIn, &mut dx, &g, &weight, sizes, false, &memory);
+                weight_gradient(Layout::OutIn, &mut dw, &x, &g, sizes, true);
+                [y, dx, dw]
+            })
+        };
+        let one = run(1);
+        assert!([2, 3, 8].into_iter().all(|threads| run(threads) == one));
+    }
 }
