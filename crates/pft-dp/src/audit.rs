@@ -64,9 +64,8 @@ pub fn epsilon_lower_bound(
     if guesses > canaries || correct > guesses {
         return range("correct", correct as f64, "at most the guesses, and they the canaries");
     }
-    let refuted = |epsilon: f64| {
-        p_value(canaries, guesses, correct, epsilon, delta) < 1.0 - confidence
-    };
+    let refuted =
+        |epsilon: f64| p_value(canaries, guesses, correct, epsilon, delta) < 1.0 - confidence;
     if !refuted(0.0) {
         return Ok(0.0);
     }
@@ -110,11 +109,9 @@ pub fn audit_one_run(
     order.sort_by(|&left, &right| scores[left].total_cmp(&scores[right]).then(left.cmp(&right)));
     let half = guesses / 2;
     let lowest = order[..half].iter().filter(|&&canary| !included[canary]).count();
-    let highest =
-        order[order.len() - half..].iter().filter(|&&canary| included[canary]).count();
+    let highest = order[order.len() - half..].iter().filter(|&&canary| included[canary]).count();
     let correct = lowest + highest;
-    let epsilon_lower =
-        epsilon_lower_bound(scores.len(), 2 * half, correct, delta, confidence)?;
+    let epsilon_lower = epsilon_lower_bound(scores.len(), 2 * half, correct, delta, confidence)?;
     Ok(AuditResult { epsilon_lower, guesses: 2 * half, correct })
 }
 

@@ -302,7 +302,8 @@ mod tests {
 
     #[test]
     fn noise_and_steps_answer_each_other() {
-        let noise = run("noise --target-epsilon 8 --delta 1e-5 --sample-rate 0.01 --steps 1000 --json");
+        let noise =
+            run("noise --target-epsilon 8 --delta 1e-5 --sample-rate 0.01 --steps 1000 --json");
         let noise: serde_json::Value = serde_json::from_str(&noise.unwrap()).unwrap();
         let sigma = noise["noise_multiplier"].as_f64().unwrap();
         assert!((sigma - 0.58626).abs() < 1e-3, "{sigma}");

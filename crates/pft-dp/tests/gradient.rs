@@ -54,7 +54,9 @@ fn sequence() -> impl Strategy<Value = Sequence> {
     (1_usize..9, any::<u64>(), -2_i32..3).prop_map(|(rows, seed, scale)| {
         let mut state = seed;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             ((state >> 40) as f32) / 8_388_608.0 - 1.0
         };
         let ids = (0..rows).map(|_| ((next() + 1.0) * 3.49) as u32).collect();

@@ -153,10 +153,7 @@ impl<R: Rows> PrivateGradient<R> {
             group,
             sums: parameters
                 .iter()
-                .map(|parameter| Accumulator {
-                    values: vec![0.0; parameter.elements],
-                    stale: true,
-                })
+                .map(|parameter| Accumulator { values: vec![0.0; parameter.elements], stale: true })
                 .collect(),
             batch: BatchRows::default(),
             linears: Vec::new(),
@@ -236,7 +233,14 @@ impl<R: Rows> PrivateGradient<R> {
             let form = |(unit, into): (usize, &mut [f32])| {
                 let input = gather(input, inputs, batch.within(unit, 0, rows));
                 let output = gather(output, outputs, batch.within(unit, 0, rows));
-                weight_gradient(into, layout, [&input, &output], [inputs, outputs], false, parallel_within);
+                weight_gradient(
+                    into,
+                    layout,
+                    [&input, &output],
+                    [inputs, outputs],
+                    false,
+                    parallel_within,
+                );
             };
             if parallel_within {
                 into.chunks_mut(elements).enumerate().for_each(form);
@@ -293,9 +297,8 @@ impl<R: Rows> PrivateGradient<R> {
             .map(|(norms, factors)| self.clipping.factors(norms, factors))
             .collect();
         self.add_kept(&factors);
-        let broken: Vec<usize> = (0..units)
-            .filter(|&unit| outcomes[unit] == UnitOutcome::NotFinite)
-            .collect();
+        let broken: Vec<usize> =
+            (0..units).filter(|&unit| outcomes[unit] == UnitOutcome::NotFinite).collect();
         self.add_linears(&factors, &broken);
         self.add_lookups(&factors);
         Ok(outcomes)
@@ -435,7 +438,11 @@ impl<R: Rows> PrivateGradient<R> {
                 }
                 for row in self.batch.ranges[unit].iter().cloned().flatten() {
                     let into = pieces.ids[row] as usize * width;
-                    add_scaled(&mut sum[into..into + width], &gradient[row * width..(row + 1) * width], factor);
+                    add_scaled(
+                        &mut sum[into..into + width],
+                        &gradient[row * width..(row + 1) * width],
+                        factor,
+                    );
                 }
             }
         }
@@ -485,7 +492,14 @@ fn unit_squared_norm<R: Rows>(
         ghost_squared_norm(input, output, rows)
     } else {
         let mut gradient = vec![0.0; inputs * outputs];
-        weight_gradient(&mut gradient, WeightLayout::InOut, [input, output], [inputs, outputs], false, false);
+        weight_gradient(
+            &mut gradient,
+            WeightLayout::InOut,
+            [input, output],
+            [inputs, outputs],
+            false,
+            false,
+        );
         squared_norm(&gradient)
     };
     let Some(lookup) = lookup else { return norm };
@@ -496,7 +510,8 @@ fn unit_squared_norm<R: Rows>(
     let mut looked_up: Vec<(u32, usize)> =
         batch.ranges[unit].iter().cloned().flatten().map(|row| (lookup.ids[row], row)).collect();
     looked_up.sort_unstable();
-    let groups: Vec<&[(u32, usize)]> = looked_up.chunk_by(|left, right| left.0 == right.0).collect();
+    let groups: Vec<&[(u32, usize)]> =
+        looked_up.chunk_by(|left, right| left.0 == right.0).collect();
     let mut summed = vec![0.0; groups.len() * width];
     for (group, into) in groups.iter().zip(summed.chunks_mut(width.max(1))) {
         for &(_, row) in *group {

@@ -151,7 +151,9 @@ mod tests {
             for i in 0..inputs {
                 for o in 0..outputs {
                     let element: f64 = (0..rows)
-                        .map(|r| f64::from(input[r * inputs + i]) * f64::from(output[r * outputs + o]))
+                        .map(|r| {
+                            f64::from(input[r * inputs + i]) * f64::from(output[r * outputs + o])
+                        })
                         .sum();
                     exact += element * element;
                 }
