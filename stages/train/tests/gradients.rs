@@ -1,0 +1,311 @@
+//! The private sum of gradients against a brute-force oracle: one unit at a time through the
+//! non-private path, clipped by the formulas of the papers.
+
+use pft_dp::{Clipping, ClippingFunction, ClippingStyle};
+use pft_lm::batch::Batch;
+use pft_lm::config::ModelConfig;
+use pft_lm::gradient::GradientSum;
+use pft_lm::layers::lora::LoraConfig;
+use pft_lm::model::{LanguageModel, init};
+use pft_lm::parameters::TensorData;
+use train::data::{Sequence, batch_of};
+use train::private::UnitGradients;
+
+const VOCABULARY: u32 = 23;
+
+const GPT2: &str = r#"{"model_type":"gpt2","vocab_size":23,"n_embd":16,"n_layer":2,"n_head":2,
+    "n_positions":40,"initializer_range":0.3}"#;
+const GPT2_UNTIED: &str = r#"{"model_type":"gpt2","vocab_size":23,"n_embd":16,"n_layer":2,
+    "n_head":2,"n_positions":40,"initializer_range":0.3,"tie_word_embeddings":false}"#;
+const LLAMA: &str = r#"{"model_type":"llama","vocab_size":23,"hidden_size":16,
+    "num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,
+    "intermediate_size":24,"max_position_embeddings":40,"initializer_range":0.3}"#;
+const LLAMA_TIED: &str = r#"{"model_type":"llama","vocab_size":23,"hidden_size":16,
+    "num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,
+    "intermediate_size":24,"max_position_embeddings":40,"initializer_range":0.3,
+    "tie_word_embeddings":true}"#;
+
+const FUNCTIONS: [ClippingFunction; 3] =
+    [ClippingFunction::Abadi, ClippingFunction::Automatic, ClippingFunction::Global];
+const STYLES: [ClippingStyle; 4] = [
+    ClippingStyle::AllLayer,
+    ClippingStyle::LayerWise,
+    ClippingStyle::ParamWise,
+    ClippingStyle::BlockWise,
+];
+
+/// Numbers in [-1, 1) without a generator's crate.
+fn noise(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        (state >> 40) as f32 / 8_388_608.0 - 1.0
+    }
+}
+
+fn full(config: &str, seed: u64) -> LanguageModel {
+    let config = ModelConfig::from_json(config).unwrap();
+    let mut parameters = init::random(&config, seed).unwrap();
+    perturb(&mut parameters, seed);
+    LanguageModel::new(config, parameters, None, seed).unwrap()
+}
+
+fn adapted(config: &str, targets: &[&str], seed: u64) -> LanguageModel {
+    let config = ModelConfig::from_json(config).unwrap();
+    let parameters = init::random(&config, seed).unwrap();
+    let target_modules = targets.iter().map(|&name| name.to_owned()).collect();
+    let lora = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules };
+    let mut model = LanguageModel::new(config, parameters, Some(lora), seed).unwrap();
+    perturb(model.parameters_mut(), seed);
+    model
+}
+
+/// Moves trainable parameters off their starting values: an adapter's B starts at zero, and a
+/// norm's scale at one, where mistakes would not show.
+fn perturb(parameters: &mut pft_lm::parameters::Parameters, seed: u64) {
+    let mut next = noise(seed);
+    for (_, parameter) in parameters.iter_mut().filter(|(_, parameter)| parameter.trainable) {
+        if let TensorData::F32(values) = &mut parameter.tensor.data {
+            values.iter_mut().for_each(|value| *value += 0.2 * next());
+        }
+    }
+}
+
+fn models() -> Vec<(&'static str, LanguageModel)> {
+    let llama = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+    vec![
+        ("gpt2", full(GPT2, 1)),
+        ("gpt2 untied", full(GPT2_UNTIED, 2)),
+        ("llama", full(LLAMA, 3)),
+        ("llama tied", full(LLAMA_TIED, 4)),
+        ("gpt2 lora", adapted(GPT2, &["c_attn", "c_proj", "c_fc"], 5)),
+        ("llama lora", adapted(LLAMA, &llama, 6)),
+    ]
+}
+
+/// Units of one to three examples and of unequal length, in which tokens repeat.
+fn units(seed: u64) -> Vec<Vec<Sequence>> {
+    let mut next = noise(seed);
+    let mut sequence = |length: usize| Sequence {
+        input_ids: (0..length)
+            .map(|_| ((next() + 1.0) / 2.0 * VOCABULARY as f32) as u32 % VOCABULARY)
+            .collect(),
+        pii: vec![false; length],
+    };
+    [vec![9], vec![2, 30], vec![17], vec![5, 5, 11], vec![40], vec![2]]
+        .into_iter()
+        .map(|lengths| lengths.into_iter().map(&mut sequence).collect())
+        .collect()
+}
+
+fn borrowed(units: &[Vec<Sequence>]) -> Vec<Vec<&Sequence>> {
+    units.iter().map(|unit| unit.iter().collect()).collect()
+}
+
+/// Each trainable parameter's gradient of one unit's mean loss.
+fn unit_gradient(model: &mut LanguageModel, unit: &[&Sequence]) -> Vec<Vec<f32>> {
+    let mut sum = GradientSum::new(model.parameters());
+    let batch: Batch = batch_of(&[unit.to_vec()]).unwrap();
+    model.forward_backward(&batch, 0, &mut sum).unwrap();
+    sum.iter_mut().map(|(_, gradient)| gradient.to_vec()).collect()
+}
+
+fn names(model: &LanguageModel) -> Vec<String> {
+    model.parameters().trainable().map(|(_, parameter)| parameter.spec.name.clone()).collect()
+}
+
+/// The layers of a style, spelled out from the names anew.
+fn group(style: ClippingStyle, name: &str) -> String {
+    match style {
+        ClippingStyle::AllLayer => "all".into(),
+        ClippingStyle::ParamWise => name.into(),
+        ClippingStyle::LayerWise => {
+            let layer = name.trim_end_matches(".weight").trim_end_matches(".bias");
+            layer.trim_end_matches(".lora_A").trim_end_matches(".lora_B").into()
+        }
+        ClippingStyle::BlockWise => {
+            let number = name.split('.').find(|part| part.bytes().all(|b| b.is_ascii_digit()));
+            number.unwrap_or("outside").into()
+        }
+    }
+}
+
+fn clip(mut gradient: Vec<Vec<f32>>, names: &[String], clipping: &Clipping) -> Vec<Vec<f32>> {
+    let groups: Vec<String> = names.iter().map(|name| group(clipping.style, name)).collect();
+    let distinct: std::collections::BTreeSet<&String> = groups.iter().collect();
+    let bound = clipping.max_grad_norm / (distinct.len() as f64).sqrt();
+    for wanted in distinct {
+        let norm = gradient
+            .iter()
+            .zip(&groups)
+            .filter(|(_, group)| *group == wanted)
+            .flat_map(|(values, _)| values)
+            .map(|value| f64::from(*value).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        let factor = match clipping.function {
+            ClippingFunction::Abadi => (bound / norm).min(1.0),
+            ClippingFunction::Automatic => bound / (norm + clipping.stability),
+            ClippingFunction::Global => f64::from(u8::from(norm <= bound)),
+        };
+        for (values, _) in gradient.iter_mut().zip(&groups).filter(|(_, group)| *group == wanted) {
+            values.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+        }
+    }
+    gradient
+}
+
+fn brute_force(
+    model: &mut LanguageModel,
+    units: &[Vec<&Sequence>],
+    clipping: &Clipping,
+) -> Vec<Vec<f32>> {
+    let names = names(model);
+    let mut sum: Vec<Vec<f32>> = Vec::new();
+    for unit in units {
+        let clipped = clip(unit_gradient(model, unit), &names, clipping);
+        if sum.is_empty() {
+            sum = clipped;
+        } else {
+            for (sum, values) in sum.iter_mut().flatten().zip(clipped.iter().flatten()) {
+                *sum += values;
+            }
+        }
+    }
+    sum
+}
+
+/// The engine's clipped sum over units in the given micro-batches.
+fn engine(
+    model: &mut LanguageModel,
+    micro_batches: &[&[Vec<&Sequence>]],
+    clipping: Clipping,
+) -> (Vec<Vec<f32>>, u64) {
+    let mut sum = GradientSum::new(model.parameters());
+    let mut gradients = UnitGradients::new(model.parameters(), clipping);
+    let mut not_finite = 0;
+    for units in micro_batches {
+        let batch = batch_of(units).unwrap();
+        model.forward_backward(&batch, 0, &mut gradients).unwrap();
+        let sequences: Vec<usize> = units.iter().map(Vec::len).collect();
+        not_finite += gradients.clip_into(&mut sum, &sequences).not_finite;
+    }
+    (sum.iter_mut().map(|(_, gradient)| gradient.to_vec()).collect(), not_finite)
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
+}
+
+fn distance(left: &[f32], right: &[f32]) -> f64 {
+    let difference: Vec<f32> = left.iter().zip(right).map(|(l, r)| l - r).collect();
+    norm(&difference)
+}
+
+/// Thresholds of which some units fall short and others do not.
+fn middling_norm(model: &mut LanguageModel, units: &[Vec<&Sequence>]) -> f64 {
+    let mut norms: Vec<f64> = units
+        .iter()
+        .map(|unit| norm(&unit_gradient(model, unit).concat()))
+        .collect();
+    norms.sort_by(f64::total_cmp);
+    (norms[norms.len() / 2 - 1] + norms[norms.len() / 2]) / 2.0
+}
+
+#[test]
+fn clipped_sums_are_those_of_one_unit_at_a_time() {
+    let units = units(1);
+    let units = borrowed(&units);
+    for (what, mut model) in models() {
+        let bound = middling_norm(&mut model, &units);
+        let names = names(&model);
+        for function in FUNCTIONS {
+            for style in STYLES {
+                let clipping = Clipping { function, style, max_grad_norm: bound, stability: 0.01 };
+                let expected = brute_force(&mut model, &units, &clipping);
+                let (found, not_finite) =
+                    engine(&mut model, &[&units[..3], &units[3..]], clipping);
+                assert_eq!(not_finite, 0);
+                assert_eq!(found.len(), names.len());
+                for ((name, found), expected) in names.iter().zip(&found).zip(&expected) {
+                    let error = distance(found, expected);
+                    assert!(
+                        error <= 1e-5 * norm(expected) + 1e-6 * bound,
+                        "{what}, {function:?}, {style:?}, {name}: {error} of {}",
+                        norm(expected)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn removing_one_unit_moves_the_sum_by_at_most_the_bound() {
+    for seed in 10..14 {
+        let units = units(seed);
+        let units = borrowed(&units);
+        for (what, mut model) in models() {
+            for function in FUNCTIONS {
+                for style in STYLES {
+                    let clipping = Clipping { function, style, max_grad_norm: 0.7, stability: 0.01 };
+                    let all = engine(&mut model, &[&units], clipping).0.concat();
+                    for left_out in [0, 3] {
+                        let mut others = units.clone();
+                        others.remove(left_out);
+                        let fewer = engine(&mut model, &[&others], clipping).0.concat();
+                        let moved = distance(&all, &fewer);
+                        assert!(
+                            moved <= 0.7 * (1.0 + 1e-5),
+                            "{what}, {function:?}, {style:?}: moved by {moved}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_unit_s_part_does_not_depend_on_its_batch_mates() {
+    let units = units(20);
+    let units = borrowed(&units);
+    let clipping = Clipping { max_grad_norm: 0.7, ..Clipping::default() };
+    for (what, mut model) in models() {
+        let alone = engine(&mut model, &[&units[..1]], clipping).0.concat();
+        let with = engine(&mut model, &[&units], clipping).0.concat();
+        let without = engine(&mut model, &[&units[1..]], clipping).0.concat();
+        let part: Vec<f32> = with.iter().zip(&without).map(|(w, o)| w - o).collect();
+        assert!(distance(&part, &alone) <= 2e-6, "{what}: {}", distance(&part, &alone));
+    }
+}
+
+#[test]
+fn a_unit_without_a_finite_gradient_adds_nothing_and_is_counted() {
+    let units = units(30);
+    let units = borrowed(&units);
+    for (what, mut model) in [("gpt2 untied", full(GPT2_UNTIED, 2)), ("llama", full(LLAMA, 3))] {
+        // The embedding of one token overflows: units that hold it are lost, the others are not.
+        let width = model.config().hidden_size;
+        let broken = units[0][0].input_ids[0];
+        let name = &model.parameters().iter().next().unwrap().1.spec.name.clone();
+        let id = model.parameters().id(name).unwrap();
+        let hit = |unit: &[&Sequence]| {
+            unit.iter().any(|sequence| sequence.input_ids.contains(&broken))
+        };
+        let lost = units.iter().filter(|unit| hit(unit)).count() as u64;
+        let kept: Vec<Vec<&Sequence>> =
+            units.iter().filter(|unit| !hit(unit)).cloned().collect();
+        assert!(lost > 0 && !kept.is_empty(), "{what}: the test needs units of both kinds");
+        let clipping = Clipping { max_grad_norm: 0.7, ..Clipping::default() };
+        if let TensorData::F32(values) = &mut model.parameters_mut().get_mut(id).tensor.data {
+            values[broken as usize * width] = f32::NAN;
+        }
+        let (found, not_finite) = engine(&mut model, &[&units], clipping);
+        let (expected, none) = engine(&mut model, &[&kept], clipping);
+        assert_eq!((not_finite, none), (lost, 0), "{what}");
+        let (found, expected) = (found.concat(), expected.concat());
+        assert!(found.iter().all(|value| value.is_finite()), "{what}");
+        assert!(distance(&found, &expected) <= 1e-6, "{what}");
+    }
+}
