@@ -1,0 +1,121 @@
+//! The shipped pipelines, run by the real binaries: each validates, the three answers share one
+//! tagging, and real judgments go through when they are there.
+
+use std::path::Path;
+
+use pft_tests::{real_data, root, run, run_pipeline, stage};
+use serde_json::Value;
+
+/// A model that trains in a moment, over SmolLM2's vocabulary.
+const TINY: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":49152,
+    "hidden_size":16,"intermediate_size":24,"num_hidden_layers":2,"num_attention_heads":2,
+    "num_key_value_heads":1,"max_position_embeddings":256,"rms_norm_eps":1e-5,
+    "tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":2}"#;
+
+fn pipeline(name: &str) -> String {
+    root().join("pipelines").join(name).to_string_lossy().into_owned()
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn folder_of(result: &Value, name: &str) -> std::path::PathBuf {
+    stage(result, name)["path"].as_str().unwrap().into()
+}
+
+#[test]
+fn every_pipeline_validates() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    for entry in std::fs::read_dir(root().join("pipelines")).unwrap() {
+        let path = entry.unwrap().path();
+        let finished =
+            run("pft-pipeline", &["run", &path.to_string_lossy(), "--dry-run"], folder.path());
+        assert_eq!(finished.code, 0, "{}: {}", path.display(), finished.stderr);
+        count += 1;
+    }
+    assert!(count >= 20, "{count} pipelines");
+}
+
+/// Undefended, scrubbed and DP on one small corpus: tagging runs once, a second run does nothing.
+#[test]
+fn three_answers_share_one_tagging() {
+    for corpus in ["echr", "enron"] {
+        let room = if corpus == "echr" { "cases" } else { "emails" };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tiny.json"), TINY).unwrap();
+        let file = pipeline(&format!("{corpus}-compare.yml"));
+        let units = format!("{room}.synthetic.units=40");
+        let mut arguments = vec![file.as_str()];
+        for set in [
+            units.as_str(),
+            "tags.backends=[{kind: rules}]",
+            "model.base_model=null",
+            "model.random_init=tiny.json",
+            "model.lora=null",
+            "model.max_steps=3",
+            "model.batch_size=4",
+            "model.samples.prompts=[]",
+        ] {
+            arguments.extend(["--set", set]);
+        }
+        let first = run_pipeline(&arguments, folder.path());
+        let stages = first["stages"].as_array().unwrap();
+        let ran = |name: &str| {
+            let is = |s: &&Value| s["stage"] == name && s["status"] == "ran";
+            stages.iter().filter(is).count()
+        };
+        assert_eq!((ran("ingest"), ran("tag-pii"), ran("scrub")), (1, 1, 1), "{first}");
+        assert_eq!((ran("train"), ran("export")), (3, 3), "{first}");
+
+        let privacy = |defence: &str| {
+            let name = format!("{corpus}-{defence}/release");
+            read_json(&folder_of(&first, &name).join("privacy.json"))
+        };
+        let epsilon = privacy("dp8")["epsilon"][0]["epsilon"].as_f64().unwrap();
+        assert!(epsilon <= 8.0 && epsilon > 7.9, "{epsilon}");
+        for defence in ["undefended", "scrubbed"] {
+            assert_eq!(privacy(defence)["epsilon"].as_array().map(Vec::len), Some(0));
+        }
+        // What a model without DP tells of its training data stays out of what is released.
+        let released = folder_of(&first, &format!("{corpus}-undefended/release"));
+        for private in ["metrics.parquet", "evaluation.json", "samples.json"] {
+            assert!(!released.join(private).exists(), "{private} was released");
+        }
+        let verified = run(
+            "train",
+            &["verify", &folder_of(&first, &format!("{corpus}-dp8/model")).to_string_lossy()],
+            folder.path(),
+        );
+        assert_eq!(verified.code, 0, "{}", verified.stderr);
+
+        let second = run_pipeline(&arguments, folder.path());
+        let stages = second["stages"].as_array().unwrap();
+        assert!(stages.iter().all(|s| s["status"] == "cached"), "{second}");
+    }
+}
+
+/// Forty real judgments, scrubbed and trained with DP, in a pipeline of the user's own.
+#[test]
+fn real_judgments_go_through_every_stage() {
+    let Some(data) = real_data() else {
+        eprintln!("not run: PFT_REAL_DATA does not name the real corpora");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let configs = root().join("configs");
+    let text = format!(
+        "pipeline: real\nstages:\n  cases:\n    stage: ingest\n    set: {{ source: jsonl, path: {judgments}, id_column: item_id, text_column: text, limit: 40 }}\n  tags: {{ stage: tag-pii, config: {configs}/tag-pii/rules.yml, inputs: {{ corpus: cases.corpus }} }}\n  clean: {{ stage: scrub, config: {configs}/scrub/mask.yml, inputs: {{ corpus: cases.corpus, tags: tags }} }}\n  tokens:\n    stage: tokenize\n    config: {configs}/tokenize/smollm2.yml\n    inputs: {{ corpus: clean.corpus, tags: clean.tags }}\n    set: {{ block_size: 96 }}\n  model:\n    stage: train\n    config: {configs}/train/smollm2-lora.yml\n    inputs: {{ tokens: tokens }}\n    set: {{ max_steps: 20, batch_size: 2, privacy.noise_multiplier: 1.0, samples.prompts: [], evaluation.max_examples: 4, evaluation.max_train_examples: 4 }}\n  release: {{ stage: export, config: {configs}/export/hf.yml, inputs: {{ model: model }} }}\n",
+        judgments = data.join("echr/judgments.jsonl").display(),
+        configs = configs.display(),
+    );
+    std::fs::write(folder.path().join("real.yml"), text).unwrap();
+    let result = run_pipeline(&["real.yml"], folder.path());
+    let model = folder_of(&result, "model");
+    assert_eq!(read_json(&model.join("privacy.json"))["steps"], 20);
+    assert!(folder_of(&result, "release").join("model.safetensors").is_file());
+    let manifest = read_json(&folder_of(&result, "clean").join("manifest.json"));
+    let replaced = manifest["provenance"]["metrics"]["spans_replaced"].as_u64().unwrap();
+    assert!(replaced > 1000, "{replaced} spans were replaced in forty judgments");
+}
