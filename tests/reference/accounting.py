@@ -4,11 +4,12 @@ Run from the repository root: python tests/reference/accounting.py
 """
 
 import csv
+import math
 import pathlib
 import warnings
 
 import dp_accounting
-from dp_accounting import pld, rdp
+from dp_accounting import dp_event, pld, rdp
 from opacus.accountants import RDPAccountant
 from opacus.accountants.analysis import rdp as opacus_rdp
 
@@ -78,11 +79,9 @@ def event(q, sigma, steps):
 
 
 def group_event(q, sigma, steps, members):
-    import math
-
     counts = range(members + 1)
     weights = [math.comb(members, j) * q**j * (1 - q) ** (members - j) for j in counts]
-    step = dp_accounting.MixtureOfGaussiansDpEvent(sigma, [float(j) for j in counts], weights)
+    step = dp_event.MixtureOfGaussiansDpEvent(sigma, [float(j) for j in counts], weights)
     return dp_accounting.SelfComposedDpEvent(step, steps)
 
 

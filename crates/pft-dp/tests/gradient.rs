@@ -94,12 +94,12 @@ fn brute_force(sequences: &[&Sequence]) -> Vec<Vec<f64>> {
                     gradients[3][unit * WIDTH + column] += inner * by_hidden;
                 }
             }
-            for unit in 0..INNER {
-                gradients[2][unit] += f64::from(sequence.by_inner[row * INNER + unit]);
+            for (sum, &by_inner) in gradients[2].iter_mut().zip(&sequence.by_inner[row * INNER..]) {
+                *sum += f64::from(by_inner);
             }
         }
-        for column in 0..WIDTH {
-            gradients[4][column] += f64::from(sequence.by_norm[column]);
+        for (sum, &by_norm) in gradients[4].iter_mut().zip(&sequence.by_norm) {
+            *sum += f64::from(by_norm);
         }
     }
     gradients
