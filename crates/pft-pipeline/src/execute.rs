@@ -158,15 +158,15 @@ impl Run<'_> {
             let mut running = 0;
             let mut stop = false;
             loop {
-                for index in 0..count {
-                    if started[index] || running >= self.options.jobs.max(1) {
+                for (index, started) in started.iter_mut().enumerate() {
+                    if *started || running >= self.options.jobs.max(1) {
                         continue;
                     }
                     let node = &self.graph.nodes[index];
                     let inputs: Option<Vec<Outcome>> =
                         node.inputs.values().map(|(from, _)| get(*from)).collect();
                     let Some(inputs) = inputs else { continue };
-                    started[index] = true;
+                    *started = true;
                     let blocked = inputs
                         .iter()
                         .any(|input| matches!(input.status, Status::Failed | Status::Skipped));

@@ -134,8 +134,9 @@ fn pii_flags_follow_bytes_not_characters() {
         source: "t".into(),
     };
     let config = Config { add_eos: false, ..Config::default() };
-    let result =
-        Cutter::new(&config, &tokenizer).examples(&document(text), &[span.clone()]).unwrap();
+    let result = Cutter::new(&config, &tokenizer)
+        .examples(&document(text), std::slice::from_ref(&span))
+        .unwrap();
     let example = &result.examples[0];
     let encoding = tokenizer.tokenizer.encode(text, false).unwrap();
     for (index, &(from, to)) in encoding.get_offsets().iter().enumerate() {
