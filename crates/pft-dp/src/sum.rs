@@ -5,7 +5,8 @@ use crate::mechanism::Mechanism;
 use crate::noise::GaussianNoise;
 
 /// A sum of clipped per-unit gradients. Adding or removing one unit moves it by at most
-/// `l2_sensitivity`: only code of this crate that has clipped every unit makes one.
+/// `l2_sensitivity`. [`PrivateGradient`](crate::PrivateGradient) makes one by clipping every unit;
+/// [`ClippedSum::from_clipped`] takes the word of an engine that has done so itself.
 #[derive(Debug)]
 pub struct ClippedSum {
     pub(crate) tensors: Vec<Vec<f32>>,
