@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
+use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
 use pft_ner::{LoadError, Tagger};
 use pft_stage::StageError;
@@ -59,6 +60,10 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
                 .collect::<Result<_, StageError>>()?;
             let rules = RulesConfig { disable: disable.clone(), patterns: patterns.clone(), words };
             Ok(ranked(Arc::new(RulesTagger::new(&rules).map_err(unloadable)?), priority))
+        }
+        Backend::Spacy { priority, model } => {
+            let tagger = SpacyTagger::load(model.as_path()).map_err(unloadable)?;
+            Ok(ranked(Arc::new(tagger), priority))
         }
         Backend::Transformer { priority, model, max_tokens, context } => {
             let options = TransformerOptions { max_tokens: *max_tokens, context: *context };

@@ -30,6 +30,14 @@ pub enum Backend {
         #[serde(default)]
         words: Vec<WordList>,
     },
+    /// A spaCy 3 pipeline for English, such as en_core_web_sm.
+    Spacy {
+        /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i32>,
+        /// The pipeline's folder, which holds `config.cfg`.
+        model: OutsidePath,
+    },
     /// A token-classification checkpoint in Hugging Face layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa, DeBERTa.
     Transformer {
         /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.

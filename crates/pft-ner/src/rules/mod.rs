@@ -358,6 +358,8 @@ mod tests {
         assert_finds("in the district of Karlstad", "district of Karlstad", "LOC");
         assert_finds("at 12 Kungs Street, Karlstad", "12 Kungs Street", "LOC");
         assert_misses("under Article 6 in Chapter I", "GPE");
+        assert_misses("I. THE CIRCUMSTANCES OF THE CASE", "PERSON");
+        assert_finds("lives in Karlstad. The Court", "Karlstad", "GPE");
         assert_finds("a lawyer practising in Karlstad.", "Karlstad", "GPE");
     }
 

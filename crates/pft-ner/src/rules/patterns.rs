@@ -52,7 +52,7 @@ const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}
 const PARTICLE: &str = "(?:van|von|der|den|de|du|des|la|le|di|da|del|della|dos|das|el|al|bin|ibn|bint|ter|ten|zu|zum|zur|af|av|y|e|i|do|ul|ud|vom|d’|d'|Van|Von|De|El|Al)";
 /// Capitalised words; the first may be preceded by an article that is not part of the entity.
 const CAPITALISED: &str =
-    "\\p{Lu}[\\p{L}\\p{M}]*(?:[’'/\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*\\.?";
+    "(?:\\p{Lu}\\p{L}?\\.|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'/\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
 
 fn name() -> String {
     format!(
@@ -315,7 +315,7 @@ pub(super) fn built_in() -> Vec<Pattern> {
         pattern("AGE", r"(?:aged?|age of)[ \u{a0}](?P<e>[0-9]{1,3})".into(), Edge::Number, keep, None),
         pattern("PERSON", format!("(?:{TITLE}\\.?(?:[ \u{a0}](?:and|or|&)[ \u{a0}]{TITLE}\\.?)?[ \u{a0}]{{1,2}}(?:(?:{TITLE}|med|iur|jur)\\.?[ \u{a0}]){{0,2}})(?:{PARTICLE}[ \u{a0}]){{0,3}}{name}"), Edge::Word, keep, None),
         pattern("PERSON", format!("(?:represented|assisted|advised|accompanied|defended)[ \u{a0}](?:before the Court[ \u{a0}])?by[ \u{a0}](?P<e>{NAME_WORD}[ \u{a0}]{name}),[ \u{a0}](?:an?|both|of|their|his|her|lawyers?)[ \u{a0}]"), Edge::Word, keep, None),
-        pattern("PERSON", format!("(?:\\p{{Lu}}\\.[ \u{a0}]?-?){{1,3}}(?:{PARTICLE}[ \u{a0}]){{0,2}}\\p{{Lu}}[\\p{{L}}\\p{{M}}]+(?:[’'\u{2010}\u{2011}-]\\p{{L}}[\\p{{L}}\\p{{M}}]*)*"), Edge::Word, keep, Some(b'.')),
+        pattern("PERSON", format!("(?:\\p{{Lu}}\\.[ \u{a0}]?-?){{1,3}}(?:{PARTICLE}[ \u{a0}]){{0,2}}\\p{{Lu}}[\\p{{L}}\\p{{M}}]+(?:[’'\u{2010}\u{2011}-]\\p{{L}}[\\p{{L}}\\p{{M}}]*)*"), Edge::Word, initial_and_surname, Some(b'.')),
         // Initials that stand for a person: "the applicant, M.Ş.", "v. K.H.".
         pattern("PERSON", r"(?:\p{Lu}\.[ ]?){2,4}".into(), Edge::Word, initials, Some(b'.')),
         pattern("GPE", format!("(?:practi[sc]ing|practi[sc]es|lives|living|lived|resid(?:es|ing|ed|ent)|born|detained|based|located|situated|domiciled|settled|moved|returned|travelled|imprisoned|hospitali[sz]ed|held)(?:[ \u{a0}][a-z]{{2,10}})?[ \u{a0}](?:in|at|near|to)[ \u{a0}](?P<e>{CAPITALISED}(?:[ \u{a0}](?:(?:am|an|der|de|la|el|upon|of)[ \u{a0}])?{CAPITALISED}){{0,3}}(?:[ \u{a0}]\\({CAPITALISED}\\)|,[ \u{a0}]{CAPITALISED})?)"), Edge::Word, place, None),
@@ -349,6 +349,15 @@ fn month_date(text: &str) -> Option<usize> {
         "May" | "March" | "MAY" | "MARCH" | "Mar" | "Mar." | "Jan" | "Dec" | "Sep" | "Nov" | "Oct"
     );
     (digits || !ambiguous).then_some(text.len())
+}
+
+/// A heading's number and its first word (`I. THE FACTS`, `B. Criminal proceedings`) are no name.
+fn initial_and_surname(text: &str) -> Option<usize> {
+    let text = text.strip_suffix("’s").or_else(|| text.strip_suffix("'s")).unwrap_or(text);
+    let surname = text.rsplit([' ', '\u{a0}', '.']).next().unwrap_or_default();
+    let in_capitals = !surname.chars().any(char::is_lowercase);
+    let heading = GENERIC.contains(&surname) || INSTITUTION_HEADS.contains(&surname) || NO_PLACE.contains(&surname);
+    (!in_capitals && !heading).then_some(text.len())
 }
 
 /// Abbreviations that look like initials.
@@ -385,11 +394,7 @@ fn place(text: &str) -> Option<usize> {
     let text = text.trim_end_matches('.');
     let first = text.split([' ', '\u{a0}', ',']).next().unwrap_or_default();
     let month = is_month(first);
-    let general = GENERIC.contains(&first)
-        || matches!(
-            first,
-            "Article" | "Articles" | "Section" | "Chapter" | "Part" | "I" | "Annex" | "Court"
-        );
+    let general = GENERIC.contains(&first) || NO_PLACE.contains(&first) || first.chars().count() < 3;
     (!month && !general).then_some(text.len())
 }
 
