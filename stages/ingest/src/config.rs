@@ -340,7 +340,10 @@ impl Config {
                 "unit and unit_column both say what the unit is; leave one out",
             ));
         }
-        if !source.is_table() && (self.unit_column.is_some() || self.id_column.is_some()) {
+        // The synthetic source overlooks columns, so that a config can turn to real data by `source`
+        // and `path` alone.
+        let has_no_columns = !source.is_table() && source != SourceKind::Synthetic;
+        if has_no_columns && (self.unit_column.is_some() || self.id_column.is_some()) {
             return Err(StageError::config(format!(
                 "id_column and unit_column: source {} has no columns",
                 name(&source)
