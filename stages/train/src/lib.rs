@@ -5,6 +5,7 @@
 //! here connects the two ([`private`]), keeps the state of training on disk ([`state`]), and
 //! writes the model with its privacy statement ([`output`]).
 
+pub mod accountant;
 pub mod config;
 pub mod data;
 pub mod evaluate;

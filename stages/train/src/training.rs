@@ -201,6 +201,11 @@ fn private_source<'a>(
             inputs.insert(port.to_string(), manifest);
         }
     }
+    // The same noise must never meet another gradient: a run whose settings changed is another
+    // run, and its ledger refuses to go on.
+    let settings =
+        serde_json::to_vec(config).map_err(|error| StageError::bug(error.to_string()))?;
+    inputs.insert("settings".to_string(), blake3::hash(&settings).to_hex().to_string());
     let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), inputs);
     let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header)
         .map_err(|error| StageError::bug(error.to_string()))?;

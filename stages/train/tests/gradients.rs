@@ -204,10 +204,8 @@ fn distance(left: &[f32], right: &[f32]) -> f64 {
 
 /// Thresholds of which some units fall short and others do not.
 fn middling_norm(model: &mut LanguageModel, units: &[Vec<&Sequence>]) -> f64 {
-    let mut norms: Vec<f64> = units
-        .iter()
-        .map(|unit| norm(&unit_gradient(model, unit).concat()))
-        .collect();
+    let mut norms: Vec<f64> =
+        units.iter().map(|unit| norm(&unit_gradient(model, unit).concat())).collect();
     norms.sort_by(f64::total_cmp);
     (norms[norms.len() / 2 - 1] + norms[norms.len() / 2]) / 2.0
 }
@@ -223,8 +221,7 @@ fn clipped_sums_are_those_of_one_unit_at_a_time() {
             for style in STYLES {
                 let clipping = Clipping { function, style, max_grad_norm: bound, stability: 0.01 };
                 let expected = brute_force(&mut model, &units, &clipping);
-                let (found, not_finite) =
-                    engine(&mut model, &[&units[..3], &units[3..]], clipping);
+                let (found, not_finite) = engine(&mut model, &[&units[..3], &units[3..]], clipping);
                 assert_eq!(not_finite, 0);
                 assert_eq!(found.len(), names.len());
                 for ((name, found), expected) in names.iter().zip(&found).zip(&expected) {
@@ -248,7 +245,8 @@ fn removing_one_unit_moves_the_sum_by_at_most_the_bound() {
         for (what, mut model) in models() {
             for function in FUNCTIONS {
                 for style in STYLES {
-                    let clipping = Clipping { function, style, max_grad_norm: 0.7, stability: 0.01 };
+                    let clipping =
+                        Clipping { function, style, max_grad_norm: 0.7, stability: 0.01 };
                     let all = engine(&mut model, &[&units], clipping).0.concat();
                     for left_out in [0, 3] {
                         let mut others = units.clone();
@@ -290,12 +288,10 @@ fn a_unit_without_a_finite_gradient_adds_nothing_and_is_counted() {
         let broken = units[0][0].input_ids[0];
         let name = &model.parameters().iter().next().unwrap().1.spec.name.clone();
         let id = model.parameters().id(name).unwrap();
-        let hit = |unit: &[&Sequence]| {
-            unit.iter().any(|sequence| sequence.input_ids.contains(&broken))
-        };
+        let hit =
+            |unit: &[&Sequence]| unit.iter().any(|sequence| sequence.input_ids.contains(&broken));
         let lost = units.iter().filter(|unit| hit(unit)).count() as u64;
-        let kept: Vec<Vec<&Sequence>> =
-            units.iter().filter(|unit| !hit(unit)).cloned().collect();
+        let kept: Vec<Vec<&Sequence>> = units.iter().filter(|unit| !hit(unit)).cloned().collect();
         assert!(lost > 0 && !kept.is_empty(), "{what}: the test needs units of both kinds");
         let clipping = Clipping { max_grad_norm: 0.7, ..Clipping::default() };
         if let TensorData::F32(values) = &mut model.parameters_mut().get_mut(id).tensor.data {
@@ -306,6 +302,7 @@ fn a_unit_without_a_finite_gradient_adds_nothing_and_is_counted() {
         assert_eq!((not_finite, none), (lost, 0), "{what}");
         let (found, expected) = (found.concat(), expected.concat());
         assert!(found.iter().all(|value| value.is_finite()), "{what}");
-        assert!(distance(&found, &expected) <= 1e-6, "{what}");
+        let error = distance(&found, &expected);
+        assert!(error <= 1e-5 * norm(&expected), "{what}: {error}");
     }
 }

@@ -7,6 +7,7 @@
 //! clipping factors, and then the clipped sum, in which each row of the output gradients carries
 //! the factor of its unit.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use pft_lm::buffer::Matrix;
@@ -162,15 +163,18 @@ impl UnitGradients {
         // The factor of every group for every sequence, from its unit.
         let mut factors = vec![vec![0.0f32; self.offsets.len() - 1]; self.groups.len()];
         let mut unit_factors = vec![0.0; self.groups.len()];
+        let mut broken = Vec::new();
         for (sequences, squared) in units.iter().zip(&squared) {
             clipped.norms.push(squared.iter().sum::<f64>().max(0.0).sqrt());
-            let outcome = self.clipping.factors(squared, &mut unit_factors);
-            clipped.not_finite += u64::from(outcome == UnitOutcome::NotFinite);
+            if self.clipping.factors(squared, &mut unit_factors) == UnitOutcome::NotFinite {
+                clipped.not_finite += 1;
+                broken.push(self.rows(sequences));
+            }
             for (group, &factor) in unit_factors.iter().enumerate() {
                 factors[group][sequences.clone()].fill(factor);
             }
         }
-        self.add_weighted(sum, &factors);
+        self.add_weighted(sum, &factors, &broken);
         self.linears.clear();
         self.embeddings.clear();
         self.per_sequence.clear();
@@ -247,8 +251,14 @@ impl UnitGradients {
         by_group
     }
 
-    /// Adds every piece to `sum`, each sequence times its factor.
-    fn add_weighted(&self, sum: &mut GradientSum, factors: &[Vec<f32>]) {
+    /// Adds every piece to `sum`, each sequence times its factor. The rows `broken` add nothing,
+    /// whatever they hold.
+    fn add_weighted(
+        &self,
+        sum: &mut GradientSum,
+        factors: &[Vec<f32>],
+        broken: &[std::ops::Range<usize>],
+    ) {
         let by_row: Vec<Vec<f32>> = factors
             .iter()
             .map(|factors| {
@@ -264,7 +274,8 @@ impl UnitGradients {
             {
                 let scaled = scale_rows(&linear.gradient, &factors[range.clone()]);
                 let rows = linear.gradient.rows();
-                sum.add_product(weight, linear.layout, linear.input.as_slice(), &scaled, rows);
+                let input = without_rows(linear, broken);
+                sum.add_product(weight, linear.layout, &input, &scaled, rows);
             }
             if let Some(bias) = linear.bias
                 && let Some(factors) = weights(bias)
@@ -322,6 +333,19 @@ fn cross_chunks(one: &Linear, other: &Linear, rows: &std::ops::Range<usize>) -> 
         }
     }
     sum
+}
+
+/// A layer's input with the batch rows `broken` set to zero: a product with a gradient of zero
+/// would carry what is not finite in them into the sum.
+fn without_rows<'a>(linear: &'a Linear, broken: &[std::ops::Range<usize>]) -> Cow<'a, [f32]> {
+    let mut input = Cow::Borrowed(linear.input.as_slice());
+    let columns = linear.input.columns();
+    for rows in broken {
+        for row in local(rows, linear) {
+            input.to_mut()[row * columns..(row + 1) * columns].fill(0.0);
+        }
+    }
+    input
 }
 
 /// Rows times factors. A factor of 0 gives zeros even where the row is not finite.
