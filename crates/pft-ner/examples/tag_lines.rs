@@ -52,7 +52,11 @@ fn main() -> anyhow::Result<()> {
         let entities: Vec<_> =
             spans?.iter().map(|span| json!([span.start, span.end, &*span.label])).collect();
         let tokens = tokens.map(|tagger| {
-            tagger.tokens(text).into_iter().map(|range| [range.start, range.end]).collect::<Vec<_>>()
+            tagger
+                .tokens(text)
+                .into_iter()
+                .map(|range| [range.start, range.end])
+                .collect::<Vec<_>>()
         });
         writeln!(out, "{}", json!({"entities": entities, "tokens": tokens}))?;
     }

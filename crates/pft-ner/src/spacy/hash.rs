@@ -53,10 +53,8 @@ pub(super) fn embedding_rows(id: u64, seed: u32, rows: usize) -> [usize; 4] {
         h = h.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         h ^ (h >> 33)
     };
-    let mut h1 = id
-        .wrapping_mul(0x87c3_7b91_1142_53d5)
-        .rotate_left(31)
-        .wrapping_mul(0x4cf5_ad43_2745_937f);
+    let mut h1 =
+        id.wrapping_mul(0x87c3_7b91_1142_53d5).rotate_left(31).wrapping_mul(0x4cf5_ad43_2745_937f);
     h1 ^= u64::from(seed) ^ 8;
     let mut h2 = u64::from(seed) ^ 8;
     h1 = h1.wrapping_add(h2);

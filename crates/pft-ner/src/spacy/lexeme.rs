@@ -121,9 +121,7 @@ impl Norms {
             },
             Attribute::Lower => string_id(&text.to_lowercase()),
             Attribute::Orth => string_id(text),
-            Attribute::Prefix => {
-                string_id(&text[..text.chars().next().map_or(0, char::len_utf8)])
-            }
+            Attribute::Prefix => string_id(&text[..text.chars().next().map_or(0, char::len_utf8)]),
             Attribute::Suffix => {
                 let start = text.char_indices().rev().nth(2).map_or(0, |(index, _)| index);
                 string_id(&text[start..])

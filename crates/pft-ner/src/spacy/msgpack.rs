@@ -22,8 +22,9 @@ pub(super) struct PackedFile {
 impl PackedFile {
     /// Reads a file and feeds its bytes to the model's hash.
     pub(super) fn read(path: PathBuf, hasher: &mut blake3::Hasher) -> Result<Self, LoadError> {
-        let bytes = std::fs::read(&path)
-            .map_err(|error| LoadError::Model(format!("cannot read {}: {error}", path.display())))?;
+        let bytes = std::fs::read(&path).map_err(|error| {
+            LoadError::Model(format!("cannot read {}: {error}", path.display()))
+        })?;
         hasher.update(&bytes);
         let value = rmpv::decode::read_value(&mut &bytes[..]).map_err(|error| {
             LoadError::Model(format!(

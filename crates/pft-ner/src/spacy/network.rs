@@ -192,7 +192,11 @@ impl Encoder {
             .zip(&norms[1..])
             .map(|(&layer, &norm)| {
                 let layer = Maxout::load(layer, norm, 3 * width)?;
-                if layer.outputs() == width { Ok(layer) } else { Err(tok2vec.error("layer widths")) }
+                if layer.outputs() == width {
+                    Ok(layer)
+                } else {
+                    Err(tok2vec.error("layer widths"))
+                }
             })
             .collect::<Result<_, _>>()?;
         let affine = ner.only("precomputable_affine")?;
@@ -292,7 +296,8 @@ impl Scorer {
             return Err(ner.error("the transition model has no upper layer (use_upper = false)"));
         };
         let rows = upper.parameter("W", &[moves, hidden])?;
-        let weight = (0..hidden).flat_map(|h| rows.iter().skip(h).step_by(hidden)).copied().collect();
+        let weight =
+            (0..hidden).flat_map(|h| rows.iter().skip(h).step_by(hidden)).copied().collect();
         let padding = affine.parameter("pad", &[1, 3, hidden, pieces])?;
         Ok(Self {
             padding: padding

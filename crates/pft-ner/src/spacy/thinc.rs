@@ -111,7 +111,8 @@ impl Node<'_> {
         if elements != Some(bytes.len()) {
             return Err(array.error(format!("parameter `{name}` is cut off or too long")));
         }
-        let data = bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+        let data =
+            bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
         Ok(Tensor { shape, data })
     }
 }

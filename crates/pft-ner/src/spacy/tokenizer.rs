@@ -82,7 +82,8 @@ impl Tokenizer {
             exceptions,
             spanning: Trie::default(),
         };
-        let every = file.find("faster_heuristics").is_some_and(|flag| flag.value.as_bool() == Some(false));
+        let every =
+            file.find("faster_heuristics").is_some_and(|flag| flag.value.as_bool() == Some(false));
         let mut spanning = Trie::default();
         for text in tokenizer.exceptions.keys() {
             let affixed = [&tokenizer.prefix, &tokenizer.suffix, &tokenizer.infix]
@@ -189,7 +190,11 @@ impl Tokenizer {
 
     /// Where exceptions cover several tokens of a text, given the tokens' ids: token ranges in
     /// order, not overlapping; of overlapping candidates the longest, then the first, wins.
-    pub(super) fn spanning_exceptions(&self, ids: impl Fn(usize) -> u64, tokens: usize) -> Vec<(usize, usize)> {
+    pub(super) fn spanning_exceptions(
+        &self,
+        ids: impl Fn(usize) -> u64,
+        tokens: usize,
+    ) -> Vec<(usize, usize)> {
         let mut candidates = Vec::new();
         for start in 0..tokens {
             let mut node = &self.spanning;

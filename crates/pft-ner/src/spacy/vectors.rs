@@ -32,7 +32,8 @@ impl StaticVectors {
             }
             rows.insert(key, row);
         }
-        let values = data.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+        let values =
+            data.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
         Ok(Self { rows, values, width })
     }
 
@@ -61,12 +62,8 @@ fn npy(bytes: &[u8]) -> Result<([usize; 2], &[u8]), &'static str> {
         return Err("only little-endian f32 in C order is read");
     }
     let sizes = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
-    let sizes: Vec<usize> = sizes
-        .ok_or("no shape")?
-        .0
-        .split(',')
-        .filter_map(|size| size.trim().parse().ok())
-        .collect();
+    let sizes: Vec<usize> =
+        sizes.ok_or("no shape")?.0.split(',').filter_map(|size| size.trim().parse().ok()).collect();
     let [rows, width] = sizes[..] else { return Err("not two-dimensional") };
     let data = &bytes[end..];
     let expected = rows.checked_mul(width).and_then(|count| count.checked_mul(4));

@@ -8,8 +8,8 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::kernels::{LayerNorm, Linear};
 use crate::LoadError;
+use crate::kernels::{LayerNorm, Linear};
 
 /// The safetensors files of a folder, mapped into memory.
 pub(super) struct Checkpoint {

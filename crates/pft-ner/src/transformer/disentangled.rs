@@ -4,8 +4,8 @@
 use super::checkpoint::Checkpoint;
 use super::config::{Config, Relative};
 use super::encoder::Layer;
-use crate::kernels::{Linear, Matrix, product};
 use crate::LoadError;
+use crate::kernels::{Linear, Matrix, product};
 
 /// Projected relative positions of every layer.
 pub(super) struct RelativeAttention {

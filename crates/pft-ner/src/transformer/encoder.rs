@@ -9,8 +9,8 @@ use std::ops::Range;
 use super::checkpoint::Checkpoint;
 use super::config::{Activation, Config, Family};
 use super::disentangled::RelativeAttention;
-use crate::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
 use crate::LoadError;
+use crate::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
 
 /// An encoder with a token-classification head.
 pub(super) struct Encoder {
