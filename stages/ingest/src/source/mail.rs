@@ -125,7 +125,8 @@ fn text(message: &Message<'_>, headers: &[HeaderName<'static>]) -> String {
     let bodies: Vec<_> =
         (0..message.text_body_count()).filter_map(|index| message.body_text(index)).collect();
     text.push_str(&bodies.join("\n"));
-    text.replace("\r\n", "\n")
+    // Line ends are of every kind, and may be doubled by a program on the way.
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 fn header_text(value: &HeaderValue<'_>) -> Option<String> {
@@ -144,5 +145,71 @@ fn header_text(value: &HeaderValue<'_>) -> Option<String> {
             Some(all.join(", "))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SEEDS: [&[u8]; 3] = [
+        b"From: =?utf-8?Q?J=C3=B6rg?= <a@b.org>\r\nSubject: x\r\nMIME-Version: 1.0\r\n\
+          Content-Type: multipart/mixed; boundary=\"b1\"\r\n\r\n--b1\r\n\
+          Content-Type: multipart/alternative; boundary=b2\r\n\r\n--b2\r\n\
+          Content-Type: text/plain; charset=iso-8859-1\r\n\
+          Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=\r\n=DFe\r\n--b2--\r\n--b1\r\n\
+          Content-Type: message/rfc822\r\n\r\nFrom: c@d.org\r\n\r\ninner\r\n--b1--\r\n",
+        b"From: a@b.org\nDate: Mon, 1 Jan 2001 10:00:00 +0100\nTo: x: y@z, w@v;\n\
+          Content-Type: text/plain; charset=utf-7\nContent-Transfer-Encoding: base64\n\nz/Do4uXyCg==\n",
+        b"Received: from a by b; Tue, 2 Jan 2001\nFrom: \"A (b) c\" <@r:d@e>\n\
+          Content-Type: text/html; charset=shift_jis\n\n<p>x</p><!-- <b &amp; &#x110000; -->",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Damaged messages are read or refused, never a panic, and give valid text either way.
+        #[test]
+        fn damaged_messages_never_panic(
+            seed in 0..SEEDS.len(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 0..12),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = SEEDS[seed].to_vec();
+            for (place, byte, kind) in edits {
+                let at = place.index(bytes.len());
+                match kind {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    2 => drop(bytes.remove(at)),
+                    _ => {
+                        let copy = bytes[at..(at + 40).min(bytes.len())].to_vec();
+                        bytes.extend(copy);
+                    }
+                }
+            }
+            if seed == 0 && cut.index(4) == 0 {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let found = Found { root: PathBuf::from("/m"), path: PathBuf::from("/m/k/1") };
+            let headers: Vec<HeaderName<'static>> = ["subject", "from", "to", "date", "received"]
+                .into_iter()
+                .filter_map(|name| HeaderName::parse(name.to_string()))
+                .collect();
+            prop_assert_eq!(headers.len(), 5);
+            let parsed =
+                document(&found, &bytes, &MessageParser::default(), &headers, Some(Unit::Sender));
+            match parsed {
+                Ok(document) => {
+                    prop_assert_eq!(document.doc_id.as_deref(), Some("k/1"));
+                    prop_assert!(!document.text.contains('\r'));
+                }
+                Err(error) => prop_assert_eq!(error.exit_code(), 3),
+            }
+        }
     }
 }

@@ -145,6 +145,37 @@ fn deleting_a_unit_changes_nothing_else_with_made_ids_duplicates_and_copies() {
     );
 }
 
+/// The shipped configs: the embedded corpus as they are, real data by source and path alone.
+#[test]
+fn shipped_configs_turn_to_real_data_by_source_and_path() {
+    let bench = Workbench::new();
+    bench.write("judgments.jsonl", "{\"item_id\": \"001-5\", \"text\": \"The facts.\"}\n");
+    bench.write("m.jsonl", "{\"path\": \"k/1\", \"from\": \"a@b.org\", \"body\": \"Hi.\"}\n");
+    let shipped = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/ingest/");
+        std::fs::read_to_string(format!("{folder}{name}")).unwrap()
+    };
+    let real = |name: &str, path: &str| {
+        let config = shipped(name).replace("source: synthetic", "source: jsonl");
+        let corpus = bench.corpus(&format!("{config}path: {path}\n"));
+        (corpus[0].doc_id.clone(), corpus[0].unit_id.clone(), corpus[0].text.clone())
+    };
+    let row = |id: &str, unit: &str, text: &str| (id.into(), unit.into(), text.into());
+    assert_eq!(real("echr.yml", "judgments.jsonl"), row("001-5", "001-5", "The facts."));
+    assert_eq!(real("enron.yml", "m.jsonl"), row("k/1", "a@b.org", "Hi."));
+    for name in ["echr.yml", "enron.yml"] {
+        let finished = bench.run(&shipped(name));
+        let corpus = finished.corpus();
+        assert!(corpus.len() > 100);
+        let tags = pft_artifact::TagsReader::open(&finished.output.join("tags")).unwrap();
+        for (document, tagged) in corpus.iter().zip(tags.iter()) {
+            let tagged = tagged.unwrap();
+            assert_eq!(tagged.doc_id, document.doc_id);
+            assert_eq!(tagged.text_hash, pft_artifact::text_hash(&document.text));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
