@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use pft_artifact::{CorpusWriter, Document, Split, TaggedDocument, TagsWriter, text_hash};
 use pft_stage::{Bar, Context, Kind, Port, Stage, StageError};
 
-use crate::config::{Config, Deduplicate, SplitBy};
+use crate::config::{Config, Deduplicate, SourceKind, SplitBy};
 use crate::intake::{Accepted, Intake, fingerprint};
 use crate::source::Opened;
 use crate::split::{UnitSplitter, llm_pft_order, llm_pft_split};
@@ -50,6 +50,11 @@ impl Stage for Ingest {
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
         let opened = source::open(&config)?;
         let bar = context.progress().start("ingesting", opened.total, "documents");
+        if config.source == SourceKind::Synthetic && !config.synthetic.canaries.is_empty() {
+            let table = config.synthetic.canary_table(&config.split)?;
+            let table = serde_json::to_value(table).map_err(|error| StageError::bug(error.to_string()))?;
+            context.metric("canaries", table);
+        }
         let mut sink = Sink::create(&config, context, opened.has_spans)?;
         let mut intake = Intake::new(&config);
         if config.split.by == SplitBy::LlmPft {

@@ -57,7 +57,7 @@ pub struct Opened {
 pub fn open(config: &Config) -> Result<Opened, StageError> {
     let source = config.source_kind()?;
     let documents = match source {
-        SourceKind::Synthetic => return crate::synthetic::open(&config.synthetic),
+        SourceKind::Synthetic => return crate::synthetic::open(&config.synthetic, &config.split),
         SourceKind::Text => text::open(config)?,
         SourceKind::Maildir => mail::open(config)?,
         _ => table::open(config, source, discover::tables(config, source)?)?,

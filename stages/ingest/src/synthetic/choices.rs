@@ -31,6 +31,11 @@ impl Choices {
         self.below(100) < percent
     }
 
+    /// One of `items`, which are copied.
+    pub(super) fn word(&mut self, items: &[&'static str]) -> &'static str {
+        items[self.below(items.len())]
+    }
+
     /// One of `items`.
     ///
     /// # Panics

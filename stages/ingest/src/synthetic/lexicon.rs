@@ -101,12 +101,12 @@ impl Culture {
 
     /// A given name.
     pub(super) fn given(&self, female: bool, choices: &mut Choices) -> &'static str {
-        choices.pick(if female { &self.female } else { &self.male })
+        choices.word(if female { &self.female } else { &self.male })
     }
 
     /// A street with a house number.
     pub(super) fn street(&self, choices: &mut Choices) -> String {
-        let street: &str = choices.pick(&self.streets);
+        let street = choices.word(&self.streets);
         street_named(street)
     }
 
@@ -119,10 +119,10 @@ impl Culture {
         // The format is split before names go in, which have capital letters of their own.
         while !rest.is_empty() {
             if let Some(after) = rest.strip_prefix("STREET") {
-                address.push_str(choices.pick(&self.streets));
+                address.push_str(choices.word(&self.streets));
                 rest = after;
             } else if let Some(after) = rest.strip_prefix("PLACE") {
-                address.push_str(choices.pick(&self.places));
+                address.push_str(choices.word(&self.places));
                 rest = after;
             } else if rest.starts_with('N') && !rest[1..].starts_with(char::is_alphabetic) {
                 address.push_str(&number);
@@ -138,13 +138,13 @@ impl Culture {
 
     /// A telephone number.
     pub(super) fn phone(&self, choices: &mut Choices) -> String {
-        let format: &str = choices.pick(&self.phones);
+        let format = choices.word(&self.phones);
         choices.fill(format)
     }
 
     /// The number of a domestic case of a year.
     pub(super) fn case(&self, year: i64, choices: &mut Choices) -> String {
-        let format: &str = choices.pick(&self.cases);
+        let format = choices.word(&self.cases);
         choices
             .fill(format)
             .replace("YYYY", &year.to_string())

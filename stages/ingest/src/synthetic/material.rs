@@ -51,7 +51,6 @@ pub(super) struct Phrases {
 /// One story or message.
 #[derive(Debug)]
 pub(super) struct Skeleton {
-    pub(super) name: &'static str,
     pub(super) declarations: Vec<(usize, Generator)>,
     /// The subject of a message.
     pub(super) subject: Vec<Node>,
@@ -238,7 +237,7 @@ fn parse_collection(
         .map(|paragraph| parser.template(paragraph))
         .collect::<Result<Vec<_>, _>>()
         .map_err(in_block)?;
-        collection.skeletons.push(Skeleton { name: heading, declarations, subject, paragraphs });
+        collection.skeletons.push(Skeleton { declarations, subject, paragraphs });
     }
     Ok(collection)
 }

@@ -70,8 +70,6 @@ pub(super) enum Generator {
     Card,
     Ssn,
     Tracking,
-    /// A name that a date slot gives a day.
-    SavedDay,
 }
 
 /// Who a person is.

@@ -1,0 +1,81 @@
+//! A text that is being written, and where its personal data stands.
+
+use pft_artifact::Span;
+
+/// The source that gold spans name.
+const SOURCE: &str = "gold";
+
+/// A text with labelled spans.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Page {
+    pub(super) text: String,
+    pub(super) spans: Vec<Span>,
+    /// An article was written whose form what follows decides.
+    open_article: bool,
+}
+
+impl Page {
+    /// Appends text that is no personal data.
+    pub(super) fn push(&mut self, text: &str) {
+        self.close_article(text);
+        self.text.push_str(text);
+    }
+
+    /// Appends personal data.
+    pub(super) fn push_labelled(&mut self, text: &str, label: &str) {
+        self.close_article(text);
+        let start = self.text.len() as u32;
+        self.text.push_str(text);
+        self.spans.push(Span {
+            start,
+            end: self.text.len() as u32,
+            label: label.to_string(),
+            score: 1.0,
+            source: SOURCE.to_string(),
+        });
+    }
+
+    /// Appends a or an, as the next word wants it.
+    pub(super) fn push_article(&mut self, capital: bool) {
+        self.push(if capital { "A" } else { "a" });
+        self.open_article = true;
+    }
+
+    /// Appends a page.
+    pub(super) fn append(&mut self, other: Page) {
+        let offset = self.text.len() as u32;
+        self.text.push_str(&other.text);
+        self.spans.extend(other.spans.into_iter().map(|mut span| {
+            span.start += offset;
+            span.end += offset;
+            span
+        }));
+    }
+
+    fn close_article(&mut self, next: &str) {
+        if std::mem::take(&mut self.open_article) {
+            let vowel = next.starts_with(['A', 'E', 'I', 'O', 'U', 'a', 'e', 'i', 'o', 'u']);
+            // Letters that are vowels and do not sound like one.
+            let consonant = ["Uk", "Eu", "Uni", "one"].iter().any(|start| next.starts_with(start));
+            self.text.push_str(if vowel && !consonant { "n " } else { " " });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Page;
+
+    #[test]
+    fn the_article_fits_the_word() {
+        for (word, expected) in
+            [("Italian", "an Italian"), ("Polish", "a Polish"), ("Ukrainian", "a Ukrainian")]
+        {
+            let mut page = Page::default();
+            page.push_article(false);
+            page.push_labelled(word, "NORP");
+            assert_eq!(page.text, expected);
+            assert_eq!(&page.text[page.spans[0].start as usize..], word);
+        }
+    }
+}
