@@ -78,7 +78,8 @@ impl Moves {
                 self.labels.len() - 1
             })
         });
-        if !self.moves.contains(&(action, label)) && !(action == Action::Out && label.is_some()) {
+        let refused = action == Action::Out && label.is_some();
+        if !refused && !self.moves.contains(&(action, label)) {
             self.moves.push((action, label));
         }
     }
