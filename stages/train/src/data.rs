@@ -82,10 +82,7 @@ pub fn spread(units: &[Unit], limit: usize) -> Vec<&Sequence> {
 
 /// Cuts a row of groups of sequences into micro-batches of about `tokens` tokens. A group (the
 /// examples of one unit) is never divided.
-pub fn micro_batches<'a>(
-    groups: Vec<Vec<&'a Sequence>>,
-    tokens: usize,
-) -> Vec<Vec<Vec<&'a Sequence>>> {
+pub fn micro_batches(groups: Vec<Vec<&Sequence>>, tokens: usize) -> Vec<Vec<Vec<&Sequence>>> {
     let mut batches: Vec<Vec<Vec<&Sequence>>> = Vec::new();
     let mut room = 0;
     for group in groups {

@@ -147,7 +147,7 @@ fn evaluation(rows: &[Row]) -> Value {
     };
     let mut scored = rows.iter().filter_map(describe);
     let first = scored.next();
-    let last = scored.last().or_else(|| first.clone());
+    let last = scored.next_back().or_else(|| first.clone());
     json!({ "before": first, "after": last })
 }
 
