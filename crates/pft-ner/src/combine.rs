@@ -114,9 +114,7 @@ pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Spa
 /// Whether a date and the next one are one expression: `1 March and 31 December 1998`.
 fn is_one_date(text: &str, last: &Span, next: usize, label: &str) -> bool {
     const LINKS: &[&str] = &["and", "to", "or", "until", "on", "and on", "-", "–", ",", ", on"];
-    &*last.label == "DATE"
-        && label == "DATE"
-        && LINKS.contains(&text[last.end..next].trim())
+    &*last.label == "DATE" && label == "DATE" && LINKS.contains(&text[last.end..next].trim())
 }
 
 fn outranks((a_priority, a): (i32, &Span), (b_priority, b): (i32, &Span)) -> bool {
@@ -262,7 +260,8 @@ mod tests {
     #[test]
     fn linked_dates_become_one() {
         let text = "from 1 March to 31 December 1998; 2 May 1999";
-        let found = [span(5, 12, "DATE", 1.0), span(16, 32, "DATE", 1.0), span(34, 44, "DATE", 1.0)];
+        let found =
+            [span(5, 12, "DATE", 1.0), span(16, 32, "DATE", 1.0), span(34, 44, "DATE", 1.0)];
         let spans = combine(text, &[(0, &found)], &policy());
         let ranges: Vec<_> = spans.iter().map(|s| &text[s.start..s.end]).collect();
         assert_eq!(ranges, ["1 March to 31 December 1998", "2 May 1999"]);

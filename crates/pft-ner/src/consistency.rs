@@ -177,7 +177,7 @@ impl Consistency {
         if words.len() > 1 {
             self.add_forms(&words.join(" "), label, names);
         }
-        let name_words: Vec<&str> = words.iter().copied().filter(|word| is_name(&word)).collect();
+        let name_words: Vec<&str> = words.iter().copied().filter(|word| is_name(word)).collect();
         for word in &name_words {
             self.add_forms(word, label, names);
         }

@@ -55,7 +55,11 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
                     if let Some(file) = &list.file {
                         all.extend(read_words(file.as_path())?);
                     }
-                    Ok(WordList { label: list.label.clone(), words: all, ignore_case: list.ignore_case })
+                    Ok(WordList {
+                        label: list.label.clone(),
+                        words: all,
+                        ignore_case: list.ignore_case,
+                    })
                 })
                 .collect::<Result<_, StageError>>()?;
             let rules = RulesConfig { disable: disable.clone(), patterns: patterns.clone(), words };
@@ -81,8 +85,9 @@ fn unloadable(error: LoadError) -> StageError {
 }
 
 fn read_words(path: &Path) -> Result<Vec<String>, StageError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| StageError::input(format!("{}: cannot read the word list: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        StageError::input(format!("{}: cannot read the word list: {error}", path.display()))
+    })?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect())
 }
 

@@ -150,12 +150,14 @@ impl Cache {
         for (hash, spans) in texts {
             let rows: Vec<(usize, usize, u32, &str)> =
                 spans.iter().map(|s| (s.start, s.end, s.score.to_bits(), &*s.label)).collect();
-            let payload = serde_json::to_vec(&rows).map_err(|error| StageError::bug(error.to_string()))?;
+            let payload =
+                serde_json::to_vec(&rows).map_err(|error| StageError::bug(error.to_string()))?;
             let len = u32::try_from(payload.len())
                 .map_err(|_| StageError::input("a document has more entities than fit in 4 GiB"))?;
             records.extend_from_slice(hash);
             records.extend_from_slice(&len.to_le_bytes());
-            self.places.insert(*hash, Place { segment, offset: length + records.len() as u64, len });
+            self.places
+                .insert(*hash, Place { segment, offset: length + records.len() as u64, len });
             records.extend_from_slice(&payload);
             records.extend_from_slice(&checksum(hash, &payload));
         }
@@ -216,7 +218,9 @@ mod tests {
     }
 
     fn spans(n: usize) -> Vec<Span> {
-        (0..n).map(|i| Span::new(i, i + 1, &"PERSON".into(), 0.1 + i as f32 / 7.0, &"test".into())).collect()
+        (0..n)
+            .map(|i| Span::new(i, i + 1, &"PERSON".into(), 0.1 + i as f32 / 7.0, &"test".into()))
+            .collect()
     }
 
     #[test]

@@ -151,7 +151,8 @@ impl Config {
             return Err(StageError::config("backends: the list is empty")
                 .with_help("name at least one, such as `backends: [{kind: rules}]`"));
         }
-        let scores = self.thresholds.iter().map(|(label, score)| (format!("thresholds.{label}"), *score));
+        let scores =
+            self.thresholds.iter().map(|(label, score)| (format!("thresholds.{label}"), *score));
         for (key, score) in scores.chain([
             ("min_score".to_string(), self.min_score),
             ("consistency.min_score".to_string(), self.consistency.min_score),

@@ -104,7 +104,8 @@ pub fn run(arguments: &Arguments) -> Result<Report, StageError> {
                 .with_help(format!("one of {}, as-is", known.join(", "))));
         }
     };
-    let pairs: Vec<(&GoldDocument, &[Span])> = gold.iter().zip(predicted.iter().map(Vec::as_slice)).collect();
+    let pairs: Vec<(&GoldDocument, &[Span])> =
+        gold.iter().zip(predicted.iter().map(Vec::as_slice)).collect();
     let report = evaluate(&pairs, &map, set, arguments.show_text);
     if let Some(path) = &arguments.plot {
         std::fs::write(path, svg(&report))
@@ -119,12 +120,14 @@ fn read_gold(
 ) -> Result<(Vec<GoldDocument>, Option<&'static str>), StageError> {
     if path.is_dir() {
         let corpus = corpus.ok_or_else(|| {
-            StageError::config("gold tags need the texts they belong to").with_help("add --corpus DIR")
+            StageError::config("gold tags need the texts they belong to")
+                .with_help("add --corpus DIR")
         })?;
         return Ok((gold_from_tags(path, corpus)?, None));
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| StageError::input(format!("{}: cannot read the gold: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        StageError::input(format!("{}: cannot read the gold: {error}", path.display()))
+    })?;
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let (gold, set) = match extension {
         "json" | "jsonl" => (parse_tab(&text), "tab"),
@@ -144,9 +147,15 @@ fn gold_from_tags(tags: &Path, corpus: &Path) -> Result<Vec<GoldDocument>, Stage
         .iter()
         .map(|tagged| {
             let tagged = tagged?;
-            let text = texts.remove(&tagged.doc_id).filter(|text| text_hash(text) == tagged.text_hash).ok_or_else(
-                || StageError::input(format!("the corpus has no text of document {:?} that its gold tags were made for", tagged.doc_id)),
-            )?;
+            let text = texts
+                .remove(&tagged.doc_id)
+                .filter(|text| text_hash(text) == tagged.text_hash)
+                .ok_or_else(|| {
+                    StageError::input(format!(
+                        "the corpus has no text of document {:?} that its gold tags were made for",
+                        tagged.doc_id
+                    ))
+                })?;
             let mentions = tagged
                 .spans
                 .into_iter()
@@ -215,13 +224,16 @@ fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, Sta
 }
 
 fn read_config(path: &Path, set: &[String]) -> Result<Config, StageError> {
-    let overrides =
-        set.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>().map_err(StageError::config)?;
+    let overrides = set
+        .iter()
+        .map(|text| Override::parse(text))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(StageError::config)?;
     let source = ConfigSource::read(path).map_err(StageError::config)?;
     let schema = Description::of::<TagPii>().config;
     let value = load_config(Some(&source), &overrides, &schema).map_err(StageError::config)?;
-    let config: Config =
-        serde_json::from_value(value).map_err(|error| StageError::config(format!("config: {error}")))?;
+    let config: Config = serde_json::from_value(value)
+        .map_err(|error| StageError::config(format!("config: {error}")))?;
     config.validate()?;
     Ok(config)
 }

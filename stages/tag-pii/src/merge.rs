@@ -60,9 +60,14 @@ pub fn merge(
     output: &Path,
     allow_dropped: bool,
 ) -> Result<u64, StageError> {
-    let at = |error: std::io::Error| StageError::config(format!("--output {}: {error}", output.display()));
+    let at = |error: std::io::Error| {
+        StageError::config(format!("--output {}: {error}", output.display()))
+    };
     if output.exists() && output.read_dir().map_err(at)?.next().is_some() {
-        return Err(StageError::config(format!("--output {}: the folder is not empty", output.display())));
+        return Err(StageError::config(format!(
+            "--output {}: the folder is not empty",
+            output.display()
+        )));
     }
     let mut partial = output.as_os_str().to_os_string();
     partial.push(".partial");
@@ -84,7 +89,12 @@ pub fn merge(
     merged
 }
 
-fn write(corpus: &Path, parts: &[PathBuf], output: &Path, allow_dropped: bool) -> Result<u64, StageError> {
+fn write(
+    corpus: &Path,
+    parts: &[PathBuf],
+    output: &Path,
+    allow_dropped: bool,
+) -> Result<u64, StageError> {
     let mut hashes = Vec::new();
     let mut readers = Vec::new();
     for part in parts {
@@ -99,7 +109,8 @@ fn write(corpus: &Path, parts: &[PathBuf], output: &Path, allow_dropped: bool) -
         let document = document?;
         let mut row: Option<TaggedDocument> = None;
         for reader in &mut readers {
-            let head = reader.next_if(|head| head.as_ref().map_or(true, |head| head.doc_id == document.doc_id));
+            let head = reader
+                .next_if(|head| head.as_ref().map_or(true, |head| head.doc_id == document.doc_id));
             if let Some(head) = head {
                 row = Some(head?);
                 break;
@@ -109,8 +120,13 @@ fn write(corpus: &Path, parts: &[PathBuf], output: &Path, allow_dropped: bool) -
             Some(row) => writer.push(&row)?,
             None if allow_dropped => {}
             None => {
-                return Err(StageError::input(format!("no part has tags for document {:?}", document.doc_id))
-                    .with_help("name every part, or add --allow-dropped if the parts dropped documents"));
+                return Err(StageError::input(format!(
+                    "no part has tags for document {:?}",
+                    document.doc_id
+                ))
+                .with_help(
+                    "name every part, or add --allow-dropped if the parts dropped documents",
+                ));
             }
         }
     }
@@ -125,7 +141,8 @@ fn write(corpus: &Path, parts: &[PathBuf], output: &Path, allow_dropped: bool) -
         }
     }
     let rows = writer.finish()?;
-    let provenance = json!({ "stage": "tag-pii merge", "inputs": { "corpus": corpus_hash, "parts": hashes } });
+    let provenance =
+        json!({ "stage": "tag-pii merge", "inputs": { "corpus": corpus_hash, "parts": hashes } });
     Manifest::seal(output, Kind::Tags, rows, provenance)?;
     Ok(rows)
 }

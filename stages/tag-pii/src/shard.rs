@@ -49,7 +49,9 @@ pub fn translate(arguments: Vec<OsString>) -> Vec<OsString> {
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let value = match argument.to_str() {
-            Some("--shard") => Some(arguments.next().unwrap_or_default().to_string_lossy().into_owned()),
+            Some("--shard") => {
+                Some(arguments.next().unwrap_or_default().to_string_lossy().into_owned())
+            }
             Some(text) => text.strip_prefix("--shard=").map(String::from),
             None => None,
         };
@@ -85,7 +87,8 @@ mod tests {
     #[test]
     fn the_option_becomes_a_setting() {
         let arguments = ["tag-pii", "--shard", "2/4", "--output", "x"].map(OsString::from).to_vec();
-        let expected = ["tag-pii", "--set", "shard=\"2/4\"", "--output", "x"].map(OsString::from).to_vec();
+        let expected =
+            ["tag-pii", "--set", "shard=\"2/4\"", "--output", "x"].map(OsString::from).to_vec();
         assert_eq!(translate(arguments), expected);
     }
 }

@@ -40,12 +40,15 @@ impl Tagging {
     /// When a setting is wrong (exit code 2) or a model cannot be read (3).
     pub fn new(config: &Config) -> Result<Self, StageError> {
         let backends = backends::load(config)?;
-        let mut policy = Policy::new(config.labels.iter().chain(backends::own_labels(config)).cloned());
+        let mut policy =
+            Policy::new(config.labels.iter().chain(backends::own_labels(config)).cloned());
         policy.min_score = config.min_score;
         policy.thresholds = config.thresholds.clone();
         if let Some(file) = &config.label_file {
             let path = file.as_path();
-            let wrong = |message: String| StageError::config(format!("label_file {}: {message}", path.display()));
+            let wrong = |message: String| {
+                StageError::config(format!("label_file {}: {message}", path.display()))
+            };
             let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
             policy.labels.extend(LabelMap::parse(&text).map_err(|error| wrong(error.to_string()))?);
         }
@@ -60,10 +63,19 @@ impl Tagging {
     }
 
     /// Combines what the backends found in a text, in their order, with the names of its unit.
-    pub fn combine(&self, text: &str, found: &[Vec<Span>], names: Option<&NameFinder>) -> Vec<Span> {
+    pub fn combine(
+        &self,
+        text: &str,
+        found: &[Vec<Span>],
+        names: Option<&NameFinder>,
+    ) -> Vec<Span> {
         let extra = names.map(|names| names.find(text)).unwrap_or_default();
-        let mut ranked: Vec<(i32, &[Span])> =
-            self.backends.iter().zip(found).map(|(backend, spans)| (backend.priority, &**spans)).collect();
+        let mut ranked: Vec<(i32, &[Span])> = self
+            .backends
+            .iter()
+            .zip(found)
+            .map(|(backend, spans)| (backend.priority, &**spans))
+            .collect();
         ranked.push((i32::MIN, &extra));
         combine(text, &ranked, &self.policy)
     }
@@ -76,7 +88,9 @@ impl Tagging {
         let mut found: Vec<Vec<Vec<Span>>> = texts.iter().map(|_| Vec::new()).collect();
         for backend in &self.backends {
             for (n, result) in tag_texts(&*backend.tagger, texts).into_iter().enumerate() {
-                found[n].push(result.map_err(|error| untaggable(&format!("number {}", n + 1), &error))?);
+                found[n].push(
+                    result.map_err(|error| untaggable(&format!("number {}", n + 1), &error))?,
+                );
             }
         }
         texts
@@ -135,7 +149,8 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
     bar.finish();
 
     let FirstPass { caches, names, failed, tagged, .. } = first;
-    let mut second = SecondPass { tagging: &tagging, caches: &caches, names, finders: VecDeque::new() };
+    let mut second =
+        SecondPass { tagging: &tagging, caches: &caches, names, finders: VecDeque::new() };
     let mut writer = TagsWriter::create(context.output("tags"))?;
     let bar = context.progress().start("combining", total, "documents");
     let mut documents = corpus.iter();
@@ -198,7 +213,10 @@ impl Batch {
                 batch.push(document);
             }
         }
-        let hashes = batch.par_iter().map(|document| *blake3::hash(document.text.as_bytes()).as_bytes()).collect();
+        let hashes = batch
+            .par_iter()
+            .map(|document| *blake3::hash(document.text.as_bytes()).as_bytes())
+            .collect();
         Ok(Self { documents: batch, hashes })
     }
 
@@ -207,12 +225,16 @@ impl Batch {
     }
 
     fn without(self, failed: &HashSet<TextHash>, dropped: &mut u64) -> Self {
-        let (documents, hashes): (Vec<_>, Vec<_>) =
-            self.documents.into_iter().zip(self.hashes).filter(|(_, hash)| {
+        let (documents, hashes): (Vec<_>, Vec<_>) = self
+            .documents
+            .into_iter()
+            .zip(self.hashes)
+            .filter(|(_, hash)| {
                 let failed = failed.contains(hash);
                 *dropped += u64::from(failed);
                 !failed
-            }).unzip();
+            })
+            .unzip();
         Self { documents, hashes }
     }
 }
@@ -246,7 +268,9 @@ impl FirstPass<'_> {
                 match result {
                     Ok(spans) => finished.push((batch.hashes[d], spans.as_slice())),
                     Err(reason) if self.on_error == OnError::Stop => {
-                        error.get_or_insert_with(|| untaggable(&format!("{:?}", batch.documents[d].doc_id), reason));
+                        error.get_or_insert_with(|| {
+                            untaggable(&format!("{:?}", batch.documents[d].doc_id), reason)
+                        });
                     }
                     Err(_) => {
                         self.failed.insert(batch.hashes[d]);
@@ -272,7 +296,8 @@ impl FirstPass<'_> {
                     return Ok((0, names));
                 }
                 let text = &batch.documents[d].text;
-                let spans = self.tagging.combine(text, &recall(&self.caches, &batch.hashes[d])?, None);
+                let spans =
+                    self.tagging.combine(text, &recall(&self.caches, &batch.hashes[d])?, None);
                 if let Some(consistency) = consistency {
                     consistency.collect(text, &spans, &mut names);
                 }
@@ -312,7 +337,10 @@ impl SecondPass<'_> {
                 Ok(TaggedDocument {
                     doc_id: document.doc_id.clone(),
                     text_hash: blake3::Hash::from(batch.hashes[d]).to_hex().to_string(),
-                    spans: spans.iter().map(|span| stored(document, span)).collect::<Result<_, _>>()?,
+                    spans: spans
+                        .iter()
+                        .map(|span| stored(document, span))
+                        .collect::<Result<_, _>>()?,
                 })
             })
             .collect()

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pft_artifact::{
-    CorpusWriter, Document, Kind, Manifest, Split, TaggedDocument, TagsReader, count_rows, text_hash,
+    CorpusWriter, Document, Kind, Manifest, Split, TaggedDocument, TagsReader, count_rows,
+    text_hash,
 };
 use pft_ner::rules::UserPattern;
 use pft_stage::{Context, Stage, StageError};
@@ -88,10 +89,21 @@ fn names_are_found_in_their_unit_and_nowhere_else() {
     let rows = run.rows();
     let found = |n: usize| -> Vec<(&str, &str)> {
         let text = &documents[n].text;
-        rows[n].spans.iter().map(|s| (&text[s.start as usize..s.end as usize], s.label.as_str())).collect()
+        rows[n]
+            .spans
+            .iter()
+            .map(|s| (&text[s.start as usize..s.end as usize], s.label.as_str()))
+            .collect()
     };
-    assert_eq!(rows.iter().map(|row| row.doc_id.as_str()).collect::<Vec<_>>(), ["d0", "d1", "d2", "d3", "x"]);
-    assert!(rows.iter().zip(&documents).all(|(row, document)| row.text_hash == text_hash(&document.text)));
+    assert_eq!(
+        rows.iter().map(|row| row.doc_id.as_str()).collect::<Vec<_>>(),
+        ["d0", "d1", "d2", "d3", "x"]
+    );
+    assert!(
+        rows.iter()
+            .zip(&documents)
+            .all(|(row, document)| row.text_hash == text_hash(&document.text))
+    );
     assert!(found(0).contains(&("Mr Żdzisław Przykładowy", "PERSON")), "{:?}", found(0));
     assert!(found(1).contains(&("PRZYKŁADOWY", "PERSON")), "{:?}", found(1));
     assert!(found(1).contains(&("jan@example.pl", "EMAIL")), "{:?}", found(1));
@@ -133,16 +145,25 @@ fn only_new_texts_are_tagged_and_parts_merge_to_the_whole() {
     assert_eq!(missing.exit_code(), 3);
     assert!(!path.join("missing").exists());
     let twice = [&parts[..], &parts[..1]].concat();
-    assert_eq!(merge::merge(&corpus, &twice, &path.join("twice"), false).unwrap_err().exit_code(), 3);
+    assert_eq!(
+        merge::merge(&corpus, &twice, &path.join("twice"), false).unwrap_err().exit_code(),
+        3
+    );
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused_by_key() {
-    let rules = |patterns| Backend::Rules { priority: None, disable: Vec::new(), patterns, words: Vec::new() };
+    let rules = |patterns| Backend::Rules {
+        priority: None,
+        disable: Vec::new(),
+        patterns,
+        words: Vec::new(),
+    };
     let wrong = UserPattern { label: "X".into(), regex: "(".into() };
     let folder = TempDir::new().unwrap();
     let corpus = write_corpus(folder.path(), [document(0)]);
-    let config = Config { backends: vec![rules(Vec::new()), rules(vec![wrong])], ..Config::default() };
+    let config =
+        Config { backends: vec![rules(Vec::new()), rules(vec![wrong])], ..Config::default() };
     let error = run(config, &corpus, folder.path(), "tags", "scratch").result.unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.message().contains("backends.1") && error.message().contains("regex"), "{error}");
@@ -174,7 +195,8 @@ fn binary(corpus: &Path, output: &Path, scratch: &Path, threads: &str) -> Comman
 fn killed_at_any_moment_a_rerun_gives_the_same_bits() {
     let folder = TempDir::new().unwrap();
     let path = folder.path();
-    let large = |n: usize| Document { text: document(n).text.repeat(40) + &n.to_string(), ..document(n) };
+    let large =
+        |n: usize| Document { text: document(n).text.repeat(40) + &n.to_string(), ..document(n) };
     let corpus = write_corpus(path, (0..900).map(large));
     let hash = |output: &Path| Manifest::open(output).unwrap().content_hash;
     let (one, two) = (path.join("one"), path.join("two"));

@@ -27,7 +27,8 @@ impl House {
         for unit in 0..30u32 {
             for index in 0..3u32 {
                 let length = 5 + (unit * 7 + index * 3) % 20;
-                let input_ids: Vec<u32> = (0..length).map(|i| (i * 5 + unit + index) % 60).collect();
+                let input_ids: Vec<u32> =
+                    (0..length).map(|i| (i * 5 + unit + index) % 60).collect();
                 let split = if unit % 5 == 0 { Split::Validation } else { Split::Train };
                 writer
                     .push(&Example {
@@ -84,11 +85,7 @@ impl House {
 }
 
 fn private() -> Option<Privacy> {
-    Some(Privacy {
-        noise_multiplier: Some(0.8),
-        max_examples_per_unit: 2,
-        ..Privacy::default()
-    })
+    Some(Privacy { noise_multiplier: Some(0.8), max_examples_per_unit: 2, ..Privacy::default() })
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -122,9 +119,14 @@ fn a_resumed_run_has_the_bits_of_an_uninterrupted_one() {
         for kept in [2, 4] {
             let name = format!("resumed-{kept}");
             copy_folder(&house.path("whole"), &house.path(&name));
-            for entry in std::fs::read_dir(house.path(&name).join("checkpoints")).unwrap().flatten() {
-                let step: u64 =
-                    entry.file_name().to_string_lossy().trim_start_matches("step-").parse().unwrap();
+            for entry in std::fs::read_dir(house.path(&name).join("checkpoints")).unwrap().flatten()
+            {
+                let step: u64 = entry
+                    .file_name()
+                    .to_string_lossy()
+                    .trim_start_matches("step-")
+                    .parse()
+                    .unwrap();
                 if step > kept {
                     std::fs::remove_dir_all(entry.path()).unwrap();
                 }
@@ -149,9 +151,8 @@ fn runs_for_release_never_share_their_randomness() {
     let one = house.run("one", house.config(private()), 1).unwrap();
     let two = house.run("two", house.config(private()), 1).unwrap();
     assert_ne!(weights(&one), weights(&two));
-    let fixed = || {
-        private().map(|privacy| Privacy { fixed_seed_not_for_release: Some(3), ..privacy })
-    };
+    let fixed =
+        || private().map(|privacy| Privacy { fixed_seed_not_for_release: Some(3), ..privacy });
     let three = house.run("three", house.config(fixed()), 1).unwrap();
     let four = house.run("four", house.config(fixed()), 2).unwrap();
     assert_eq!(weights(&three), weights(&four));

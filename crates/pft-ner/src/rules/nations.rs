@@ -11,10 +11,45 @@ use crate::{LoadError, Span};
 
 /// Words after an adjective or country that make it a part of a public name.
 const STATE_AFTER: &[&str] = &[
-    "Government", "Constitution", "Constitutional", "Republic", "State", "Agent", "Code", "Criminal", "Civil", "Penal",
-    "Law", "law", "laws", "Act", "courts", "court", "authorities", "Parliament", "legislation", "legal", "domestic",
-    "Supreme", "Federal", "Bill", "Court", "Delegation", "lira", "liras", "Liras", "Lira", "zlotys", "kronor", "schillings", "marks",
-    "francs", "pounds", "Unification", "National", "Grand",
+    "Government",
+    "Constitution",
+    "Constitutional",
+    "Republic",
+    "State",
+    "Agent",
+    "Code",
+    "Criminal",
+    "Civil",
+    "Penal",
+    "Law",
+    "law",
+    "laws",
+    "Act",
+    "courts",
+    "court",
+    "authorities",
+    "Parliament",
+    "legislation",
+    "legal",
+    "domestic",
+    "Supreme",
+    "Federal",
+    "Bill",
+    "Court",
+    "Delegation",
+    "lira",
+    "liras",
+    "Liras",
+    "Lira",
+    "zlotys",
+    "kronor",
+    "schillings",
+    "marks",
+    "francs",
+    "pounds",
+    "Unification",
+    "National",
+    "Grand",
 ];
 
 /// Phrases before a country that make it a part of a public name.
@@ -33,7 +68,9 @@ impl Nations {
         let (gpe, norp): (Arc<str>, Arc<str>) = ("GPE".into(), "NORP".into());
         let mut words = Vec::new();
         let mut labels = Vec::new();
-        for line in include_str!("../../data/nations.txt").lines().filter(|line| !line.starts_with('#')) {
+        for line in
+            include_str!("../../data/nations.txt").lines().filter(|line| !line.starts_with('#'))
+        {
             let (country, adjective) = line.split_once('\t').unwrap_or((line, ""));
             for (word, label) in [(country, &gpe), (adjective, &norp)] {
                 if !word.is_empty() && !disable.iter().any(|disabled| **disabled == **label) {
@@ -56,13 +93,17 @@ impl Nations {
             let joined = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
             // A plural of people (`Germans`) is one of them too.
             let plural = after.strip_prefix('s').filter(|rest| !joined(rest.chars().next()));
-            if joined(before.chars().next_back()) || (joined(after.chars().next()) && plural.is_none()) {
+            if joined(before.chars().next_back())
+                || (joined(after.chars().next()) && plural.is_none())
+            {
                 continue;
             }
             let end = found.end() + usize::from(plural.is_some());
             let next = text[end..].strip_prefix([' ', '\u{a0}']).unwrap_or_default();
             let next: &str = next.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
-            if STATE_AFTER.contains(&next) || STATE_BEFORE.iter().any(|phrase| before.ends_with(phrase)) {
+            if STATE_AFTER.contains(&next)
+                || STATE_BEFORE.iter().any(|phrase| before.ends_with(phrase))
+            {
                 continue;
             }
             let label = &self.labels[found.pattern().as_usize()];

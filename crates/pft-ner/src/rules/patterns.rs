@@ -44,8 +44,7 @@ const COUNT_WORD: &str = "(?i:one|two|three|four|five|six|seven|eight|nine|ten|e
 const CURRENCY_CODE: &str = "(?:EUR|USD|GBP|CHF|TRL|TRY|YTL|PLN|PLZ|ATS|DEM|FRF|ITL|ESP|PTE|BEF|NLG|LUF|IEP|FIM|GRD|SEK|NOK|DKK|ISK|CZK|SKK|HUF|ROL|RON|BGN|BGL|RUB|RUR|UAH|UAK|MDL|LTL|LVL|EEK|HRK|SIT|MKD|RSD|CYP|MTL|ALL|AMD|AZN|AZM|GEL|BAM|JPY|CNY|CAD|AUD|NZD|INR|BRL|MXN|ZAR|KRW|ILS|SGD|HKD|US\\$|EUROS?)";
 const CURRENCY_SIGN: &str = "[$€£¥₤₺₽₴₹]";
 const CURRENCY_NAME: &str = "(?i:euros?|dollars?|cents?|pounds?(?: sterling)?|francs?|marks?|lir[ae]s?|liras?|zlot(?:ys?|ies)|(?:Austrian )?schillings?|kron(?:or|er|a|e|as|ur)|koruna[sy]?|crowns?|guilders?|pesetas?|escudos?|drachmas?|roubles?|rubles?|hryvnias?|forints?|le[iv]|levs?|lats|lit(?:ai|as)|kunas?|denars?|dinars?|rupees?|yen|yuan)";
-const CURRENCY_ORIGIN: &str =
-    "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}]|GDR[ \u{a0}])?";
+const CURRENCY_ORIGIN: &str = "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}]|GDR[ \u{a0}])?";
 const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Judge|Justice|Mme|Mlle|Maître|Herr|Frau|Señora?|Capt|Captain|Lieutenant|Lt|Sgt|Sergeant|Colonel|Col|Major|General|Father|Sister|Brother|Rev|Reverend|Bishop|Imam|Sheikh|MR|MRS|MS|DR)";
 /// Initials (`K.H.`, `Cz.`, `J.-P.`) or a capitalised word.
 const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
@@ -261,9 +260,45 @@ const HEAD: &str = "(?:Courts?(?:[ \u{a0}]of[ \u{a0}](?:First[ \u{a0}-]Instance|
 
 /// Words after `in`, `at` or `near` that are no place.
 const NO_PLACE: &[&str] = &[
-    "Article", "Articles", "Section", "Sections", "Chapter", "Part", "Parts", "Annex", "Appendix", "Court", "Rule", "Rules",
-    "Law", "Act", "Code", "Protocol", "Convention", "Government", "Mr", "Mrs", "Ms", "Dr", "Case", "Parliament", "Plenary", "Chambers",
-    "Strasbourg", "Table", "Volume", "Series", "Reports", "English", "French", "Decree", "Order", "Recommendation", "Resolution", "Directive", "Regulation",
+    "Article",
+    "Articles",
+    "Section",
+    "Sections",
+    "Chapter",
+    "Part",
+    "Parts",
+    "Annex",
+    "Appendix",
+    "Court",
+    "Rule",
+    "Rules",
+    "Law",
+    "Act",
+    "Code",
+    "Protocol",
+    "Convention",
+    "Government",
+    "Mr",
+    "Mrs",
+    "Ms",
+    "Dr",
+    "Case",
+    "Parliament",
+    "Plenary",
+    "Chambers",
+    "Strasbourg",
+    "Table",
+    "Volume",
+    "Series",
+    "Reports",
+    "English",
+    "French",
+    "Decree",
+    "Order",
+    "Recommendation",
+    "Resolution",
+    "Directive",
+    "Regulation",
 ];
 
 /// Every built-in pattern.
@@ -356,7 +391,9 @@ fn initial_and_surname(text: &str) -> Option<usize> {
     let text = text.strip_suffix("’s").or_else(|| text.strip_suffix("'s")).unwrap_or(text);
     let surname = text.rsplit([' ', '\u{a0}', '.']).next().unwrap_or_default();
     let in_capitals = !surname.chars().any(char::is_lowercase);
-    let heading = GENERIC.contains(&surname) || INSTITUTION_HEADS.contains(&surname) || NO_PLACE.contains(&surname);
+    let heading = GENERIC.contains(&surname)
+        || INSTITUTION_HEADS.contains(&surname)
+        || NO_PLACE.contains(&surname);
     (!in_capitals && !heading).then_some(text.len())
 }
 
@@ -394,7 +431,8 @@ fn place(text: &str) -> Option<usize> {
     let text = text.trim_end_matches('.');
     let first = text.split([' ', '\u{a0}', ',']).next().unwrap_or_default();
     let month = is_month(first);
-    let general = GENERIC.contains(&first) || NO_PLACE.contains(&first) || first.chars().count() < 3;
+    let general =
+        GENERIC.contains(&first) || NO_PLACE.contains(&first) || first.chars().count() < 3;
     (!month && !general).then_some(text.len())
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Country {
     pub(super) culture: usize,
     pub(super) currency_code: &'static str,
     pub(super) currency: &'static str,
+    /// How many units of the currency buy what a euro buys, about.
+    pub(super) per_euro: i64,
     /// Whether cases are brought against it.
     pub(super) respondent: bool,
 }
@@ -162,20 +164,23 @@ fn street_named(street: &str) -> String {
 }
 
 impl Country {
-    /// Reads a line of six fields between bars; `- ` before it is a country that nobody sues.
+    /// Reads a line of seven fields between bars; `- ` before it is a country that nobody sues.
     pub(super) fn parse(line: &'static str, cultures: &[Culture]) -> Result<Self, String> {
         let (respondent, fields) = match line.strip_prefix("- ") {
             Some(fields) => (false, fields),
             None => (true, line),
         };
         let fields: Vec<&str> = fields.split(" | ").collect();
-        let &[name, long, adjective, culture, currency_code, currency] = fields.as_slice() else {
-            return Err(format!("countries: six fields are needed: {line}"));
+        let &[name, long, adjective, culture, currency_code, currency, per_euro] = fields.as_slice() else {
+            return Err(format!("countries: seven fields are needed: {line}"));
         };
         let culture = cultures
             .iter()
             .position(|known| known.name == culture)
             .ok_or_else(|| format!("countries: unknown culture {culture}"))?;
-        Ok(Self { name, long, adjective, culture, currency_code, currency, respondent })
+        let per_euro = per_euro
+            .parse()
+            .map_err(|_| format!("countries: not a number: {per_euro}"))?;
+        Ok(Self { name, long, adjective, culture, currency_code, currency, per_euro, respondent })
     }
 }

@@ -216,6 +216,9 @@ fn parse_collection(
                 .map(|lines| parser.template(lines.join("\n").trim()))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(in_block)?;
+            if texts.iter().any(Vec::is_empty) {
+                return Err(in_block("a text is empty".to_string()));
+            }
             names.pools.insert(name.to_string(), pools.len());
             collection.pools.insert(name.to_string(), pools.len());
             pools.push(texts);

@@ -41,6 +41,11 @@ impl Page {
         self.open_article = true;
     }
 
+    /// Removes white space at the end, which no span reaches.
+    pub(super) fn trim_end(&mut self) {
+        self.text.truncate(self.text.trim_end().len());
+    }
+
     /// Appends a page.
     pub(super) fn append(&mut self, other: Page) {
         let offset = self.text.len() as u32;

@@ -9,6 +9,9 @@ use super::person::Person;
 use super::template::{Field, Generator, Node, PersonRule, Step};
 use super::values;
 
+/// How often a name is drawn again that the unit has used already.
+const DRAWS: usize = 12;
+
 /// What a variable holds.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -28,6 +31,8 @@ pub(super) struct Scene {
     pub(super) clock: Day,
     pub(super) page: Page,
     values: Vec<Option<Value>>,
+    /// Surnames and places that are taken.
+    taken: Vec<&'static str>,
     generators: Vec<Option<&'static Generator>>,
 }
 
@@ -57,6 +62,7 @@ impl Scene {
             clock,
             page: Page::default(),
             values: vec![None; material.variables],
+            taken: Vec::new(),
             generators: vec![None; material.variables],
         };
         scene.declare(&material.collection(kind).declarations);
@@ -192,9 +198,10 @@ impl Scene {
     }
 
     fn write_person(&mut self, person: &Person, field: Field) {
+        let american = self.kind == Kind::Enron;
         let title = |page: &mut Page| {
             page.push(person.title());
-            page.push(" ");
+            page.push(if american { ". " } else { " " });
         };
         match field {
             Field::Pronoun(masculine, feminine) => {
@@ -270,7 +277,8 @@ impl Scene {
                 } else {
                     culture
                 };
-                (self.choices.word(&culture.places).to_string(), "GPE")
+                let place = self.untaken(&culture.places, |place| place);
+                (place.to_string(), "GPE")
             }
             Generator::Street => (culture.street(&mut self.choices), "FAC"),
             Generator::Address => (culture.address(&mut self.choices), "ADDRESS"),
@@ -290,6 +298,19 @@ impl Scene {
             other => values::plain(other, &mut self.choices),
         };
         Value::Text(text, Some(label))
+    }
+
+    /// One of `items` that the unit has not used, if a few draws find one.
+    fn untaken<T>(&mut self, items: &'static [T], name: impl Fn(&T) -> &'static str) -> &'static T {
+        let mut item = self.choices.pick(items);
+        for _ in 0..DRAWS {
+            if !self.taken.contains(&name(item)) {
+                break;
+            }
+            item = self.choices.pick(items);
+        }
+        self.taken.push(name(item));
+        item
     }
 
     fn draw_person(&mut self, rule: &PersonRule) -> Person {
@@ -317,7 +338,7 @@ impl Scene {
         };
         let surname = match &relative {
             Some(relative) => relative.names,
-            None => *self.choices.pick(&names.surnames),
+            None => *self.untaken(&names.surnames, |names| names.0),
         };
         let age = if rule.child { (2, 10) } else { (30, 66) };
         let days = self.choices.within(age.0 * 365, age.1 * 365);

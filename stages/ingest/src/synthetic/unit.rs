@@ -83,6 +83,7 @@ fn case(mut scene: Scene) -> Vec<Page> {
     }
     paragraphs.extend(facts);
     paragraphs.extend(closings);
+    paragraphs.iter_mut().for_each(Page::trim_end);
     if scene.choices.chance(50) {
         let first = if scene.choices.chance(50) { 1 } else { scene.choices.below(6) + 4 };
         for (number, paragraph) in (first..).zip(&mut paragraphs) {
@@ -138,7 +139,8 @@ fn message(
     skeleton: &'static Skeleton,
     signature: usize,
 ) -> Page {
-    let subject = scene.write_page(&skeleton.subject);
+    let mut subject = scene.write_page(&skeleton.subject);
+    subject.trim_end();
     match scene.choices.below(10) {
         0..=3 => {
             scene.write_pool(collection.pool("header"));
@@ -154,6 +156,7 @@ fn message(
         _ => {}
     }
     scene.write(&skeleton.paragraphs[0]);
+    scene.page.trim_end();
     if scene.choices.chance(30) {
         scene.page.push("\n\n");
         let signatures = &scene.material.pools[collection.pool("signature")];

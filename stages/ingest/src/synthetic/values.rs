@@ -47,6 +47,7 @@ pub(super) fn money(
     choices: &mut Choices,
 ) -> String {
     let amount = amount(low, high, choices);
+    let local = amount * country.per_euro;
     match (kind, choices.below(4)) {
         (Kind::Enron, 0..=2) if amount >= 1_000_000 => {
             format!("${}.{} million", amount / 1_000_000, amount / 100_000 % 10)
@@ -55,16 +56,17 @@ pub(super) fn money(
         (Kind::Enron, _) => format!("${}", with_commas(amount)),
         (Kind::Echr, 0) => format!("EUR {}", with_commas(amount)),
         (Kind::Echr, 1) => {
-            format!("{} {} ({})", with_commas(amount), country.currency, country.currency_code)
+            format!("{} {} ({})", with_commas(local), country.currency, country.currency_code)
         }
-        (Kind::Echr, _) => format!("{} {}", country.currency_code, with_commas(amount)),
+        (Kind::Echr, _) => format!("{} {}", country.currency_code, with_commas(local)),
     }
 }
 
 /// A time of day.
 pub(super) fn time(kind: Kind, choices: &mut Choices) -> String {
-    let (hour, minute) = (choices.within(1, 12), choices.below(12) * 5);
-    let afternoon = choices.chance(50);
+    let (hour, minute) = (choices.within(7, 21), choices.below(12) * 5);
+    let afternoon = hour >= 12;
+    let hour = if hour > 12 { hour - 12 } else { hour };
     match (kind, afternoon) {
         (Kind::Echr, false) => format!("{hour}.{minute:02} a.m."),
         (Kind::Echr, true) => format!("{hour}.{minute:02} p.m."),
