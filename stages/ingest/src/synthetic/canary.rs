@@ -66,7 +66,10 @@ pub fn canaries(
     config: &SyntheticConfig,
     splitter: Option<&UnitSplitter>,
 ) -> Result<Vec<Canary>, StageError> {
-    (0..).zip(&config.canaries).map(|(index, canary)| plant(config, splitter, index, canary)).collect()
+    (0..)
+        .zip(&config.canaries)
+        .map(|(index, canary)| plant(config, splitter, index, canary))
+        .collect()
 }
 
 fn plant(

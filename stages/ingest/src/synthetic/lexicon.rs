@@ -171,16 +171,17 @@ impl Country {
             None => (true, line),
         };
         let fields: Vec<&str> = fields.split(" | ").collect();
-        let &[name, long, adjective, culture, currency_code, currency, per_euro] = fields.as_slice() else {
+        let &[name, long, adjective, culture, currency_code, currency, per_euro] =
+            fields.as_slice()
+        else {
             return Err(format!("countries: seven fields are needed: {line}"));
         };
         let culture = cultures
             .iter()
             .position(|known| known.name == culture)
             .ok_or_else(|| format!("countries: unknown culture {culture}"))?;
-        let per_euro = per_euro
-            .parse()
-            .map_err(|_| format!("countries: not a number: {per_euro}"))?;
+        let per_euro =
+            per_euro.parse().map_err(|_| format!("countries: not a number: {per_euro}"))?;
         Ok(Self { name, long, adjective, culture, currency_code, currency, per_euro, respondent })
     }
 }

@@ -110,10 +110,8 @@ impl Material {
     }
 
     fn parse() -> Result<Self, String> {
-        let cultures = named_blocks(PEOPLE)
-            .iter()
-            .map(Culture::parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let cultures =
+            named_blocks(PEOPLE).iter().map(Culture::parse).collect::<Result<Vec<_>, _>>()?;
         let countries = COUNTRIES
             .iter()
             .flat_map(|file| file.lines())
@@ -141,11 +139,7 @@ impl Material {
 }
 
 fn named_blocks(files: &[&'static str]) -> Vec<Block> {
-    files
-        .iter()
-        .flat_map(|file| blocks(file))
-        .filter(|block| !block.heading.is_empty())
-        .collect()
+    files.iter().flat_map(|file| blocks(file)).filter(|block| !block.heading.is_empty()).collect()
 }
 
 fn parse_phrases(names: &mut Names) -> Result<Vec<Phrases>, String> {

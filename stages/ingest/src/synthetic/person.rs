@@ -5,8 +5,14 @@ use super::lexicon::Surname;
 
 /// Mail providers that do not exist.
 const PROVIDERS: [&str; 8] = [
-    "larkpost.net", "mailhaven.org", "quickletterbox.com", "sundialmail.com", "birchnet.info",
-    "postwell.net", "inkpigeon.com", "northlanemail.org",
+    "larkpost.net",
+    "mailhaven.org",
+    "quickletterbox.com",
+    "sundialmail.com",
+    "birchnet.info",
+    "postwell.net",
+    "inkpigeon.com",
+    "northlanemail.org",
 ];
 
 /// A person.

@@ -268,24 +268,17 @@ impl Scene {
                 let female = self.choices.chance(50);
                 (culture.given(female, &mut self.choices).to_string(), "PERSON")
             }
-            Generator::Surname => {
-                (self.choices.pick(&culture.surnames).0.to_string(), "PERSON")
-            }
+            Generator::Surname => (self.choices.pick(&culture.surnames).0.to_string(), "PERSON"),
             Generator::Place { foreign } => {
-                let culture = if *foreign {
-                    self.choices.pick(&self.material.cultures)
-                } else {
-                    culture
-                };
+                let culture =
+                    if *foreign { self.choices.pick(&self.material.cultures) } else { culture };
                 let place = self.untaken(&culture.places, |place| place);
                 (place.to_string(), "GPE")
             }
             Generator::Street => (culture.street(&mut self.choices), "FAC"),
             Generator::Address => (culture.address(&mut self.choices), "ADDRESS"),
             Generator::Phone => (culture.phone(&mut self.choices), "PHONE"),
-            Generator::Case => {
-                (culture.case(self.clock.year(), &mut self.choices), "CASE_NUMBER")
-            }
+            Generator::Case => (culture.case(self.clock.year(), &mut self.choices), "CASE_NUMBER"),
             Generator::Money(low, high) => {
                 let country = &self.material.countries[self.country];
                 (values::money(*low, *high, country, self.kind, &mut self.choices), "MONEY")

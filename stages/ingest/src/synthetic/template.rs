@@ -175,12 +175,10 @@ pub(super) struct Parser<'a> {
 impl Parser<'_> {
     /// Notes a declaration `@ name: generator`.
     pub(super) fn declare(&mut self, line: &str) -> Result<(usize, Generator), String> {
-        let (name, rule) = line
-            .split_once(':')
-            .ok_or_else(|| format!("declaration without a colon: {line}"))?;
-        let generator = self
-            .generator(rule.trim())?
-            .ok_or_else(|| format!("unknown generator: {line}"))?;
+        let (name, rule) =
+            line.split_once(':').ok_or_else(|| format!("declaration without a colon: {line}"))?;
+        let generator =
+            self.generator(rule.trim())?.ok_or_else(|| format!("unknown generator: {line}"))?;
         let variable = self.names.variable(name.trim());
         self.declared.insert(name.trim().to_string(), variable);
         Ok((variable, generator))
@@ -217,7 +215,8 @@ impl Parser<'_> {
                 Some('{') => {
                     let close = rest.find('}').ok_or_else(|| format!("unclosed slot: {rest}"))?;
                     let slot = &rest[1..close];
-                    let node = self.slot(slot, depth).map_err(|why| format!("{{{slot}}}: {why}"))?;
+                    let node =
+                        self.slot(slot, depth).map_err(|why| format!("{{{slot}}}: {why}"))?;
                     nodes.push(node);
                     *rest = &rest[close + 1..];
                 }
@@ -334,7 +333,10 @@ impl Parser<'_> {
             range().map(|(low, high)| Generator::Duration(low, high, unit))
         };
         let variable = |name: &str| {
-            self.declared.get(name).copied().ok_or_else(|| format!("{rule}: {name} is not declared"))
+            self.declared
+                .get(name)
+                .copied()
+                .ok_or_else(|| format!("{rule}: {name} is not declared"))
         };
         Ok(Some(match name {
             "person" => Generator::Person(self.person(&words, variable)?),
@@ -343,9 +345,9 @@ impl Parser<'_> {
             "place" => Generator::Place { foreign: words.contains(&"foreign") },
             "street" => Generator::Street,
             "address" => Generator::Address,
-            "oneof" => Generator::OneOf(
-                words.iter().map(|word| variable(word)).collect::<Result<_, _>>()?,
-            ),
+            "oneof" => {
+                Generator::OneOf(words.iter().map(|word| variable(word)).collect::<Result<_, _>>()?)
+            }
             "money" => range().map(|(low, high)| Generator::Money(low, high))?,
             "price" => Generator::Price,
             "number" => range().map(|(low, high)| Generator::Number(low, high))?,

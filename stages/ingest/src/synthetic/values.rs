@@ -180,12 +180,7 @@ fn iban(choices: &mut Choices) -> String {
     let number = account.clone() + &letters.collect::<String>() + "00";
     let rest = number.bytes().fold(0, |rest, digit| (rest * 10 + u32::from(digit - b'0')) % 97);
     let whole = format!("{country}{:02}{account}", 98 - rest);
-    whole
-        .as_bytes()
-        .chunks(4)
-        .map(String::from_utf8_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    whole.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -196,7 +191,8 @@ mod tests {
     fn check_digits_are_right() {
         for unit in 0..200 {
             let mut choices = Choices::of_unit(7, unit);
-            let digits: Vec<u32> = card(&mut choices).chars().filter_map(|c| c.to_digit(10)).collect();
+            let digits: Vec<u32> =
+                card(&mut choices).chars().filter_map(|c| c.to_digit(10)).collect();
             assert_eq!(digits.len(), 16);
             let doubled = digits.iter().step_by(2).map(|d| d * 2 / 10 + d * 2 % 10).sum::<u32>();
             let plain = digits.iter().skip(1).step_by(2).sum::<u32>();
