@@ -37,7 +37,7 @@ fmt: ## Formats the code
 
 python: $(VENV)/.installed ## The Python packages that tests compare with
 
-$(VENV)/.installed: tests/reference/requirements.txt
+$(VENV)/.installed: tests/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
