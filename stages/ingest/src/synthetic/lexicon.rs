@@ -156,7 +156,7 @@ impl Culture {
 
 /// A street name as it stands in a sentence.
 fn street_named(street: &str) -> String {
-    if street.contains(' ') || street.chars().any(|c| !c.is_ascii()) || street.ends_with("weg") {
+    if street.contains(' ') || !street.is_ascii() || street.ends_with("weg") {
         street.to_string()
     } else {
         format!("{street} Street")
