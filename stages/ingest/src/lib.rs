@@ -52,7 +52,8 @@ impl Stage for Ingest {
         let bar = context.progress().start("ingesting", opened.total, "documents");
         if config.source == SourceKind::Synthetic && !config.synthetic.canaries.is_empty() {
             let table = config.synthetic.canary_table(&config.split)?;
-            let table = serde_json::to_value(table).map_err(|error| StageError::bug(error.to_string()))?;
+            let table =
+                serde_json::to_value(table).map_err(|error| StageError::bug(error.to_string()))?;
             context.metric("canaries", table);
         }
         let mut sink = Sink::create(&config, context, opened.has_spans)?;

@@ -154,9 +154,15 @@ impl Culture {
     }
 }
 
+/// Ends of street names that say in their language that they are streets.
+const STREET_ENDS: [&str; 12] = [
+    "weg", "straße", "gasse", "allee", "gata", "gatan", "dijk", "straat", "kade", "plein", "vägen",
+    "vej",
+];
+
 /// A street name as it stands in a sentence.
 fn street_named(street: &str) -> String {
-    if street.contains(' ') || !street.is_ascii() || street.ends_with("weg") {
+    if street.contains(' ') || STREET_ENDS.iter().any(|end| street.ends_with(end)) {
         street.to_string()
     } else {
         format!("{street} Street")

@@ -29,6 +29,8 @@ pub(super) struct Scene {
     /// Where it happens.
     pub(super) country: usize,
     pub(super) clock: Day,
+    /// The day that was written last, of which a case number has its year.
+    last_day: Day,
     pub(super) page: Page,
     values: Vec<Option<Value>>,
     /// Surnames and places that are taken.
@@ -60,6 +62,7 @@ impl Scene {
             choices,
             country,
             clock,
+            last_day: clock,
             page: Page::default(),
             values: vec![None; material.variables],
             taken: Vec::new(),
@@ -147,6 +150,7 @@ impl Scene {
     }
 
     fn write_day(&mut self, day: Day, form: DateForm) {
+        self.last_day = day;
         let minute = self.choices.below(600) + 420;
         self.page.push_labelled(&day.write(form, minute), "DATE");
     }
@@ -278,10 +282,21 @@ impl Scene {
             Generator::Street => (culture.street(&mut self.choices), "FAC"),
             Generator::Address => (culture.address(&mut self.choices), "ADDRESS"),
             Generator::Phone => (culture.phone(&mut self.choices), "PHONE"),
-            Generator::Case => (culture.case(self.clock.year(), &mut self.choices), "CASE_NUMBER"),
+            Generator::Case => {
+                (culture.case(self.last_day.year(), &mut self.choices), "CASE_NUMBER")
+            }
             Generator::Money(low, high) => {
                 let country = &self.material.countries[self.country];
-                (values::money(*low, *high, country, self.kind, &mut self.choices), "MONEY")
+                (
+                    values::money(
+                        (*low, *high),
+                        country,
+                        self.kind,
+                        self.clock.year(),
+                        &mut self.choices,
+                    ),
+                    "MONEY",
+                )
             }
             Generator::Time => (values::time(self.kind, &mut self.choices), "TIME"),
             Generator::Application => {

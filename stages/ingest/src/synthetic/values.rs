@@ -40,10 +40,10 @@ fn amount(low: i64, high: i64, choices: &mut Choices) -> i64 {
 
 /// An amount of money.
 pub(super) fn money(
-    low: i64,
-    high: i64,
+    (low, high): (i64, i64),
     country: &Country,
     kind: Kind,
+    year: i64,
     choices: &mut Choices,
 ) -> String {
     let amount = amount(low, high, choices);
@@ -54,7 +54,7 @@ pub(super) fn money(
         }
         (Kind::Enron, 0) if amount < 5_000 => format!("${amount}.{:02}", choices.below(100)),
         (Kind::Enron, _) => format!("${}", with_commas(amount)),
-        (Kind::Echr, 0) => format!("EUR {}", with_commas(amount)),
+        (Kind::Echr, 0) if year >= 1999 => format!("EUR {}", with_commas(amount)),
         (Kind::Echr, 1) => {
             format!("{} {} ({})", with_commas(local), country.currency, country.currency_code)
         }
