@@ -1,6 +1,6 @@
 //! The runner: YAML → graph → cache keys → execution.
 //!
-//! It reads a pipeline file ([`file`]), asks every stage's executable to describe itself
+//! It reads a pipeline file ([`mod@file`]), asks every stage's executable to describe itself
 //! ([`stages`]), checks the whole graph before starting anything ([`graph`]), computes cache keys
 //! ([`key`]) and starts the stages whose artifact is not in the store ([`execute`]). It depends on
 //! `pft-artifact` and on the contract types of `pft-stage`, and knows no stage: whatever keeps the

@@ -5,7 +5,7 @@
 //! vocabulary files). A text is cut into word pieces as a whole; where it has more of them than
 //! the model reads, windows overlap, and each piece is answered for by the window that sees
 //! enough context on both sides of it, so that nothing is truncated. Entities are then decoded
-//! over the whole text, by the rule that [`decode`] states.
+//! over the whole text, by the rule that `decode` states.
 
 mod checkpoint;
 mod config;
