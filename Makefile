@@ -27,6 +27,10 @@ build: ## Builds every binary
 test: models build python ## Runs all tests
 	PFT_PYTHON=$(VENV)/bin/python $(CARGO) test --release --workspace
 
+bench: ## Times training steps and generation on the shapes of the README's peers
+	$(CARGO) run --release -p pft-lm --example step_bench -- w1 w3
+	$(CARGO) run --release -p pft-lm --example generate_bench
+
 lint: ## Formatting, clippy and documentation, all without a warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
