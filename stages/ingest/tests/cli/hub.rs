@@ -111,11 +111,14 @@ fn respond(stream: &mut TcpStream, status: &str, headers: &[(&str, String)], bod
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    // Read to the end, so that closing does not reset the connection under the answer.
-    let _ = stream.read_to_end(&mut Vec::new());
+    // A client may close as soon as it has what it wanted, whatever is still to be sent; the
+    // next request must find the server alive.
+    let _ = stream
+        .write_all(format!("{head}\r\n").as_bytes())
+        .and_then(|()| stream.write_all(body))
+        .and_then(|()| stream.shutdown(std::net::Shutdown::Write))
+        // Read to the end, so that closing does not reset the connection under the answer.
+        .and_then(|()| stream.read_to_end(&mut Vec::new()));
 }
 
 #[test]
