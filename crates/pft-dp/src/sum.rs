@@ -5,8 +5,8 @@ use crate::mechanism::Mechanism;
 use crate::noise::GaussianNoise;
 
 /// A sum of clipped per-unit gradients. Adding or removing one unit moves it by at most
-/// `l2_sensitivity`. [`PrivateGradient`](crate::PrivateGradient) makes one by clipping every unit;
-/// [`ClippedSum::from_clipped`] takes the word of an engine that has done so itself.
+/// `l2_sensitivity`. Only [`PrivateGradient`](crate::PrivateGradient) makes one, by clipping every
+/// unit.
 #[derive(Debug)]
 pub struct ClippedSum {
     pub(crate) tensors: Vec<Vec<f32>>,
@@ -14,13 +14,6 @@ pub struct ClippedSum {
 }
 
 impl ClippedSum {
-    /// A sum that the caller has clipped: each unit's part of `tensors`, over all of them
-    /// together, has norm at most `clipping.max_grad_norm`, by the factors of
-    /// [`Clipping::factors`](crate::Clipping::factors).
-    pub fn from_clipped(tensors: Vec<Vec<f32>>, clipping: &crate::Clipping) -> Self {
-        Self { tensors, l2_sensitivity: clipping.max_grad_norm }
-    }
-
     /// How far one unit can move the sum.
     pub fn l2_sensitivity(&self) -> f64 {
         self.l2_sensitivity

@@ -149,7 +149,7 @@ fn run(work: &Work, steps: usize) {
     let timing = timings(steps, || {
         sum.clear();
         model.forward_backward(&batch, step, &mut sum).expect("the batch fits");
-        optimizer.step(model.parameters_mut(), &mut sum, 1e-4, 1.0);
+        optimizer.step(model.parameters_mut(), sum.in_order(), 1e-4, 1.0);
         step += 1;
     });
     let peak = peak_mb();

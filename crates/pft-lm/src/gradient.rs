@@ -156,10 +156,14 @@ impl GradientSum {
         })
     }
 
+    /// Every trainable parameter's gradient, in order, as the optimizer takes them.
+    pub fn in_order(&mut self) -> impl Iterator<Item = &[f32]> {
+        self.iter_mut().map(|(_, gradient)| &*gradient)
+    }
+
     /// Adds `inputᵀ · output_gradient` to a weight's gradient: `input` is `[rows, in]`,
-    /// `output_gradient` is `[rows, out]`. A private sink whose rows carry clipping factors ends
-    /// here too.
-    pub fn add_product(
+    /// `output_gradient` is `[rows, out]`.
+    fn add_product(
         &mut self,
         id: ParameterId,
         layout: Layout,

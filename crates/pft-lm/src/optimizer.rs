@@ -189,20 +189,20 @@ impl Optimizer {
         self.steps
     }
 
-    /// One step along `gradients` times `scale` (a clipping factor, or 1 over the batch size).
-    pub fn step(
+    /// One step along `gradients`, one for each trainable parameter in order, times `scale` (a
+    /// clipping factor, or 1 over the batch size).
+    pub fn step<'a>(
         &mut self,
         parameters: &mut Parameters,
-        gradients: &mut GradientSum,
+        gradients: impl IntoIterator<Item = &'a [f32]>,
         learning_rate: f64,
         scale: f32,
     ) {
         self.steps += 1;
-        for slot in &mut self.slots {
+        for (slot, gradients) in self.slots.iter_mut().zip(gradients) {
             let TensorData::F32(weights) = &mut parameters.get_mut(slot.id).tensor.data else {
                 continue;
             };
-            let Some(gradients) = gradients.get(slot.id) else { continue };
             let decay = if slot.decays { self.config.weight_decay() } else { 0.0 };
             let blocks = weights.par_chunks_mut(BLOCK).zip(gradients.par_chunks(BLOCK));
             match (self.config, &mut slot.moments[..]) {
@@ -339,7 +339,7 @@ mod tests {
             gradient[0] = 1.0;
         }
         for _ in 0..steps {
-            optimizer.step(&mut parameters, &mut sum, 0.1, 0.5);
+            optimizer.step(&mut parameters, sum.in_order(), 0.1, 0.5);
         }
         values(&parameters)
     }

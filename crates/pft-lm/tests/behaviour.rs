@@ -60,7 +60,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                     sum.clear();
                     model.forward_backward(&batch, step, &mut sum).unwrap();
                     norms.push(global_norm(&mut sum).to_bits());
-                    optimizer.step(model.parameters_mut(), &mut sum, 1e-3, 1.0);
+                    optimizer.step(model.parameters_mut(), sum.in_order(), 1e-3, 1.0);
                 }
                 (norms, model.parameters().clone())
             })
@@ -130,7 +130,7 @@ fn a_resumed_training_goes_on_with_the_same_bits() {
         let step = |model: &mut LanguageModel, optimizer: &mut Optimizer| {
             let mut sum = GradientSum::new(model.parameters());
             model.forward_backward(&batch, optimizer.steps(), &mut sum).unwrap();
-            optimizer.step(model.parameters_mut(), &mut sum, 1e-2, 1.0);
+            optimizer.step(model.parameters_mut(), sum.in_order(), 1e-2, 1.0);
         };
         let mut straight = model(GPT2);
         let mut optimizer = Optimizer::new(config, straight.parameters());

@@ -170,7 +170,7 @@ fn fifty_steps_follow_pytorch() {
             assert!((loss - expected).abs() < 1e-3, "{name}, step {step}: {loss} not {expected}");
             let factor = clip_factor(global_norm(&mut sum), number("max_grad_norm"));
             let rate = schedule.rate(step as u64);
-            optimizer.step(model.parameters_mut(), &mut sum, rate, factor);
+            optimizer.step(model.parameters_mut(), sum.in_order(), rate, factor);
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod verify;
 
 mod base;
 mod order;
+mod plain;
 
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 
@@ -28,7 +29,7 @@ pub struct Train;
 
 impl Stage for Train {
     const NAME: &'static str = "train";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "Fine-tunes a language model, with or without differential privacy";
     type Config = Config;
 

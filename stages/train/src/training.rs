@@ -1,26 +1,20 @@
 //! The loop: sample, forward, backward, clip, noise, step, account.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use pft_artifact::TokensReader;
+use pft_dp::Ledger;
 use pft_dp::accounting::Accountant;
-use pft_dp::{
-    ClippedSum, Ledger, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness,
-    RunSecret, default_delta,
-};
-use pft_lm::gradient::GradientSum;
 use pft_lm::model::LanguageModel;
-use pft_lm::optimizer::{Optimizer, clip_factor, global_norm};
+use pft_lm::optimizer::Optimizer;
 use pft_lm::schedule::Schedule;
 use pft_stage::{Context, StageError};
 
 use crate::base;
-use crate::config::{Config, Privacy};
-use crate::data::{Data, Sequence, Unit, batch_of, micro_batches, spread};
+use crate::config::Config;
+use crate::data::{Data, Sequence, spread};
 use crate::evaluate::{Scores, evaluate};
-use crate::order::Order;
-use crate::private::UnitGradients;
+use crate::plain::PlainSteps;
+use crate::private::PrivateSteps;
 use crate::state::{Row, States};
 
 /// A trained model and what was seen on the way.
@@ -42,19 +36,10 @@ pub struct Trained {
     pub examples: usize,
 }
 
-/// Where a step's gradient comes from.
-enum Source<'a> {
-    Plain { examples: Vec<&'a Sequence>, order: Order },
-    Private(Box<PrivateSource<'a>>),
-}
-
-struct PrivateSource<'a> {
-    units: &'a [Unit],
-    mechanism: Mechanism,
-    secret: RunSecret,
-    sampler: PoissonSampler,
-    ledger: Ledger,
-    gradients: UnitGradients,
+/// Where steps come from.
+enum Steps<'a> {
+    Plain(Box<PlainSteps<'a>>),
+    Private(Box<PrivateSteps<'a>>),
 }
 
 /// Trains as config says.
@@ -79,7 +64,6 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
     let examples: usize = data.train.iter().map(|unit| unit.examples.len()).sum();
 
     let planned = planned_steps(config, data.train.len(), examples);
-    let mut sum = GradientSum::new(model.parameters());
     let mut optimizer = Optimizer::new(config.optimizer, model.parameters());
     let schedule = Schedule {
         kind: config.schedule,
@@ -87,12 +71,15 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
         warmup_steps: config.warmup_steps.min(planned),
         total_steps: planned,
     };
-    let mut source = match &config.privacy {
-        Some(privacy) => private_source(config, privacy, context, &data.train, &model, planned)?,
-        None => Source::Plain {
-            examples: data.train.iter().flat_map(|unit| &unit.examples).collect(),
-            order: Order::new(examples, config.seed),
-        },
+    let mut steps = match &config.privacy {
+        Some(privacy) => {
+            let steps = PrivateSteps::new(config, privacy, context, &data.train, &model, planned)?;
+            Steps::Private(Box::new(steps))
+        }
+        None => {
+            let examples = data.train.iter().flat_map(|unit| &unit.examples).collect();
+            Steps::Plain(Box::new(PlainSteps::new(examples, config, &model)))
+        }
     };
     let states = States::new(context.scratch(), config.checkpoints.save_total_limit);
     let mut rows = states.resume(&mut model, &mut optimizer)?;
@@ -100,7 +87,7 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
     if first > 0 {
         context.progress().note(format!("going on after step {first}"));
     }
-    announce(&source, &model, planned, context);
+    announce(&steps, &model, planned, context);
 
     let tokens = config.micro_batch_tokens as usize;
     let score = |model: &mut LanguageModel, step: u64| -> Result<Row, StageError> {
@@ -118,18 +105,11 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
     for step in first..planned {
         context.check_interrupted()?;
         let started = Instant::now();
-        sum.clear();
-        let mut row = match &mut source {
-            Source::Plain { examples, order } => {
-                plain_gradient(config, &mut model, &mut sum, examples, order, step)?
-            }
-            Source::Private(source) => {
-                private_gradient(config, &mut model, &mut sum, source, step)?
-            }
+        let rate = schedule.rate(step);
+        let mut row = match &mut steps {
+            Steps::Plain(steps) => steps.step(config, &mut model, &mut optimizer, step, rate)?,
+            Steps::Private(steps) => steps.step(config, &mut model, &mut optimizer, step, rate)?,
         };
-        row.learning_rate = schedule.rate(step);
-        let scale = row.gradient_scale as f32;
-        optimizer.step(model.parameters_mut(), &mut sum, row.learning_rate, scale);
         row.seconds = started.elapsed().as_secs_f64();
         bar.message(row.message());
         rows.push(row);
@@ -145,9 +125,9 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
     }
     bar.finish();
     let counted_units = config.privacy.as_ref().is_some_and(|privacy| privacy.units.is_none());
-    let ledger = match source {
-        Source::Private(source) => Some(source.ledger),
-        Source::Plain { .. } => None,
+    let ledger = match steps {
+        Steps::Private(steps) => Some(steps.into_ledger()),
+        Steps::Plain(_) => None,
     };
     Ok(Trained { model, rows, ledger, counted_units, held_out, units: data.train.len(), examples })
 }
@@ -163,89 +143,12 @@ fn planned_steps(config: &Config, units: usize, examples: usize) -> u64 {
     })
 }
 
-fn private_source<'a>(
-    config: &Config,
-    privacy: &Privacy,
-    context: &Context,
-    units: &'a [Unit],
-    model: &LanguageModel,
-    planned: u64,
-) -> Result<Source<'a>, StageError> {
-    let refuse = |error: &dyn std::fmt::Display| StageError::config(format!("privacy: {error}"));
-    let declared_units = privacy.units.unwrap_or(units.len() as u64);
-    let randomness = match privacy.fixed_seed_not_for_release {
-        Some(seed) => Randomness::FixedSeed(seed),
-        None => Randomness::OperatingSystem,
-    };
-    let plan = Plan {
-        declared_units,
-        sample_rate: (config.batch_size as f64 / declared_units as f64).min(1.0),
-        noise_multiplier: privacy.noise_multiplier.unwrap_or(1.0),
-        steps: planned,
-        delta: privacy.target_delta.unwrap_or_else(|| default_delta(declared_units)),
-        clipping: privacy.clipping(),
-        max_examples_per_unit: privacy.max_examples_per_unit,
-        noise_draws: RELEASE_DRAWS,
-    };
-    let force = privacy.force_delta;
-    let mechanism = match privacy.target_epsilon {
-        Some(target) => Mechanism::calibrated(plan, privacy.accountant, target, force),
-        None => Mechanism::new(plan, force),
-    }
-    .map_err(|error| refuse(&error))?;
-    let secret = run_secret(context, randomness)?;
-    let mut inputs = BTreeMap::new();
-    for port in ["tokens", "evaluation"] {
-        if let Some(path) = context.input_optional(port) {
-            let manifest = TokensReader::open(path)?.manifest().content_hash.clone();
-            inputs.insert(port.to_string(), manifest);
-        }
-    }
-    // The same noise must never meet another gradient: a run whose settings changed is another
-    // run, and its ledger refuses to go on.
-    let settings =
-        serde_json::to_vec(config).map_err(|error| StageError::bug(error.to_string()))?;
-    inputs.insert("settings".to_string(), blake3::hash(&settings).to_hex().to_string());
-    let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), inputs);
-    let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header)
-        .map_err(|error| StageError::bug(error.to_string()))?;
-    let names: Vec<&str> = units.iter().map(|unit| unit.unit_id.as_str()).collect();
-    let sampler = mechanism.sampler(&secret, &names).map_err(|error| refuse(&error))?;
-    let gradients = UnitGradients::new(model.parameters(), mechanism.plan().clipping);
-    Ok(Source::Private(Box::new(PrivateSource {
-        units,
-        mechanism,
-        secret,
-        sampler,
-        ledger,
-        gradients,
-    })))
-}
-
-/// The secret of this run: the one that a killed attempt left, so that a step done again draws
-/// the same bits, or a new one.
-fn run_secret(context: &Context, randomness: Randomness) -> Result<RunSecret, StageError> {
-    let path = context.scratch().join("secret");
-    let failed = |error: std::io::Error| StageError::bug(format!("{}: {error}", path.display()));
-    match std::fs::read_to_string(&path) {
-        Ok(hex) => {
-            return RunSecret::from_hex(&hex)
-                .map_err(|error| StageError::bug(format!("{}: {error}", path.display())));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let secret = RunSecret::new(randomness).map_err(|error| StageError::bug(error.to_string()))?;
-    crate::state::write_private(&path, secret.expose_hex().as_bytes()).map_err(failed)?;
-    Ok(secret)
-}
-
-fn announce(source: &Source<'_>, model: &LanguageModel, planned: u64, context: &Context) {
+fn announce(steps: &Steps<'_>, model: &LanguageModel, planned: u64, context: &Context) {
     let (all, trainable) = model.parameters().count();
     context.progress().note(format!("{trainable} of {all} parameters train for {planned} steps"));
-    if let Source::Private(source) = source {
-        let plan = source.mechanism.plan();
-        if let Ok(epsilon) = source.mechanism.epsilon(Accountant::Pld, planned) {
+    if let Steps::Private(steps) = steps {
+        let plan = steps.mechanism().plan();
+        if let Ok(epsilon) = steps.mechanism().epsilon(Accountant::Pld, planned) {
             context.progress().note(format!(
                 "DP-SGD: noise multiplier {:.4}, sample rate {:.5}, {} units declared; ε will be \
                  {:.4} at δ = {:.3e}",
@@ -273,94 +176,8 @@ fn note_scores(context: &Context, step: u64, held_out: &Scores, seen: &Scores) {
     ));
 }
 
-/// The sum over a batch of shuffled examples; the row says how to scale it.
-fn plain_gradient(
-    config: &Config,
-    model: &mut LanguageModel,
-    sum: &mut GradientSum,
-    examples: &[&Sequence],
-    order: &mut Order,
-    step: u64,
-) -> Result<Row, StageError> {
-    let size = config.batch_size;
-    let groups = (0..size).map(|i| vec![examples[order.at(step * size + i)]]).collect();
-    let mut row = Row::step(step + 1);
-    for groups in micro_batches(groups, config.micro_batch_tokens as usize) {
-        let batch = batch_of(&groups)?;
-        let losses = model
-            .forward_backward(&batch, dropout_seed(config, step, row.units), sum)
-            .map_err(|error| StageError::input(error.to_string()))?;
-        row.loss += losses.total();
-        row.units += groups.len() as u64;
-        row.tokens += batch.rows() as u64;
-    }
-    let mean = 1.0 / size as f64;
-    row.loss *= mean;
-    row.gradient_norm = global_norm(sum) * mean;
-    let clip = if config.max_grad_norm > 0.0 {
-        f64::from(clip_factor(row.gradient_norm, config.max_grad_norm))
-    } else {
-        1.0
-    };
-    row.gradient_scale = clip * mean;
-    Ok(row)
-}
-
-/// The noised mean over a Poisson sample of units. The step is in the ledger, on disk, before
-/// noise is added.
-fn private_gradient(
-    config: &Config,
-    model: &mut LanguageModel,
-    sum: &mut GradientSum,
-    source: &mut PrivateSource<'_>,
-    step: u64,
-) -> Result<Row, StageError> {
-    let mut row = Row::step(step + 1);
-    let mut norms = Vec::new();
-    let groups: Vec<Vec<&Sequence>> = source
-        .sampler
-        .sample(step)
-        .into_iter()
-        .map(|index| {
-            let examples = &source.units[index].examples;
-            let chosen = source.sampler.examples(step, index, examples.len());
-            chosen.into_iter().map(|example| &examples[example]).collect()
-        })
-        .collect();
-    for groups in micro_batches(groups, config.micro_batch_tokens as usize) {
-        let batch = batch_of(&groups)?;
-        let losses = model
-            .forward_backward(&batch, dropout_seed(config, step, row.units), &mut source.gradients)
-            .map_err(|error| StageError::input(error.to_string()))?;
-        let sequences: Vec<usize> = groups.iter().map(Vec::len).collect();
-        let clipped = source.gradients.clip_into(sum, &sequences);
-        norms.extend(clipped.norms);
-        row.not_finite += clipped.not_finite;
-        row.loss += losses.total();
-        row.units += groups.len() as u64;
-        row.tokens += batch.rows() as u64;
-    }
-    row.loss /= row.units.max(1) as f64;
-    row.gradient_norm = norms.iter().sum::<f64>() / norms.len().max(1) as f64;
-    row.gradient_scale = 1.0;
-
-    let receipt = source
-        .ledger
-        .record(&source.mechanism, step)
-        .map_err(|error| StageError::bug(error.to_string()))?;
-    let tensors = sum.iter_mut().map(|(_, gradient)| gradient.to_vec()).collect();
-    let clipping = &source.mechanism.plan().clipping;
-    let noise = source.mechanism.noise(&source.secret);
-    let mean =
-        ClippedSum::from_clipped(tensors, clipping).privatize(&source.mechanism, &noise, &receipt);
-    for ((_, gradient), noised) in sum.iter_mut().zip(mean.tensors()) {
-        gradient.copy_from_slice(noised);
-    }
-    Ok(row)
-}
-
 /// Dropout masks differ from micro-batch to micro-batch and are the same after a resume.
-fn dropout_seed(config: &Config, step: u64, first_unit: u64) -> u64 {
+pub(crate) fn dropout_seed(config: &Config, step: u64, first_unit: u64) -> u64 {
     let mut bytes = [0; 24];
     for (chunk, value) in bytes.chunks_exact_mut(8).zip([config.seed, step, first_unit]) {
         chunk.copy_from_slice(&value.to_le_bytes());

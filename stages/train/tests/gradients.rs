@@ -1,7 +1,7 @@
 //! The private sum of gradients against a brute-force oracle: one unit at a time through the
 //! non-private path, clipped by the formulas of the papers.
 
-use pft_dp::{Clipping, ClippingFunction, ClippingStyle};
+use pft_dp::{Clipping, ClippingFunction, ClippingStyle, Mechanism, Plan, UnitOutcome};
 use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
@@ -175,22 +175,37 @@ fn brute_force(
     sum
 }
 
+fn mechanism(clipping: Clipping) -> Mechanism {
+    let plan = Plan {
+        declared_units: 100,
+        sample_rate: 0.1,
+        noise_multiplier: 1.0,
+        steps: 1,
+        delta: 1e-4,
+        clipping,
+        max_examples_per_unit: 3,
+        noise_draws: 1,
+    };
+    Mechanism::new(plan, false).unwrap()
+}
+
 /// The engine's clipped sum over units in the given micro-batches.
 fn engine(
     model: &mut LanguageModel,
     micro_batches: &[&[Vec<&Sequence>]],
     clipping: Clipping,
 ) -> (Vec<Vec<f32>>, u64) {
-    let mut sum = GradientSum::new(model.parameters());
-    let mut gradients = UnitGradients::new(model.parameters(), clipping);
+    let mut gradients = UnitGradients::new(model, &mechanism(clipping));
     let mut not_finite = 0;
     for units in micro_batches {
         let batch = batch_of(units).unwrap();
-        model.forward_backward(&batch, 0, &mut gradients).unwrap();
         let sequences: Vec<usize> = units.iter().map(Vec::len).collect();
-        not_finite += gradients.clip_into(&mut sum, &sequences).not_finite;
+        gradients.expect(&sequences);
+        model.forward_backward(&batch, 0, &mut gradients).unwrap();
+        let outcomes = gradients.clip().unwrap();
+        not_finite += outcomes.iter().filter(|&&o| o == UnitOutcome::NotFinite).count() as u64;
     }
-    (sum.iter_mut().map(|(_, gradient)| gradient.to_vec()).collect(), not_finite)
+    (gradients.take().tensors().to_vec(), not_finite)
 }
 
 fn norm(values: &[f32]) -> f64 {

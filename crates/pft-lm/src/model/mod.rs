@@ -120,6 +120,11 @@ impl LanguageModel {
         })
     }
 
+    /// The parameter that is both the token embedding and the head, if they are one.
+    pub fn tied_table(&self) -> Option<ParameterId> {
+        (self.layers.head.weight == self.layers.tokens).then_some(self.layers.tokens)
+    }
+
     /// The model's config.
     pub fn config(&self) -> &ModelConfig {
         &self.config

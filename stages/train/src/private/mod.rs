@@ -1,6 +1,192 @@
-//! What connects the model's backward pass to the mechanisms of `pft-dp`.
+//! Steps of DP-SGD: what connects the model's backward pass to the mechanisms of `pft-dp`.
 
-mod gradients;
-mod norms;
+mod sink;
 
-pub use gradients::{Clipped, UnitGradients};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pft_artifact::TokensReader;
+use pft_dp::{
+    Ledger, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness, RunSecret,
+    UnitOutcome, default_delta,
+};
+use pft_lm::model::LanguageModel;
+use pft_lm::optimizer::Optimizer;
+use pft_stage::{Context, StageError};
+
+use crate::config::{Config, Privacy};
+use crate::data::{Sequence, Unit, batch_of, micro_batches};
+use crate::state::Row;
+use crate::training::dropout_seed;
+
+pub use sink::UnitGradients;
+
+/// Poisson-sampled units, and all that makes their gradients private.
+pub(crate) struct PrivateSteps<'a> {
+    units: &'a [Unit],
+    mechanism: Mechanism,
+    secret: RunSecret,
+    sampler: PoissonSampler,
+    ledger: Ledger,
+    gradients: UnitGradients,
+}
+
+impl<'a> PrivateSteps<'a> {
+    /// `planned` private steps over `units`; the ledger and the secret of a killed attempt are
+    /// taken up again.
+    pub(crate) fn new(
+        config: &Config,
+        privacy: &Privacy,
+        context: &Context,
+        units: &'a [Unit],
+        model: &LanguageModel,
+        planned: u64,
+    ) -> Result<Self, StageError> {
+        let refuse =
+            |error: &dyn std::fmt::Display| StageError::config(format!("privacy: {error}"));
+        let randomness = match privacy.fixed_seed_not_for_release {
+            Some(seed) => Randomness::FixedSeed(seed),
+            None => Randomness::OperatingSystem,
+        };
+        let plan = plan(config, privacy, units.len() as u64, planned);
+        let force = privacy.force_delta;
+        let mechanism = match privacy.target_epsilon {
+            Some(target) => Mechanism::calibrated(plan, privacy.accountant, target, force),
+            None => Mechanism::new(plan, force),
+        }
+        .map_err(|error| refuse(&error))?;
+        let secret = run_secret(&context.scratch().join("secret"), randomness)?;
+        let inputs = what_was_read(config, context)?;
+        let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), inputs);
+        let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header)
+            .map_err(|error| StageError::bug(error.to_string()))?;
+        let names: Vec<&str> = units.iter().map(|unit| unit.unit_id.as_str()).collect();
+        let sampler = mechanism.sampler(&secret, &names).map_err(|error| refuse(&error))?;
+        let gradients = UnitGradients::new(model, &mechanism);
+        Ok(Self { units, mechanism, secret, sampler, ledger, gradients })
+    }
+
+    /// The mechanism.
+    pub(crate) fn mechanism(&self) -> &Mechanism {
+        &self.mechanism
+    }
+
+    /// The ledger, at the end.
+    pub(crate) fn into_ledger(self) -> Ledger {
+        self.ledger
+    }
+
+    /// Step number `step`, from 0: the optimizer follows the noised mean over a Poisson sample of
+    /// units. The step is in the ledger, on disk, before noise is added.
+    pub(crate) fn step(
+        &mut self,
+        config: &Config,
+        model: &mut LanguageModel,
+        optimizer: &mut Optimizer,
+        step: u64,
+        learning_rate: f64,
+    ) -> Result<Row, StageError> {
+        let mut row = Row::step(step + 1);
+        let mut norms = Vec::new();
+        let groups = self.draw(step);
+        for groups in micro_batches(groups, config.micro_batch_tokens as usize) {
+            let batch = batch_of(&groups)?;
+            let sequences: Vec<usize> = groups.iter().map(Vec::len).collect();
+            self.gradients.expect(&sequences);
+            let seed = dropout_seed(config, step, row.units);
+            let losses = model
+                .forward_backward(&batch, seed, &mut self.gradients)
+                .map_err(|error| StageError::input(error.to_string()))?;
+            let outcomes =
+                self.gradients.clip().map_err(|error| StageError::config(error.to_string()))?;
+            norms.extend(self.gradients.unit_norms());
+            row.not_finite +=
+                outcomes.iter().filter(|&&outcome| outcome == UnitOutcome::NotFinite).count()
+                    as u64;
+            row.loss += losses.total();
+            row.units += groups.len() as u64;
+            row.tokens += batch.rows() as u64;
+        }
+        row.loss /= row.units.max(1) as f64;
+        row.gradient_norm = norms.iter().sum::<f64>() / norms.len().max(1) as f64;
+        row.gradient_scale = 1.0;
+        row.learning_rate = learning_rate;
+
+        let receipt = self
+            .ledger
+            .record(&self.mechanism, step)
+            .map_err(|error| StageError::bug(error.to_string()))?;
+        let noise = self.mechanism.noise(&self.secret);
+        let mean = self.gradients.take().privatize(&self.mechanism, &noise, &receipt);
+        let tensors = mean.tensors().iter().map(Vec::as_slice);
+        optimizer.step(model.parameters_mut(), tensors, learning_rate, 1.0);
+        self.gradients.recycle(mean);
+        Ok(row)
+    }
+
+    /// The examples of the units that take part in a step.
+    fn draw(&mut self, step: u64) -> Vec<Vec<&'a Sequence>> {
+        let units = self.units;
+        let sampled = self.sampler.sample(step);
+        sampled
+            .into_iter()
+            .map(|index| {
+                let examples = &units[index].examples;
+                let chosen = self.sampler.examples(step, index, examples.len());
+                chosen.into_iter().map(|example| &examples[example]).collect()
+            })
+            .collect()
+    }
+}
+
+/// What the settings ask for; the noise multiplier is still to be calibrated where an ε is set.
+fn plan(config: &Config, privacy: &Privacy, units: u64, planned: u64) -> Plan {
+    let declared_units = privacy.units.unwrap_or(units);
+    Plan {
+        declared_units,
+        sample_rate: (config.batch_size as f64 / declared_units as f64).min(1.0),
+        noise_multiplier: privacy.noise_multiplier.unwrap_or(1.0),
+        steps: planned,
+        delta: privacy.target_delta.unwrap_or_else(|| default_delta(declared_units)),
+        clipping: privacy.clipping(),
+        max_examples_per_unit: privacy.max_examples_per_unit,
+        noise_draws: RELEASE_DRAWS,
+    }
+}
+
+/// Hashes of what the run reads and of its settings, for the ledger. The same noise must never
+/// meet another gradient: a run whose settings changed is another run, and its ledger refuses to
+/// go on.
+fn what_was_read(
+    config: &Config,
+    context: &Context,
+) -> Result<BTreeMap<String, String>, StageError> {
+    let mut inputs = BTreeMap::new();
+    for port in ["tokens", "evaluation"] {
+        if let Some(path) = context.input_optional(port) {
+            let manifest = TokensReader::open(path)?.manifest().content_hash.clone();
+            inputs.insert(port.to_string(), manifest);
+        }
+    }
+    let settings =
+        serde_json::to_vec(config).map_err(|error| StageError::bug(error.to_string()))?;
+    inputs.insert("settings".to_string(), blake3::hash(&settings).to_hex().to_string());
+    Ok(inputs)
+}
+
+/// The secret of this run: the one that a killed attempt left, so that a step done again draws
+/// the same bits, or a new one.
+fn run_secret(path: &Path, randomness: Randomness) -> Result<RunSecret, StageError> {
+    let failed = |error: std::io::Error| StageError::bug(format!("{}: {error}", path.display()));
+    match std::fs::read_to_string(path) {
+        Ok(hex) => {
+            return RunSecret::from_hex(&hex)
+                .map_err(|error| StageError::bug(format!("{}: {error}", path.display())));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let secret = RunSecret::new(randomness).map_err(|error| StageError::bug(error.to_string()))?;
+    crate::state::write_private(path, secret.expose_hex().as_bytes()).map_err(failed)?;
+    Ok(secret)
+}
