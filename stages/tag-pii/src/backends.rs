@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
+use pft_ner::service::{PresidioOptions, PresidioTagger, PrivateAiOptions, PrivateAiTagger};
 use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
 use pft_ner::{LoadError, Tagger};
@@ -74,6 +75,60 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
             let tagger = TransformerTagger::load(model.as_path(), options).map_err(unloadable)?;
             Ok(ranked(Arc::new(tagger), priority))
         }
+        Backend::Presidio {
+            priority,
+            url,
+            language,
+            entities,
+            score_threshold,
+            version,
+            authorization_variable,
+            connection,
+        } => {
+            let options = PresidioOptions {
+                url: url.clone(),
+                language: language.clone(),
+                entities: entities.clone(),
+                score_threshold: *score_threshold,
+                version: version.clone(),
+                authorization: secret("authorization_variable", authorization_variable)?,
+                connection: connection.clone(),
+            };
+            Ok(ranked(Arc::new(PresidioTagger::new(options).map_err(unloadable)?), priority))
+        }
+        Backend::PrivateAi {
+            priority,
+            url,
+            api_version,
+            key_variable,
+            accuracy,
+            entities,
+            version,
+            connection,
+        } => {
+            let options = PrivateAiOptions {
+                url: url.clone(),
+                api_version: *api_version,
+                key: secret("key_variable", key_variable)?,
+                accuracy: accuracy.clone(),
+                entities: entities.clone(),
+                version: version.clone(),
+                connection: connection.clone(),
+            };
+            Ok(ranked(Arc::new(PrivateAiTagger::new(options).map_err(unloadable)?), priority))
+        }
+    }
+}
+
+/// What an environment variable holds, where a config names one.
+fn secret(key: &str, variable: &Option<String>) -> Result<Option<String>, StageError> {
+    let Some(variable) = variable else { return Ok(None) };
+    match std::env::var(variable) {
+        Ok(value) if !value.trim().is_empty() => Ok(Some(value.trim().to_string())),
+        // The name is not repeated: somebody may have written the secret itself here.
+        _ => Err(StageError::config(format!(
+            "{key}: the environment variable of that name is not set or empty"
+        ))),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pft_ner::consistency::ConsistencyConfig;
 use pft_ner::rules::UserPattern;
+use pft_ner::service::{ApiVersion, Connection};
 use pft_ner::transformer::TransformerOptions;
 use pft_stage::{OutsidePath, StageError};
 use schemars::JsonSchema;
@@ -52,6 +53,62 @@ pub enum Backend {
         #[serde(default = "context")]
         context: usize,
     },
+    /// An analyzer service of Presidio, to which every text is sent.
+    Presidio {
+        /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i32>,
+        /// The root of the service, http or https; texts are sent to `analyze` below it and nowhere else.
+        url: String,
+        /// The language of the texts.
+        #[serde(default = "english")]
+        language: String,
+        /// Presidio's names of the kinds to look for; empty for all that the service knows.
+        #[serde(default)]
+        entities: Vec<String>,
+        /// The score that an entity needs; without it the service's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        score_threshold: Option<f32>,
+        /// A name for what the service runs. What it answered is kept and used again until this or
+        /// another setting here changes: change it when the service's models or recognizers do.
+        #[serde(default)]
+        version: String,
+        /// The environment variable that holds the value of the `Authorization` header.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        authorization_variable: Option<String>,
+        /// How the service is talked to.
+        #[serde(default)]
+        connection: Connection,
+    },
+    /// A service of Private AI (Limina), to which every text is sent.
+    PrivateAi {
+        /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i32>,
+        /// The root of the service, http or https: what comes before `v3/process/text` or
+        /// `process/text`. Texts are sent there and nowhere else.
+        url: String,
+        /// The version of the service's interface.
+        #[serde(default)]
+        api_version: ApiVersion,
+        /// The environment variable that holds the key; without it none is sent. The key itself
+        /// belongs in no config.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_variable: Option<String>,
+        /// The service's detection model, such as `high`; without it the service's own choice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accuracy: Option<String>,
+        /// The service's names of the kinds to look for; empty for all.
+        #[serde(default)]
+        entities: Vec<String>,
+        /// A name for what the service runs. What it answered is kept and used again until this or
+        /// another setting here changes: change it when the service's models do.
+        #[serde(default)]
+        version: String,
+        /// How the service is talked to.
+        #[serde(default)]
+        connection: Connection,
+    },
 }
 
 fn max_tokens() -> usize {
@@ -60,6 +117,10 @@ fn max_tokens() -> usize {
 
 fn context() -> usize {
     TransformerOptions::default().context
+}
+
+fn english() -> String {
+    "en".to_string()
 }
 
 /// Words and phrases, in the config or in a file.

@@ -176,6 +176,52 @@ fn settings_that_cannot_work_are_refused_by_key() {
     }
 }
 
+#[test]
+fn a_service_that_is_away_stops_the_run_and_names_the_document() {
+    let folder = TempDir::new().unwrap();
+    let corpus = write_corpus(folder.path(), [document(0)]);
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let connection = serde_json::json!({"retries": 1, "retry_delay_seconds": 0});
+    for kind in ["presidio", "private-ai"] {
+        let backend = serde_json::json!({"kind": kind, "url": format!("http://{away}"), "connection": connection});
+        let config = |on_error: &str| -> Config {
+            serde_json::from_value(serde_json::json!({"backends": [backend], "on_error": on_error}))
+                .unwrap()
+        };
+        let stopped = run(config("stop"), &corpus, folder.path(), &format!("{kind}1"), "scratch");
+        let error = stopped.result.unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        let message = error.to_string();
+        assert!(message.contains("\"d0\"") && message.contains(kind), "{message}");
+        assert!(!message.contains("Karlstad"), "{message}");
+        let dropped = run(config("drop"), &corpus, folder.path(), &format!("{kind}2"), "scratch");
+        dropped.result.as_ref().unwrap();
+        assert_eq!(dropped.metrics["dropped_documents"], 1);
+    }
+}
+
+#[test]
+fn example_configs_are_valid_and_keys_come_from_the_environment() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/tag-pii");
+    let folder = TempDir::new().unwrap();
+    let corpus = write_corpus(folder.path(), [document(3)]);
+    let try_config = |name: &str, output: &str| {
+        let mut command =
+            binary(&corpus, &folder.path().join(output), &folder.path().join("scratch"), "1");
+        command.arg("--config").arg(configs.join(name)).env_remove("PRIVATE_AI_API_KEY");
+        command.args(["--set", "backends=[{kind: rules}]"]);
+        command.output().unwrap()
+    };
+    for name in ["presidio.yml", "private-ai.yml"] {
+        assert_eq!(try_config(name, name).status.code(), Some(0), "{name}");
+    }
+    let backend = serde_json::json!({"kind": "private-ai", "url": "http://127.0.0.1:9", "key_variable": "PFT_TEST_NO_SUCH_KEY"});
+    let config = serde_json::from_value(serde_json::json!({"backends": [backend]})).unwrap();
+    let error = run(config, &corpus, folder.path(), "tags", "scratch").result.unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.message().contains("key_variable"), "{error}");
+}
+
 fn binary(corpus: &Path, output: &Path, scratch: &Path, threads: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tag-pii"));
     command
