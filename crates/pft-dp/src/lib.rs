@@ -23,7 +23,7 @@ mod sum;
 
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
 pub use gradient::{
-    GradientError, LinearPieces, ParameterShape, PrivateGradient, Rows, WeightLayout,
+    GradientError, Heap, LinearPieces, Memory, ParameterShape, PrivateGradient, Rows, WeightLayout,
 };
 pub use ledger::{
     Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, software,

@@ -16,6 +16,8 @@
 mod product;
 mod rows;
 
+use std::ops::DerefMut;
+
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -43,6 +45,28 @@ impl Rows for Vec<f32> {
 impl Rows for std::sync::Arc<[f32]> {
     fn as_slice(&self) -> &[f32] {
         self
+    }
+}
+
+/// Where the memory of kept gradients comes from, and goes back to when a buffer is dropped. A
+/// model's pool has room by then: activations are freed as the backward pass goes on.
+pub trait Memory {
+    /// A slice of floats.
+    type Buffer: DerefMut<Target = [f32]> + Send + Sync + std::fmt::Debug;
+
+    /// `len` floats of any value.
+    fn take(&self, len: usize) -> Self::Buffer;
+}
+
+/// Memory from the allocator.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Heap;
+
+impl Memory for Heap {
+    type Buffer = Box<[f32]>;
+
+    fn take(&self, len: usize) -> Self::Buffer {
+        vec![0.0; len].into()
     }
 }
 
@@ -119,9 +143,52 @@ impl Accumulator {
     }
 }
 
+/// The gradients of one parameter for each unit of a pass, where they are kept.
+#[derive(Debug)]
+struct Kept<B> {
+    /// `[units, elements]`; none where nothing is kept.
+    values: Option<B>,
+    /// Squared norms as far as they are known, `[units]`.
+    norms: Vec<Option<f64>>,
+    /// Whether the budget has counted it.
+    counted: bool,
+}
+
+impl<B: DerefMut<Target = [f32]>> Kept<B> {
+    fn new() -> Self {
+        Self { values: None, norms: Vec::new(), counted: false }
+    }
+
+    fn clear(&mut self) {
+        *self = Self { norms: std::mem::take(&mut self.norms), ..Self::new() };
+        self.norms.clear();
+    }
+
+    /// Room for the units' gradients, made when first asked for in a pass: zeros that are added
+    /// to, or values that will be overwritten.
+    fn ready<M: Memory<Buffer = B>>(
+        &mut self,
+        memory: &M,
+        units: usize,
+        elements: usize,
+        zeroed: bool,
+    ) -> (&mut [f32], &mut [Option<f64>]) {
+        let values = self.values.get_or_insert_with(|| {
+            self.norms.resize(units, None);
+            let mut values = memory.take(units * elements);
+            if zeroed {
+                values.par_chunks_mut(1 << 16).for_each(|values| values.fill(0.0));
+            }
+            values
+        });
+        (values, &mut self.norms)
+    }
+}
+
 /// Takes the pieces of backward passes and sums the clipped gradients of their units.
 #[derive(Debug)]
-pub struct PrivateGradient<R> {
+pub struct PrivateGradient<R, M: Memory = Heap> {
+    memory: M,
     parameters: Vec<ParameterShape>,
     clipping: Clipping,
     /// The clipping group of each parameter.
@@ -131,8 +198,7 @@ pub struct PrivateGradient<R> {
     batch: BatchRows,
     linears: Vec<LinearPieces<R>>,
     lookups: Vec<LookupPieces<R>>,
-    /// Per-unit gradients kept, `[units, elements]`; empty where they are not.
-    kept: Vec<Vec<f32>>,
+    kept: Vec<Kept<M::Buffer>>,
     kept_elements: usize,
     budget: usize,
     seen: Vec<bool>,
@@ -144,10 +210,18 @@ pub struct PrivateGradient<R> {
 impl<R: Rows> PrivateGradient<R> {
     /// A sum over `parameters`, clipped as the mechanism says.
     pub fn new(mechanism: &Mechanism, parameters: Vec<ParameterShape>) -> Self {
+        Self::with_memory(mechanism, parameters, Heap)
+    }
+}
+
+impl<R: Rows, M: Memory> PrivateGradient<R, M> {
+    /// The same, with the memory of kept gradients from elsewhere.
+    pub fn with_memory(mechanism: &Mechanism, parameters: Vec<ParameterShape>, memory: M) -> Self {
         let clipping = mechanism.plan().clipping;
         let names: Vec<&str> = parameters.iter().map(|parameter| &parameter.name[..]).collect();
         let group = clipping.style.groups(&names);
         Self {
+            memory,
             clipping,
             groups: group.iter().max().map_or(1, |last| last + 1),
             group,
@@ -158,7 +232,7 @@ impl<R: Rows> PrivateGradient<R> {
             batch: BatchRows::default(),
             linears: Vec::new(),
             lookups: Vec::new(),
-            kept: vec![Vec::new(); parameters.len()],
+            kept: parameters.iter().map(|_| Kept::new()).collect(),
             kept_elements: 0,
             budget: DEFAULT_BUDGET,
             seen: vec![false; parameters.len()],
@@ -185,7 +259,7 @@ impl<R: Rows> PrivateGradient<R> {
         self.norms.clear();
         self.norms.resize(self.batch.units() * self.groups, 0.0);
         self.seen.fill(false);
-        self.kept.iter_mut().for_each(Vec::clear);
+        self.kept.iter_mut().for_each(Kept::clear);
         self.linears.clear();
         self.lookups.clear();
         self.kept_elements = 0;
@@ -205,8 +279,8 @@ impl<R: Rows> PrivateGradient<R> {
         let (inputs, outputs) = (input.len() / rows, output.len() / rows);
         if let Some(bias) = pieces.bias {
             let batch = &self.batch;
-            let into = keep(&mut self.kept[bias], batch.units(), outputs);
-            into.par_chunks_mut(outputs).enumerate().for_each(|(unit, sum)| {
+            let (values, _) = self.kept[bias].ready(&self.memory, batch.units(), outputs, true);
+            values.par_chunks_mut(outputs).enumerate().for_each(|(unit, sum)| {
                 for row in batch.within(unit, pieces.first_row, rows).flatten() {
                     add(sum, &output[row * outputs..(row + 1) * outputs]);
                 }
@@ -216,40 +290,57 @@ impl<R: Rows> PrivateGradient<R> {
         let Some((weight, layout)) = pieces.weight else { return };
         let elements = inputs * outputs;
         assert_eq!(elements, self.parameters[weight].elements, "a weight's size");
-        assert!(self.kept[weight].is_empty(), "a weight used twice is declared as shared");
-        self.seen[weight] = true;
-        let units = self.batch.units();
-        if self.parameters[weight].shared || rows != self.batch.rows {
+        let whole = rows == self.batch.rows;
+        let again = std::mem::replace(&mut self.seen[weight], true);
+        assert!(!(whole && again), "a weight used twice is declared as shared");
+        if self.parameters[weight].shared || !self.forms(weight, inputs, outputs) {
             self.linears.push(pieces);
             return;
         }
-        let cost = elements * units;
-        let small = elements <= 4 * (rows / units.max(1)) * (inputs + outputs);
-        if small && self.kept_elements + cost <= self.budget && self.kept[weight].is_empty() {
-            self.kept_elements += cost;
-            let batch = &self.batch;
-            let parallel_within = units < rayon::current_num_threads();
-            let into = keep(&mut self.kept[weight], units, elements);
-            let form = |(unit, into): (usize, &mut [f32])| {
-                let input = gather(input, inputs, batch.within(unit, 0, rows));
-                let output = gather(output, outputs, batch.within(unit, 0, rows));
-                weight_gradient(
-                    into,
-                    layout,
-                    [&input, &output],
-                    [inputs, outputs],
-                    false,
-                    parallel_within,
-                );
-            };
-            if parallel_within {
-                into.chunks_mut(elements).enumerate().for_each(form);
-            } else {
-                into.par_chunks_mut(elements).enumerate().for_each(form);
+        let batch = &self.batch;
+        let (values, norms) =
+            self.kept[weight].ready(&self.memory, batch.units(), elements, !whole);
+        let parallel_within = batch.units() < rayon::current_num_threads();
+        let form = |(unit, (into, norm)): (usize, (&mut [f32], &mut Option<f64>))| {
+            let within = || batch.within(unit, pieces.first_row, rows);
+            if within().next().is_none() && !whole {
+                return;
             }
+            let sides = [gather(input, inputs, within()), gather(output, outputs, within())];
+            let sides = [&sides[0][..], &sides[1][..]];
+            weight_gradient(into, layout, sides, [inputs, outputs], !whole, parallel_within);
+            // While it is in the cache; a unit that is cut must wait for its other rows.
+            *norm = (within().map(|range| range.len()).sum::<usize>() == batch.rows_of(unit))
+                .then(|| squared_norm(into));
+        };
+        if parallel_within {
+            values.chunks_mut(elements).zip(norms).enumerate().for_each(form);
         } else {
-            self.linears.push(pieces);
+            values.par_chunks_mut(elements).zip(norms).enumerate().for_each(form);
         }
+    }
+
+    /// Whether per-unit gradients of a weight are formed and kept: where they take no more memory
+    /// than the pieces they are made of, which are then let go, and, within the budget, where
+    /// forming them costs less than the ghost norm and another product.
+    fn forms(&mut self, weight: usize, inputs: usize, outputs: usize) -> bool {
+        let (units, rows) = (self.batch.units(), self.batch.rows);
+        let (elements, of_pieces) = (inputs * outputs, inputs + outputs);
+        if units * elements <= rows * of_pieces || self.kept[weight].counted {
+            return true;
+        }
+        let cost = units * elements;
+        let small = cost <= 4 * rows * of_pieces;
+        if small && self.kept_elements + cost <= self.budget && !self.has_pieces_of(weight) {
+            self.kept_elements += cost;
+            self.kept[weight].counted = true;
+            return true;
+        }
+        false
+    }
+
+    fn has_pieces_of(&self, weight: usize) -> bool {
+        self.linears.iter().any(|pieces| pieces.weight.is_some_and(|(id, _)| id == weight))
     }
 
     /// A lookup of row `ids[r]` of a table for each row r of the batch.
@@ -271,9 +362,10 @@ impl<R: Rows> PrivateGradient<R> {
         let elements = self.parameters[parameter].elements;
         let sequences = self.batch.unit_of_sequence.len();
         assert_eq!(gradient.len(), elements * sequences, "one gradient for each sequence");
-        let into = keep(&mut self.kept[parameter], self.batch.units(), elements);
+        let units = self.batch.units();
+        let (values, _) = self.kept[parameter].ready(&self.memory, units, elements, true);
         for (gradient, &unit) in gradient.chunks(elements).zip(&self.batch.unit_of_sequence) {
-            add(&mut into[unit * elements..(unit + 1) * elements], gradient);
+            add(&mut values[unit * elements..(unit + 1) * elements], gradient);
         }
         self.seen[parameter] = true;
     }
@@ -301,6 +393,7 @@ impl<R: Rows> PrivateGradient<R> {
             (0..units).filter(|&unit| outcomes[unit] == UnitOutcome::NotFinite).collect();
         self.add_linears(&factors, &broken);
         self.add_lookups(&factors);
+        self.kept.iter_mut().for_each(Kept::clear);
         Ok(outcomes)
     }
 
@@ -352,8 +445,10 @@ impl<R: Rows> PrivateGradient<R> {
             let norms: Vec<f64> = (0..units)
                 .into_par_iter()
                 .map(|unit| {
-                    if !kept.is_empty() {
-                        return squared_norm(&kept[unit * elements..(unit + 1) * elements]);
+                    if let Some(values) = &kept.values {
+                        return kept.norms[unit].unwrap_or_else(|| {
+                            squared_norm(&values[unit * elements..(unit + 1) * elements])
+                        });
                     }
                     unit_squared_norm(batch, unit, &linears, lookup)
                 })
@@ -365,13 +460,14 @@ impl<R: Rows> PrivateGradient<R> {
     }
 
     fn add_kept(&mut self, factors: &[f32]) {
-        for (parameter, kept) in self.kept.iter().enumerate().filter(|(_, kept)| !kept.is_empty()) {
+        for (parameter, kept) in self.kept.iter().enumerate() {
+            let Some(values) = &kept.values else { continue };
             let elements = self.parameters[parameter].elements;
             let of_unit = |unit: usize| factors[unit * self.groups + self.group[parameter]];
             self.sums[parameter].ready().par_chunks_mut(1 << 14).enumerate().for_each(
                 |(chunk, sum)| {
                     let first = chunk << 14;
-                    for (unit, gradient) in kept.chunks(elements).enumerate() {
+                    for (unit, gradient) in values.chunks(elements).enumerate() {
                         let factor = of_unit(unit);
                         if factor != 0.0 {
                             let gradient = &gradient[first..first + sum.len()];
@@ -394,20 +490,21 @@ impl<R: Rows> PrivateGradient<R> {
             // on both sides, since 0 · ∞ is not 0.
             let (narrow, wide, columns) =
                 if inputs <= outputs { (input, output, inputs) } else { (output, input, outputs) };
-            scaled.clear();
-            scaled.extend_from_slice(narrow);
             let mut wide = wide;
+            let mut by_row = vec![0.0; rows];
             for unit in 0..self.batch.units() {
                 let factor = factors[unit * self.groups + self.group[weight]];
                 for range in self.batch.within(unit, pieces.first_row, rows) {
-                    let values = &mut scaled[range.start * columns..range.end * columns];
-                    if factor == 0.0 {
-                        values.fill(0.0);
-                    } else {
-                        values.iter_mut().for_each(|value| *value *= factor);
-                    }
+                    by_row[range].fill(factor);
                 }
             }
+            scaled.resize(narrow.len(), 0.0);
+            scaled
+                .par_chunks_mut(columns)
+                .zip(narrow.par_chunks(columns))
+                .zip(&by_row)
+                .with_min_len(64)
+                .for_each(|((into, from), &factor)| scale(into, from, factor));
             if !broken.is_empty() {
                 let columns = inputs.max(outputs);
                 cleaned.clear();
@@ -553,14 +650,17 @@ fn weight_gradient(
     }
 }
 
-/// The place of per-unit gradients, zeroed when first asked for in a pass.
-fn keep(kept: &mut Vec<f32>, units: usize, elements: usize) -> &mut [f32] {
-    kept.resize(units * elements, 0.0);
-    kept
-}
-
 fn add(into: &mut [f32], from: &[f32]) {
     into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
+}
+
+/// `from` times `factor`; zeros for a factor of 0, whatever `from` holds.
+fn scale(into: &mut [f32], from: &[f32], factor: f32) {
+    if factor == 0.0 {
+        into.fill(0.0);
+    } else {
+        into.iter_mut().zip(from).for_each(|(into, from)| *into = factor * from);
+    }
 }
 
 fn add_scaled(into: &mut [f32], from: &[f32], factor: f32) {

@@ -36,6 +36,11 @@ impl BatchRows {
         self.ranges.len()
     }
 
+    /// How many rows a unit has.
+    pub(crate) fn rows_of(&self, unit: usize) -> usize {
+        self.ranges[unit].iter().map(Range::len).sum()
+    }
+
     /// The rows of a unit that lie within `count` rows from `first` on, counted from there.
     pub(crate) fn within(
         &self,

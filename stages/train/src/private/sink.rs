@@ -1,10 +1,10 @@
 //! Hands the pieces of the model's backward pass to `pft-dp`, without copying them.
 
 use pft_dp::{
-    ClippedSum, GradientError, LinearPieces, Mechanism, ParameterShape, PrivateGradient,
+    ClippedSum, GradientError, LinearPieces, Mechanism, Memory, ParameterShape, PrivateGradient,
     PrivateMean, Rows, UnitOutcome, WeightLayout,
 };
-use pft_lm::buffer::Matrix;
+use pft_lm::buffer::{Buffer, Matrix, Pool};
 use pft_lm::gradient::{
     EmbeddingGradient, GradientSink, HeadRows, LinearGradient, SequenceGradient, Sequences,
 };
@@ -22,10 +22,22 @@ impl Rows for Shared {
     }
 }
 
+/// The model's own memory.
+#[derive(Debug)]
+struct FromPool(Pool);
+
+impl Memory for FromPool {
+    type Buffer = Buffer;
+
+    fn take(&self, len: usize) -> Buffer {
+        self.0.take(len)
+    }
+}
+
 /// Takes one backward pass after the other and sums the clipped gradients of their units.
 #[derive(Debug)]
 pub struct UnitGradients {
-    gradient: PrivateGradient<Shared>,
+    gradient: PrivateGradient<Shared, FromPool>,
     /// What `pft-dp` calls each parameter; none for frozen ones.
     index: Vec<Option<usize>>,
     /// The unit of each sequence of the pass.
@@ -47,7 +59,9 @@ impl UnitGradients {
                 shared: model.tied_table() == Some(id),
             });
         }
-        Self { gradient: PrivateGradient::new(mechanism, shapes), index, units: Vec::new() }
+        let memory = FromPool(model.pool().clone());
+        let gradient = PrivateGradient::with_memory(mechanism, shapes, memory);
+        Self { gradient, index, units: Vec::new() }
     }
 
     /// Says how many sequences each unit of the next pass has: unit `u` owns the next
