@@ -1,26 +1,22 @@
 //! Gaussian noise for whole models: cryptographic, parallel, and the same on any thread count.
 //!
-//! Every (step, tensor) has a ChaCha20 key, every chunk of 4,096 elements a stream of it. Normals
-//! come from the ziggurat of Marsaglia and Tsang (2000) with 256 layers and 53 random bits, in
-//! double precision; sums are rounded to single precision once. With several draws an element's
-//! noise is their scaled sum, which hides the low bits by which floating-point noise can be told
-//! from its neighbours (Mironov 2012; Holohan and Braghin 2021).
+//! Every (step, tensor) has a ChaCha20 key ([`keystream`]), every chunk of 4,096 elements a stream
+//! of it. Normals are made in double precision ([`normal`]); sums are rounded to single precision
+//! once. With several draws an element's noise is their scaled sum, which hides the low bits by
+//! which floating-point noise can be told from its neighbours (Mironov 2012; Holohan and Braghin
+//! 2021).
 
-use std::sync::LazyLock;
+mod keystream;
+mod normal;
 
-use chacha20::ChaCha20Rng;
-use chacha20::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
 use crate::secret::RunSecret;
+use keystream::{BLOCKS, Keystream, WORDS};
+use normal::{NORMALS, add_normals};
 
 /// Elements whose noise comes from one stream.
 const CHUNK: usize = 4096;
-const LAYERS: usize = 256;
-/// Where the ziggurat's tail begins.
-const TAIL: f64 = 3.654_152_885_361_009;
-/// Area of each of its layers.
-const AREA: f64 = 0.004_928_673_233_992_336;
 
 /// Normal noise of a run, made by [`Mechanism::noise`](crate::Mechanism::noise).
 #[derive(Debug, Clone)]
@@ -50,74 +46,61 @@ impl GaussianNoise {
         let key = *blake3::keyed_hash(&self.key, &place).as_bytes();
         let deviation = deviation / f64::from(self.draws).sqrt();
         values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
-            let mut generator = ChaCha20Rng::from_seed(key);
-            generator.set_stream(chunk as u64);
-            for value in values {
-                let mut normal = standard_normal(&mut generator);
-                for _ in 1..self.draws {
-                    normal += standard_normal(&mut generator);
-                }
-                *value = ((f64::from(*value) + deviation * normal) * scale) as f32;
-            }
+            let keystream = Keystream::new(&key, chunk as u64);
+            add_to_chunk_vectorised(keystream, self.draws, deviation, scale, values);
         });
     }
 }
 
-struct Ziggurat {
-    edges: [f64; LAYERS + 1],
-    heights: [f64; LAYERS + 1],
-}
-
-static ZIGGURAT: LazyLock<Ziggurat> = LazyLock::new(|| {
-    let density = |x: f64| (-0.5 * x * x).exp();
-    let mut edges = [0.0; LAYERS + 1];
-    edges[0] = AREA / density(TAIL);
-    edges[1] = TAIL;
-    for layer in 2..LAYERS {
-        let previous = edges[layer - 1];
-        edges[layer] = (-2.0 * (AREA / previous + density(previous)).ln()).sqrt();
-    }
-    Ziggurat { edges, heights: edges.map(density) }
-});
-
-/// A number in [0, 1) with 53 random bits.
-fn uniform(generator: &mut ChaCha20Rng) -> f64 {
-    (generator.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
-}
-
-#[inline]
-fn standard_normal(generator: &mut ChaCha20Rng) -> f64 {
-    let table = &*ZIGGURAT;
-    loop {
-        let bits = generator.next_u64();
-        let layer = (bits & 0xff) as usize;
-        // The other bits, as a number in [−1, 1).
-        let signed = (bits as i64 >> 11) as f64 * (1.0 / 4_503_599_627_370_496.0);
-        let x = signed * table.edges[layer];
-        if x.abs() < table.edges[layer + 1] {
-            return x;
+/// Every value v becomes (v + `deviation` · the sum of `draws` normals) · `scale`.
+#[inline(always)]
+fn add_to_chunk(keystream: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
+    let mut bits = [0; WORDS];
+    let mut block = 0;
+    for values in values.chunks_mut(NORMALS) {
+        let mut sums = [0.0; NORMALS];
+        for _ in 0..draws {
+            keystream.blocks(block, &mut bits);
+            block += BLOCKS as u64;
+            add_normals(&bits, &mut sums);
         }
-        if layer == 0 {
-            return tail(generator, signed < 0.0);
-        }
-        let (low, high) = (table.heights[layer], table.heights[layer + 1]);
-        if high + (low - high) * uniform(generator) < (-0.5 * x * x).exp() {
-            return x;
+        for (value, sum) in values.iter_mut().zip(&sums) {
+            *value = ((f64::from(*value) + deviation * sum) * scale) as f32;
         }
     }
 }
 
-/// Marsaglia's draw beyond the tail's beginning.
-#[cold]
-fn tail(generator: &mut ChaCha20Rng, negative: bool) -> f64 {
-    loop {
-        // 1 − u is in (0, 1], so that its logarithm is finite.
-        let x = -(1.0 - uniform(generator)).ln() / TAIL;
-        let y = -(1.0 - uniform(generator)).ln();
-        if 2.0 * y > x * x {
-            return if negative { -TAIL - x } else { TAIL + x };
+/// [`add_to_chunk`] with the widest vectors of this processor.
+fn add_to_chunk_vectorised(
+    keystream: Keystream,
+    draws: u32,
+    deviation: f64,
+    scale: f64,
+    values: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+        fn avx512(k: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
+            add_to_chunk(k, draws, deviation, scale, values);
+        }
+        #[target_feature(enable = "avx2")]
+        fn avx2(k: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
+            add_to_chunk(k, draws, deviation, scale, values);
+        }
+        if std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512dq")
+            && std::arch::is_x86_feature_detected!("avx512vl")
+        {
+            // SAFETY: the three features were just found on this processor.
+            return unsafe { avx512(keystream, draws, deviation, scale, values) };
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the feature was just found on this processor.
+            return unsafe { avx2(keystream, draws, deviation, scale, values) };
         }
     }
+    add_to_chunk(keystream, draws, deviation, scale, values);
 }
 
 #[cfg(test)]
@@ -185,6 +168,15 @@ mod tests {
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / 2e5;
         let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / 2e5;
         assert!((mean - 1.5).abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+    }
+
+    #[test]
+    fn the_same_bits_without_wide_vectors() {
+        let keystream = Keystream::new(&[9; 32], 4);
+        let (mut plain, mut vectorised) = (vec![1.0; 1000], vec![1.0; 1000]);
+        add_to_chunk(keystream, 3, 1.5, 0.5, &mut plain);
+        add_to_chunk_vectorised(keystream, 3, 1.5, 0.5, &mut vectorised);
+        assert_eq!(plain, vectorised);
     }
 
     #[test]
