@@ -232,6 +232,34 @@ with_wide_vectors! {
     }
 }
 
+with_wide_vectors! {
+    /// One step of an LSTM: new `state` and `cell` `[rows, hidden]` from `gates` `[rows, 4 · hidden]` in the
+    /// order input, forget, cell, output.
+    fn lstm_cell(state: &mut [f32], cell: &mut [f32], gates: &[f32], hidden: usize) {
+        let rows = state.chunks_exact_mut(hidden).zip(cell.chunks_exact_mut(hidden));
+        for ((state, cell), gates) in rows.zip(gates.chunks_exact(4 * hidden)) {
+            let (input, rest) = gates.split_at(hidden);
+            let (forget, rest) = rest.split_at(hidden);
+            let (new, output) = rest.split_at(hidden);
+            for i in 0..hidden {
+                let kept = sigmoid(forget[i]) * cell[i] + sigmoid(input[i]) * tanh(new[i]);
+                cell[i] = kept;
+                state[i] = sigmoid(output[i]) * tanh(kept);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (1.0 + exp(2.0 * x))
+}
+
 /// Sum in eight lanes, so that the loop vectorises.
 #[inline(always)]
 fn sum(values: &[f32], map: impl Fn(f32) -> f32) -> f32 {

@@ -1,7 +1,7 @@
 //! Finds personal information in texts.
 //!
 //! Every backend implements [`Tagger`]: [`rules`] with checksums, learned models ([`spacy`],
-//! [`transformer`]), and clients of services that the user runs ([`service`]: Presidio and Private AI). [`combine`] runs backends over texts of any length, maps their [`labels`], and resolves
+//! [`transformer`], [`flair`]), and clients of services that the user runs ([`service`]: Presidio and Private AI). [`combine`] runs backends over texts of any length, maps their [`labels`], and resolves
 //! overlaps by one stated rule; [`consistency`] then finds a name that was found once wherever else
 //! its unit writes it; [`evaluate`] measures all of it against gold annotations. This crate knows
 //! texts and byte offsets; it knows no artifact, no Parquet and no stage.
@@ -22,13 +22,16 @@
 pub mod combine;
 pub mod consistency;
 pub mod evaluate;
+pub mod flair;
 mod kernels;
 pub mod labels;
+mod pickle;
 pub mod rules;
 pub mod service;
 pub mod spacy;
 pub mod tagger;
 pub mod transformer;
+mod weights;
 pub mod window;
 
 pub use tagger::{LoadError, Span, TagError, Tagger};

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use pft_ner::flair::{FlairOptions, FlairTagger};
 use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
 use pft_ner::service::{PresidioOptions, PresidioTagger, PrivateAiOptions, PrivateAiTagger};
 use pft_ner::spacy::SpacyTagger;
@@ -74,6 +75,11 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
             let options = TransformerOptions { max_tokens: *max_tokens, context: *context };
             let tagger = TransformerTagger::load(model.as_path(), options).map_err(unloadable)?;
             Ok(ranked(Arc::new(tagger), priority))
+        }
+        Backend::Flair { priority, model, tokenizer } => {
+            let tokenizer = tokenizer.as_ref().map(|path| path.as_path().to_path_buf());
+            let tagger = FlairTagger::load(model.as_path(), &FlairOptions { tokenizer });
+            Ok(ranked(Arc::new(tagger.map_err(unloadable)?), priority))
         }
         Backend::Presidio {
             priority,

@@ -53,6 +53,18 @@ pub enum Backend {
         #[serde(default = "context")]
         context: usize,
     },
+    /// A SequenceTagger of Flair, such as ner-english-ontonotes-large.
+    Flair {
+        /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i32>,
+        /// The model file, or a folder that holds it as `pytorch_model.bin`.
+        model: OutsidePath,
+        /// The tokenizer.json of the transformer that a model saved before Flair 0.12 is based on, or
+        /// the folder that holds it. Later files have their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokenizer: Option<OutsidePath>,
+    },
     /// An analyzer service of Presidio, to which every text is sent.
     Presidio {
         /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.

@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::LoadError;
-use crate::kernels::{LayerNorm, Linear};
+use crate::weights::Weights;
 
 /// The safetensors files of a folder, mapped into memory.
 pub(super) struct Checkpoint {
@@ -43,14 +43,14 @@ impl Checkpoint {
             hasher.update(map);
         }
     }
+}
 
-    /// Whether a tensor of this name exists.
-    pub(super) fn has(&self, name: &str) -> bool {
+impl Weights for Checkpoint {
+    fn has(&self, name: &str) -> bool {
         self.file_of.contains_key(name)
     }
 
-    /// A tensor of exactly this shape.
-    pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let Some(&index) = self.file_of.get(name) else {
             return Err(LoadError::Model(format!(
                 "{} has no tensor `{name}`; is it the checkpoint that its config.json describes, \
@@ -78,34 +78,6 @@ impl Checkpoint {
                 path.display()
             ))),
         }
-    }
-
-    /// `NAME.weight` `[outputs, inputs]` and `NAME.bias`.
-    pub(super) fn linear(
-        &self,
-        name: &str,
-        [outputs, inputs]: [usize; 2],
-    ) -> Result<Linear, LoadError> {
-        Ok(Linear {
-            weight: self.tensor(&format!("{name}.weight"), &[outputs, inputs])?,
-            bias: self.tensor(&format!("{name}.bias"), &[outputs])?,
-        })
-    }
-
-    /// A layer norm, under its present names or TensorFlow's old ones.
-    pub(super) fn norm(
-        &self,
-        name: &str,
-        width: usize,
-        epsilon: f32,
-    ) -> Result<LayerNorm, LoadError> {
-        let old = self.has(&format!("{name}.gamma"));
-        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        Ok(LayerNorm {
-            weight: self.tensor(&format!("{name}.{weight}"), &[width])?,
-            bias: self.tensor(&format!("{name}.{bias}"), &[width])?,
-            epsilon,
-        })
     }
 }
 

@@ -48,27 +48,26 @@ pub(super) struct Relative {
 
 /// An encoder's shape.
 #[derive(Clone, Debug)]
-pub(super) struct Config {
+pub(crate) struct Config {
     pub(super) family: Family,
-    pub(super) vocabulary: usize,
-    pub(super) hidden: usize,
+    pub(crate) vocabulary: usize,
+    pub(crate) hidden: usize,
     pub(super) layers: usize,
     pub(super) heads: usize,
     pub(super) intermediate: usize,
     /// Most tokens of a sequence, special tokens included.
-    pub(super) max_tokens: usize,
+    pub(crate) max_tokens: usize,
     /// Rows of the table of absolute positions.
     pub(super) positions: usize,
     pub(super) token_types: usize,
     pub(super) epsilon: f32,
     pub(super) activation: Activation,
-    pub(super) labels: Vec<String>,
     pub(super) relative: Option<Relative>,
 }
 
 impl Config {
-    /// Reads and checks `config.json` in `dir`.
-    pub(super) fn read(dir: &Path) -> Result<Self, LoadError> {
+    /// Reads and checks `config.json` in `dir`; also returns the labels of the checkpoint's classes.
+    pub(super) fn read(dir: &Path) -> Result<(Self, Vec<String>), LoadError> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|error| {
             LoadError::Model(format!(
@@ -81,10 +80,17 @@ impl Config {
             LoadError::Model(format!("{} is not JSON: {error}", path.display()))
         })?;
         Self::from_json(&json)
+            .and_then(|config| Ok((config, labels(&json)?)))
             .map_err(|message| LoadError::Model(format!("{}: {message}", path.display())))
     }
 
-    fn from_json(json: &Value) -> Result<Self, String> {
+    /// How many blocks the encoder has.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers
+    }
+
+    /// Takes an encoder's shape from the configuration of its model.
+    pub(crate) fn from_json(json: &Value) -> Result<Self, String> {
         let model_type = json["model_type"].as_str().ok_or("no `model_type`")?;
         let family = match model_type {
             "bert" => Family::Bert,
@@ -142,7 +148,6 @@ impl Config {
             token_types: json["type_vocab_size"].as_u64().unwrap_or(0) as usize,
             epsilon: json["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
             activation,
-            labels: labels(json)?,
             relative: (family == Family::DebertaV2)
                 .then(|| relative(json, positions))
                 .transpose()?,

@@ -1,11 +1,11 @@
 //! DeBERTa's disentangled attention scores (He et al. 2021): content to content, content to
 //! relative position, and relative position to content.
 
-use super::checkpoint::Checkpoint;
 use super::config::{Config, Relative};
 use super::encoder::Layer;
 use crate::LoadError;
 use crate::kernels::{Linear, Matrix, product};
+use crate::weights::Weights;
 
 /// Projected relative positions of every layer.
 pub(super) struct RelativeAttention {
@@ -26,18 +26,19 @@ struct Projected {
 impl RelativeAttention {
     /// Reads the relative embeddings and projects them once for every layer.
     pub(super) fn load(
-        checkpoint: &Checkpoint,
+        checkpoint: &dyn Weights,
+        root: &str,
         config: &Config,
         settings: &Relative,
         layers: &[Layer],
     ) -> Result<Self, LoadError> {
         let hidden = config.hidden;
         let span = if settings.buckets > 0 { settings.buckets } else { settings.max_positions };
-        let mut table =
-            checkpoint.tensor("deberta.encoder.rel_embeddings.weight", &[2 * span, hidden])?;
+        let mut table = checkpoint
+            .tensor(&format!("{root}.encoder.rel_embeddings.weight"), &[2 * span, hidden])?;
         if settings.normalise {
-            let name = "deberta.encoder.LayerNorm";
-            checkpoint.norm(name, hidden, config.epsilon)?.apply(&mut table);
+            let name = format!("{root}.encoder.LayerNorm");
+            checkpoint.norm(&name, hidden, config.epsilon)?.apply(&mut table);
         }
         let project = |linear: &Linear| {
             let mut rows = Vec::new();
@@ -55,7 +56,7 @@ impl RelativeAttention {
                         let bias = layer.qkv.bias[rows].to_vec();
                         return Ok(Linear { weight: weight.to_vec(), bias });
                     }
-                    let name = format!("deberta.encoder.layer.{index}.attention.self.{name}");
+                    let name = format!("{root}.encoder.layer.{index}.attention.self.{name}");
                     checkpoint.linear(&name, [hidden, hidden])
                 };
                 let table = |wanted: bool, part, name| {

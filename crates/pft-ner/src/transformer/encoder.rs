@@ -6,14 +6,14 @@
 
 use std::ops::Range;
 
-use super::checkpoint::Checkpoint;
 use super::config::{Activation, Config, Family};
 use super::disentangled::RelativeAttention;
 use crate::LoadError;
 use crate::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
+use crate::weights::Weights;
 
-/// An encoder with a token-classification head.
-pub(super) struct Encoder {
+/// An encoder: word pieces to hidden states.
+pub(crate) struct Encoder {
     config: Config,
     words: Vec<f32>,
     /// Absolute positions plus the embedding of token type 0, `[max_tokens, hidden]`.
@@ -23,7 +23,6 @@ pub(super) struct Encoder {
     norm: LayerNorm,
     layers: Vec<Layer>,
     relative: Option<RelativeAttention>,
-    classifier: Linear,
 }
 
 /// One block; `qkv` holds the three projections below each other, `[3 · hidden, hidden]`.
@@ -79,15 +78,21 @@ const DEBERTA: Names = Names {
 };
 
 impl Encoder {
-    /// Takes the parameters out of a checkpoint, each with the shape that the config asks for.
-    pub(super) fn load(config: Config, checkpoint: &Checkpoint) -> Result<Self, LoadError> {
+    /// Takes the parameters out of a checkpoint, each with the shape that the config asks for. Their
+    /// names begin with `root`: by default that of a model with a head of its family.
+    pub(crate) fn load(
+        config: Config,
+        checkpoint: &dyn Weights,
+        root: Option<&str>,
+    ) -> Result<Self, LoadError> {
         let (hidden, epsilon) = (config.hidden, config.epsilon);
-        let (root, names) = match config.family {
+        let (family_root, names) = match config.family {
             Family::Bert => ("bert", BERT),
             Family::DistilBert => ("distilbert", DISTILBERT),
             Family::Roberta => ("roberta", BERT),
             Family::DebertaV2 => ("deberta", DEBERTA),
         };
+        let root = root.unwrap_or(family_root);
         let embedding = |name: &str, rows: usize| {
             checkpoint.tensor(&format!("{root}.embeddings.{name}.weight"), &[rows, hidden])
         };
@@ -120,20 +125,19 @@ impl Encoder {
         let relative = config
             .relative
             .as_ref()
-            .map(|relative| RelativeAttention::load(checkpoint, &config, relative, &layers))
+            .map(|relative| RelativeAttention::load(checkpoint, root, &config, relative, &layers))
             .transpose()?;
-        let classifier = checkpoint.linear("classifier", [config.labels.len(), hidden])?;
-        Ok(Self { config, words, positions, token_type, norm, layers, relative, classifier })
+        Ok(Self { config, words, positions, token_type, norm, layers, relative })
     }
 
     /// The configuration it was made from.
-    pub(super) fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Logits `[tokens, labels]` of packed sequences: `ids` of all, and each one's range.
+    /// Last hidden states `[tokens, hidden]` of packed sequences: `ids` of all, and each one's range.
     /// Sequences hold at most `max_tokens` ids, each below the vocabulary size.
-    pub(super) fn forward(&self, ids: &[u32], sequences: &[Range<usize>]) -> Vec<f32> {
+    pub(crate) fn forward(&self, ids: &[u32], sequences: &[Range<usize>]) -> Vec<f32> {
         let hidden = self.config.hidden;
         let mut state = self.embed(ids, sequences);
         let (mut qkv, mut context, mut projected, mut wide) =
@@ -183,9 +187,7 @@ impl Encoder {
             add(&mut state, &projected);
             layer.output_norm.apply(&mut state);
         }
-        let mut logits = Vec::new();
-        self.classifier.forward(&mut logits, &state);
-        logits
+        state
     }
 
     fn embed(&self, ids: &[u32], sequences: &[Range<usize>]) -> Vec<f32> {
@@ -210,7 +212,7 @@ impl Encoder {
 
 impl Layer {
     fn load(
-        checkpoint: &Checkpoint,
+        checkpoint: &dyn Weights,
         prefix: &str,
         names: &Names,
         config: &Config,

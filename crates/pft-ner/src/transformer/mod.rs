@@ -8,11 +8,11 @@
 //! over the whole text, by the rule that `decode` states.
 
 mod checkpoint;
-mod config;
+pub(crate) mod config;
 mod decode;
 mod disentangled;
-mod encoder;
-mod pieces;
+pub(crate) mod encoder;
+pub(crate) mod pieces;
 
 use std::ops::Range;
 use std::path::Path;
@@ -24,6 +24,8 @@ use decode::{Tag, Word};
 use encoder::Encoder;
 use pieces::{Piece, Pieces};
 
+use crate::kernels::Linear;
+use crate::weights::Weights;
 use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
@@ -31,7 +33,7 @@ const REVISION: u32 = 1;
 
 /// Pieces that one forward pass reads at most, beyond a single window: enough to keep the matrix
 /// products busy, few enough for the caches.
-const PASS_TOKENS: usize = 1024;
+pub(crate) const PASS_TOKENS: usize = 1024;
 
 /// Settings of the backend.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,8 @@ impl Default for TransformerOptions {
 /// A loaded checkpoint.
 pub struct TransformerTagger {
     encoder: Encoder,
+    classifier: Linear,
+    labels: Vec<String>,
     pieces: Pieces,
     tags: Vec<Tag>,
     /// Pieces of a window, special tokens not counted.
@@ -76,7 +80,7 @@ impl TransformerTagger {
     /// When a file is missing or damaged, is no token-classification checkpoint, has tensors of
     /// other shapes than `config.json` says, or the options leave no room for text.
     pub fn load(dir: &Path, options: TransformerOptions) -> Result<Self, LoadError> {
-        let config = Config::read(dir)?;
+        let (config, labels) = Config::read(dir)?;
         let pieces = Pieces::load(dir, &config)?;
         let checkpoint = Checkpoint::open(dir)?;
         let window = options.max_tokens.min(config.max_tokens).saturating_sub(2);
@@ -95,14 +99,16 @@ impl TransformerTagger {
         checkpoint.hash(&mut hasher);
         let hash = hasher.finalize().to_hex();
         let fingerprint = format!("transformer/{REVISION}/{window}/{context}/{hash}");
-        let tags = config.labels.iter().map(|label| Tag::parse(label)).collect();
-        let encoder = Encoder::load(config, &checkpoint)?;
-        Ok(Self { encoder, pieces, tags, window, context, name: "transformer".into(), fingerprint })
+        let tags = labels.iter().map(|label| Tag::parse(label)).collect();
+        let classifier = checkpoint.linear("classifier", [labels.len(), config.hidden])?;
+        let encoder = Encoder::load(config, &checkpoint, None)?;
+        let name = "transformer".into();
+        Ok(Self { encoder, classifier, labels, pieces, tags, window, context, name, fingerprint })
     }
 
     /// The labels of the checkpoint's classes, in order, scheme prefixes included.
     pub fn labels(&self) -> &[String] {
-        &self.encoder.config().labels
+        &self.labels
     }
 
     /// Logits of every word piece of a text, row after row of [`Self::labels`], and the pieces'
@@ -168,7 +174,9 @@ impl TransformerTagger {
                 ids.push(self.pieces.last);
                 sequences.push(start..ids.len());
             }
-            let output = self.encoder.forward(&ids, &sequences);
+            let states = self.encoder.forward(&ids, &sequences);
+            let mut output = Vec::new();
+            self.classifier.forward(&mut output, &states);
             let (now, later) = rest.split_at(sequences.len());
             for (window, sequence) in now.iter().zip(&sequences) {
                 let first = sequence.start + 1 + window.core.start - window.range.start;

@@ -76,15 +76,7 @@ impl Pieces {
         tokenizer.with_truncation(None).map_err(|error| wrong("tokenizer.json", &error))?;
         tokenizer.with_padding(None);
 
-        let frame = tokenizer.encode("", true).map_err(|error| wrong("tokenizer.json", &error))?;
-        let named = |names: [&str; 2]| names.iter().find_map(|name| tokenizer.token_to_id(name));
-        let (first, last) = match frame.get_ids() {
-            &[first, last] => (Some(first), Some(last)),
-            _ => (named(["[CLS]", "<s>"]), named(["[SEP]", "</s>"])),
-        };
-        let (Some(first), Some(last)) = (first, last) else {
-            return Err(wrong("tokenizer.json", &"it has no [CLS] and [SEP], nor <s> and </s>"));
-        };
+        let (first, last) = frame(&tokenizer).map_err(|what| wrong("tokenizer.json", &what))?;
         let size = tokenizer.get_vocab_size(true);
         if size > config.vocabulary {
             return Err(wrong(
@@ -107,7 +99,7 @@ impl Pieces {
         };
         let unknown = unknown
             .and_then(|token| tokenizer.token_to_id(&token))
-            .or_else(|| named(["<unk>", "[UNK]"]));
+            .or_else(|| named(&tokenizer, ["<unk>", "[UNK]"]));
         Ok(Self { tokenizer, first, last, unknown, continuing_prefix })
     }
 
@@ -140,6 +132,20 @@ impl Pieces {
             })
             .collect())
     }
+}
+
+/// The ids before and after every sequence.
+pub(crate) fn frame(tokenizer: &Tokenizer) -> Result<(u32, u32), String> {
+    let frame = tokenizer.encode("", true).map_err(|error| error.to_string())?;
+    let ids = match frame.get_ids() {
+        &[first, last] => Some((first, last)),
+        _ => named(tokenizer, ["[CLS]", "<s>"]).zip(named(tokenizer, ["[SEP]", "</s>"])),
+    };
+    ids.ok_or_else(|| "it has no [CLS] and [SEP], nor <s> and </s>".to_string())
+}
+
+fn named(tokenizer: &Tokenizer, names: [&str; 2]) -> Option<u32> {
+    names.iter().find_map(|name| tokenizer.token_to_id(name))
 }
 
 /// A boolean of `tokenizer_config.json`.

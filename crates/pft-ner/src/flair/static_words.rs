@@ -1,0 +1,83 @@
+//! Embeddings of words by themselves, such as GloVe.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::checkpoint::{Checkpoint, setting};
+use super::embeddings::{Columns, Job};
+use crate::LoadError;
+use crate::pickle::Value;
+use crate::weights::Weights;
+
+/// A table of words.
+pub(super) struct StaticWords {
+    rows: HashMap<String, u32>,
+    /// `[words + 1, width]`; the last row is for words that are not in the table.
+    table: Vec<f32>,
+    width: usize,
+}
+
+impl StaticWords {
+    pub(super) fn load(
+        model: &Checkpoint<'_, '_>,
+        value: Value<'_, '_>,
+        prefix: &str,
+    ) -> Result<Self, LoadError> {
+        if setting(value, "stable").and_then(Value::as_bool) == Some(true) {
+            return Err(model.error("WordEmbeddings with `stable` are not read"));
+        }
+        if setting(value, "field").is_some() {
+            return Err(model.error("WordEmbeddings of a `field` are not read"));
+        }
+        let vocabulary = setting(value, "vocab").and_then(Value::entries).ok_or_else(|| {
+            model.error(
+                "its WordEmbeddings have no vocabulary, as before Flair 0.12; load it with Flair \
+                 and save it again",
+            )
+        })?;
+        let name = format!("{prefix}.embedding.weight");
+        let shape = model.shape(&name)?;
+        let rows: HashMap<String, u32> = vocabulary
+            .filter_map(|(word, row)| {
+                Some((word.as_str()?.to_string(), u32::try_from(row.as_int()?).ok()?))
+            })
+            .collect();
+        match shape[..] {
+            [count, width] if count > 0 && rows.values().all(|&row| (row as usize) < count) => {
+                Ok(Self { rows, table: model.tensor(&name, &shape)?, width })
+            }
+            _ => Err(model.error("its table of words and its vocabulary differ in size")),
+        }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn embed(&self, jobs: &[Job<'_>], columns: &mut Columns<'_>) {
+        for (token, content) in jobs.iter().flat_map(|job| job.tokens()).enumerate() {
+            let row = self.row(&content.text);
+            columns.row(token, self.width).copy_from_slice(row);
+        }
+    }
+
+    /// The row of a word: as it is, in lower case, or with its digits as `#` or `0`.
+    fn row(&self, word: &str) -> &[f32] {
+        static DIGIT: LazyLock<Regex> = LazyLock::new(|| match Regex::new(r"\d") {
+            Ok(regex) => regex,
+            Err(error) => panic!("{error}"),
+        });
+        let found = self.rows.get(word).or_else(|| {
+            let lower = word.to_lowercase();
+            self.rows
+                .get(&lower)
+                .or_else(|| self.rows.get(&*DIGIT.replace_all(&lower, "#")))
+                .or_else(|| self.rows.get(&*DIGIT.replace_all(&lower, "0")))
+        });
+        let unknown = self.table.len() / self.width - 1;
+        let row = found.map_or(unknown, |&row| row as usize);
+        &self.table[row * self.width..][..self.width]
+    }
+}

@@ -1,0 +1,217 @@
+"""Writes small random Flair SequenceTagger checkpoints of the kinds that pft-ner reads, with what
+flair makes of a few texts: sentences, tokens, tags, scores and spans.
+
+    python tests/reference/ner_flair.py        # rewrites tests/fixtures/ner/flair/
+"""
+
+import json
+import pickle
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import flair
+import numpy
+import torch
+from flair.data import Dictionary
+from flair.embeddings import (
+    FlairEmbeddings, StackedEmbeddings, TransformerWordEmbeddings, WordEmbeddings,
+)
+from flair.models import LanguageModel, SequenceTagger
+from flair.splitter import SegtokSentenceSplitter
+from gensim.models import KeyedVectors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+OUT = Path(__file__).parent.parent / "fixtures" / "ner" / "flair"
+flair.device = torch.device("cpu")
+
+TEXTS = [
+    "Ms Zofia Marchewka wrote to the Registrar in Strasbourg on 4 March 2003. She didn't reply! "
+    "Mr. Ólafur Þór Einarsson (born 12.5.1961) lives in Reykjavík; his lawyer is J.-P. Costa-Dubois.",
+    "Café \"Zum Löwen\" — owned by Müller & Söhne GmbH — paid €1,250.00 to İbrahim Çelik.\n\n"
+    "Second paragraph, with a\nline break. It's the applicants' case: no. 12345/67, at 12:30 p.m. or so",
+    "e\u0301tude of a nai\u0308ve ﬁnding: 東京 and Παρίσι, Москва 🙂 end. x",
+    "The A. Dent case. By J. R. Smith et al. (see U.S. law). \"Really?\" he said. and so on... Yes!",
+    "Unbelievablyextraordinarilylongwordwithoutanyspaces and a  double   space . " * 6,
+    "One two, three; four: five. H2O₂ is 5 m² [Fig. 3]. " * 8,
+    "x",
+]
+LABELS = ["PERSON", "ORG", "GPE", "DATE"]
+
+
+def tag_dictionary():
+    dictionary = Dictionary(add_unk=True)
+    for label in LABELS:
+        dictionary.add_item(label)
+    dictionary.span_labels = True
+    return dictionary
+
+
+def unigram():
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("  ", " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(TEXTS[:2], trainers.UnigramTrainer(
+        vocab_size=170, special_tokens=special, unk_token="<unk>", show_progress=False))
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", tokenizer.token_to_id("</s>")), ("<s>", tokenizer.token_to_id("<s>")),
+        trim_offsets=True, add_prefix_space=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", bos_token="<s>",
+        eos_token="</s>", cls_token="<s>", sep_token="</s>", mask_token="<mask>",
+        model_max_length=64, model_input_names=["input_ids", "attention_mask"])
+
+
+def transformer(folder, **settings):
+    tokenizer = unigram()
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=80, type_vocab_size=1, pad_token_id=1,
+        bos_token_id=0, eos_token_id=2)
+    XLMRobertaModel(config, add_pooling_layer=True).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    embeddings = TransformerWordEmbeddings(
+        str(folder), layers="-1", subtoken_pooling="first", fine_tune=True, **settings)
+    # What it says of where it came from is nobody's business.
+    embeddings.base_model_name = "small"
+    embeddings.model.config._name_or_path = "small"
+    embeddings.name = "transformer-small"
+    return embeddings
+
+
+def scatter(module, seed):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for key, parameter in module.named_parameters():
+            # Large enough that attention and labels vary.
+            parameter.normal_(0.0, 1.0 if "mbedding" in key and "weight" in key else 0.3)
+            if "LayerNorm.weight" in key:
+                parameter.add_(1.0)
+
+
+def large(folder, **settings):
+    embeddings = transformer(folder, **settings)
+    tagger = SequenceTagger(
+        hidden_size=16, embeddings=embeddings, tag_dictionary=tag_dictionary(), tag_type="ner",
+        use_crf=False, use_rnn=False, reproject_embeddings=False)
+    return tagger
+
+
+def characters(forward, seed):
+    dictionary = Dictionary()
+    for character in sorted(set("".join(TEXTS[:2]) + "\n")):
+        dictionary.add_item(character)
+    model = LanguageModel(dictionary, forward, hidden_size=20, nlayers=1, embedding_size=12,
+                          nout=None, document_delimiter="\n", dropout=0.1)
+    scatter(model, seed)
+    return FlairEmbeddings(model.eval(), name="small-" + ("forward" if forward else "backward"))
+
+
+def stacked(folder):
+    words = ["the", "zofia", "marchewka", "registrar", "strasbourg", "#", "march", "####", "0000",
+             "case", ".", ",", "Mr", "löwen", "and"]
+    vectors = KeyedVectors(vector_size=10)
+    random.seed(5)
+    vectors.add_vectors(words, [numpy.array([random.gauss(0, 1) for _ in range(10)], "float32")
+                                for _ in words])
+    vectors.save(str(folder / "words"))
+    glove = WordEmbeddings(str(folder / "words"))
+    glove.name, glove.embeddings = "words", "words"
+    embeddings = StackedEmbeddings([glove, characters(True, 1), characters(False, 2)])
+    return SequenceTagger(
+        hidden_size=14, embeddings=embeddings, tag_dictionary=tag_dictionary(), tag_type="ner",
+        use_crf=True, use_rnn=True, rnn_layers=2, reproject_embeddings=True), glove
+
+
+def cases(tagger):
+    splitter, found = SegtokSentenceSplitter(), []
+    for text in TEXTS:
+        size = lambda index: len(text[:index].encode())
+        def predict(tokens):
+            sentences = splitter.split(text)
+            tagger.predict(sentences, force_token_predictions=tokens)
+            return sentences
+
+        at, rows, spans = 0, [], []
+        for sentence, spanned in zip(predict(True), predict(False)):
+            row, places = [], []
+            for token in sentence:
+                start = text.index(token.text, at)
+                at = start + len(token.text)
+                places.append([size(start), size(at)])
+                label = token.get_label("ner")
+                score = round(label.score, 6) if label.value != "O" else None
+                row.append([*places[-1], label.value, score])
+            for span in spanned.get_spans("ner"):
+                label = span.get_label("ner")
+                first, last = span.tokens[0].idx - 1, span.tokens[-1].idx - 1
+                spans.append([places[first][0], places[last][1], label.value, round(label.score, 6)])
+            rows.append(row)
+        found.append({"text": text, "sentences": rows, "spans": spans})
+    return found
+
+
+def write(name, tagger, state=None):
+    folder = OUT / name
+    folder.mkdir(parents=True)
+    if state is None:
+        tagger.save(folder / "pytorch_model.bin")
+    else:
+        torch.save(state, folder / "pytorch_model.bin", pickle_protocol=4)
+    if state is None:
+        tagger = SequenceTagger.load(str(folder / "pytorch_model.bin"))
+    tagger.eval()
+    found = cases(tagger)
+    with open(folder / "expected.json", "w") as file:
+        json.dump(found, file, ensure_ascii=False)
+    print(name, (folder / "pytorch_model.bin").stat().st_size,
+          [len(case["spans"]) for case in found])
+
+
+def old_state(tagger, embeddings):
+    """A checkpoint as before flair 0.13: it holds the embeddings as an object."""
+    state = tagger._get_state_dict()
+    state["embeddings"] = embeddings
+    return state
+
+
+class Old:
+    """An object that pickles under another class's name, with the state that class once had."""
+
+    def __init__(self, kind, state):
+        self.kind, self.state = kind, state
+
+    def __reduce__(self):
+        return Blank, (self.kind,), self.state
+
+
+class Blank:
+    def __new__(cls, kind):
+        return object.__new__(kind)
+
+
+def main():
+    shutil.rmtree(OUT, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for seed, (name, settings) in enumerate([
+            ("transformer", dict(use_context=64)),
+            ("transformer-no-context", dict(use_context=False, use_context_separator=False)),
+        ]):
+            tagger = large(folder / name, **settings)
+            scatter(tagger, seed)
+            write(name, tagger)
+        tagger, _ = stacked(folder)
+        scatter(tagger.rnn, 3)
+        scatter(tagger.linear, 4)
+        scatter(tagger.embedding2nn, 6)
+        write("stacked", tagger)
+
+
+if __name__ == "__main__":
+    main()
