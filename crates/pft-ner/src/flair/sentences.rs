@@ -224,7 +224,7 @@ impl Part {
             LazyLock::new(|| regex(r"^(?:(?:\(\d{4}\)\s)?[\p{Lu}\p{Lt}]\p{L}*|\d+)[.,:]\s+"));
         static CONTINUATION: LazyLock<Regex> = LazyLock::new(|| {
             regex(
-                r"^(?:a(?:nd|re )|b(?:etween|y )|from|has|i(?:nto|s )|o[fr]|t(?:han|hat|hrough )|via|w(?:as|ere|hether|ith ))\b",
+                r"^(?:and|are|between|by|from|has|into|is|of|or|than|that|through|via|was|were|whether|with)\b",
             )
         });
         let (mine, theirs) = (&text[self.range.clone()], &text[next.range.clone()]);

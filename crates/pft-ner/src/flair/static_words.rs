@@ -9,7 +9,7 @@ use super::checkpoint::{Checkpoint, setting};
 use super::embeddings::{Columns, Job};
 use crate::LoadError;
 use crate::pickle::Value;
-use crate::weights::Weights;
+use crate::pickle::numpy::array;
 
 /// A table of words.
 pub(super) struct StaticWords {
@@ -31,22 +31,39 @@ impl StaticWords {
         if setting(value, "field").is_some() {
             return Err(model.error("WordEmbeddings of a `field` are not read"));
         }
-        let vocabulary = setting(value, "vocab").and_then(Value::entries).ok_or_else(|| {
-            model.error(
-                "its WordEmbeddings have no vocabulary, as before Flair 0.12; load it with Flair \
-                 and save it again",
-            )
-        })?;
-        let name = format!("{prefix}.embedding.weight");
-        let shape = model.shape(&name)?;
+        // Before Flair 0.12 the table was an object of gensim.
+        let (vocabulary, table) = match setting(value, "precomputed_word_embeddings") {
+            Some(vectors) => {
+                let table = vectors.get("vectors").and_then(array).map(|mut table| {
+                    // A row for unknown words, as Flair adds it.
+                    if let [count, width] = &mut table.shape[..] {
+                        *count += 1;
+                        table.values.resize(table.values.len() + *width, 0.0);
+                    }
+                    table
+                });
+                let table = table.ok_or_else(|| model.error("its table of words is not known"))?;
+                (vectors.get("key_to_index").or_else(|| vectors.get("vocab")), table)
+            }
+            None => {
+                let table = model.read(&format!("{prefix}.embedding.weight"))?;
+                (setting(value, "vocab"), table)
+            }
+        };
+        let vocabulary = vocabulary.and_then(Value::entries);
+        let vocabulary = vocabulary.ok_or_else(|| model.error("its table has no words"))?;
         let rows: HashMap<String, u32> = vocabulary
             .filter_map(|(word, row)| {
-                Some((word.as_str()?.to_string(), u32::try_from(row.as_int()?).ok()?))
+                // gensim 3 has an object for every word.
+                let row = row.as_int().or_else(|| row.get("index")?.as_int())?;
+                Some((word.as_str()?.to_string(), u32::try_from(row).ok()?))
             })
             .collect();
-        match shape[..] {
-            [count, width] if count > 0 && rows.values().all(|&row| (row as usize) < count) => {
-                Ok(Self { rows, table: model.tensor(&name, &shape)?, width })
+        match table.shape[..] {
+            [count, width]
+                if count > 0 && width > 0 && rows.values().all(|&row| (row as usize) < count) =>
+            {
+                Ok(Self { rows, table: table.values, width })
             }
             _ => Err(model.error("its table of words and its vocabulary differ in size")),
         }

@@ -88,7 +88,26 @@ fn replacement(c: char) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn tokens_follow_each_other_and_leave_out_white_space_only(
+            text in "([A-Za-z]{1,4}|[ .,;:'\"()\\[\\]\n-]|[éß漢²₂’\u{200b}\u{92}\u{301}0-9]|\\. |n't){0,60}",
+        ) {
+            let mut at = 0;
+            for token in sentences(&text).iter().flatten() {
+                prop_assert!(token.start >= at && token.end > token.start);
+                let between = &text[at..token.start];
+                prop_assert!(between.chars().all(|c| c.is_whitespace() || replacement(c).is_none()));
+                prop_assert!(!text[token.start..token.end].contains(char::is_whitespace));
+                at = token.end;
+            }
+            prop_assert!(text[at..].chars().all(|c| c.is_whitespace() || replacement(c).is_none()));
+        }
+    }
 
     #[test]
     fn tokens_know_their_bytes_whatever_was_cleaned() {

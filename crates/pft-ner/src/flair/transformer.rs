@@ -13,7 +13,7 @@ use crate::pickle::Value;
 use crate::transformer::PASS_TOKENS;
 use crate::transformer::config::Config;
 use crate::transformer::encoder::Encoder;
-use crate::transformer::pieces::frame;
+use crate::transformer::pieces::{fits, frame};
 use crate::{LoadError, TagError};
 
 /// Between a sentence and its context.
@@ -78,13 +78,8 @@ impl TransformerWords {
         }
         let (tokenizer, limit) = tokenizer(value, given).map_err(|what| wrong(&what))?;
         let (first, last) = frame(&tokenizer).map_err(|what| wrong(&what))?;
-        let size = tokenizer.get_vocab_size(true);
-        if size > config.vocabulary {
-            return Err(wrong(&format!(
-                "the tokenizer has {size} tokens, but the model only {}; it belongs to another model",
-                config.vocabulary
-            )));
-        }
+        fits(&tokenizer, [first, last], config.vocabulary)
+            .map_err(|what| wrong(&format!("tokenizer: {what}")))?;
         let window = limit.unwrap_or(usize::MAX).min(config.max_tokens).saturating_sub(2);
         if window < 4 {
             return Err(wrong("the longest sequence leaves no room for text"));
@@ -269,7 +264,10 @@ fn tokenizer(
     given: &Given<'_>,
 ) -> Result<(Tokenizer, Option<usize>), String> {
     let (file, settings) = match (given.tokenizer, setting(value, "tokenizer_data")) {
-        (Some(file), _) => (file.to_vec(), None),
+        (Some(file), _) => (
+            file.to_vec(),
+            given.tokenizer_settings.and_then(|settings| serde_json::from_slice(settings).ok()),
+        ),
         (None, Some(data)) => unpack(data)?,
         (None, None) => {
             return Err(

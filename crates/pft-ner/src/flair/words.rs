@@ -169,9 +169,8 @@ fn split_commas(sentence: &str, word: Range<usize>) -> Vec<Range<usize>> {
     let text = &sentence[word.clone()];
     let first = text.chars().next().map_or(0, char::len_utf8);
     let kept = text[first..].trim_end_matches([',', ';', ':']).len() + first;
-    let mut parts = vec![word.start..word.start + kept];
-    parts.extend((word.start + kept..word.end).map(|at| at..at + 1));
-    parts
+    let end = word.start + kept;
+    std::iter::once(word.start..end).chain((end..word.end).map(|at| at..at + 1)).collect()
 }
 
 /// Parts `'s`, `n't`, `'ll` and their like from a word.

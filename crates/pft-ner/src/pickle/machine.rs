@@ -475,6 +475,6 @@ mod tests {
         value.to_json(&mut 1000);
         let _ = (value.get("x").is_some(), value.as_text(), value.call().is_some(), value.global());
         let _ = (value.elements().map(Iterator::count), value.entries().map(Iterator::count));
-        let _ = (value.state().is_some(), value.persistent_key().is_some(), value.as_float());
+        let _ = (value.state().is_some(), value.persistent_key().is_some());
     }
 }

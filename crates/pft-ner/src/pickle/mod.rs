@@ -3,10 +3,11 @@
 //! A pickle is a program for a stack machine that may name any function and call it. Here nothing is
 //! called and nothing imported: a global is its two names, a call is an inert [`Value`] that holds
 //! the names and the arguments, and an object's state lies beside it. What a name means is for
-//! the caller to say, such as [`torch`] for tensors. Strings and bytes stay where they are in the file;
+//! the caller to say, such as [`torch`] and [`numpy`] for tensors. Strings and bytes stay where they are in the file;
 //! the number of values is bounded, so that no file makes this allocate much more than its size.
 
 mod machine;
+pub(crate) mod numpy;
 pub(crate) mod torch;
 mod value;
 

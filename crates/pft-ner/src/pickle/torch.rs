@@ -1,4 +1,5 @@
-//! PyTorch's files: a ZIP archive with a pickle `data.pkl` and the numbers of its tensors beside it.
+//! PyTorch's files: a ZIP archive with a pickle `data.pkl` and the numbers of its tensors beside it;
+//! before version 1.6 several pickles and the numbers one behind the other.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,8 +13,8 @@ use memmap2::Mmap;
 use super::{Pickle, Value, parse};
 use crate::LoadError;
 
-/// Largest pickle that is read; the tensors' numbers lie outside.
-const MAX_PICKLE_BYTES: usize = 1 << 30;
+/// What a file of the old form starts with, as the pickle of a number.
+const OLD_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// A file of `torch.save`, mapped into memory.
 pub(crate) struct Archive {
@@ -42,40 +43,8 @@ impl Archive {
         // every mapped file.
         let map = unsafe { Mmap::map(&file) }
             .map_err(|error| wrong(&format!("cannot be read: {error}")))?;
-        if !map.starts_with(b"PK") {
-            return Err(wrong(
-                "it is no ZIP archive, as PyTorch has written since version 1.6; load it with \
-                 PyTorch and save it again",
-            ));
-        }
-        let (mut pickle, mut storages) = (None, HashMap::new());
-        let damaged = |error: zip::result::ZipError| {
-            wrong(&format!("damaged or not downloaded completely: {error}"))
-        };
-        let mut archive = zip::ZipArchive::new(Cursor::new(&map[..])).map_err(damaged)?;
-        for index in 0..archive.len() {
-            let entry = archive.by_index_raw(index).map_err(damaged)?;
-            let Some((_, name)) = entry.name().split_once('/') else { continue };
-            let stored = entry.compression() == zip::CompressionMethod::Stored;
-            let range = entry
-                .data_start()
-                .and_then(|start| Some(start..start.checked_add(entry.size())?))
-                .and_then(|range| Some(range.start.try_into().ok()?..range.end.try_into().ok()?))
-                .filter(|range: &Range<usize>| stored && range.end <= map.len())
-                .ok_or_else(|| wrong("a part is compressed or lies outside the file"))?;
-            if name == "data.pkl" {
-                pickle = Some(range);
-            } else if name == "byteorder" && map[range.clone()] != *b"little" {
-                return Err(wrong("its numbers are big-endian; save it again on another machine"));
-            } else if let Some(key) = name.strip_prefix("data/") {
-                storages.insert(key.to_string(), range);
-            }
-        }
-        let pickle = pickle.ok_or_else(|| wrong("it holds no data.pkl"))?;
-        if pickle.len() > MAX_PICKLE_BYTES {
-            return Err(wrong("its pickle is too large"));
-        }
-        drop(archive);
+        let parts = if map.starts_with(b"PK") { zipped(&map) } else { sequential(&map) };
+        let (pickle, storages) = parts.map_err(|what| wrong(&what))?;
         Ok(Self { path: path.to_path_buf(), map, pickle, storages })
     }
 
@@ -138,6 +107,92 @@ impl Archive {
         }?;
         Ok(Tensor { shape, values })
     }
+}
+
+/// Where the pickle and the numbers of each storage lie.
+type Parts = (Range<usize>, HashMap<String, Range<usize>>);
+
+/// The parts of a ZIP archive.
+fn zipped(file: &[u8]) -> Result<Parts, String> {
+    let (mut pickle, mut storages) = (None, HashMap::new());
+    let damaged =
+        |error: zip::result::ZipError| format!("damaged or not downloaded completely: {error}");
+    let mut archive = zip::ZipArchive::new(Cursor::new(file)).map_err(damaged)?;
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index).map_err(damaged)?;
+        let Some((_, name)) = entry.name().split_once('/') else { continue };
+        let stored = entry.compression() == zip::CompressionMethod::Stored;
+        let range = entry
+            .data_start()
+            .and_then(|start| Some(start..start.checked_add(entry.size())?))
+            .and_then(|range| Some(range.start.try_into().ok()?..range.end.try_into().ok()?))
+            .filter(|range: &Range<usize>| stored && range.end <= file.len())
+            .ok_or("a part is compressed or lies outside the file")?;
+        if name == "data.pkl" {
+            pickle = Some(range);
+        } else if name == "byteorder" && file[range.clone()] != *b"little" {
+            return Err("its numbers are big-endian; save it again on another machine".into());
+        } else if let Some(key) = name.strip_prefix("data/") {
+            storages.insert(key.to_string(), range);
+        }
+    }
+    Ok((pickle.ok_or("it holds no data.pkl")?, storages))
+}
+
+/// The parts of a file of the old form: a magic number, a version, facts about the machine, the
+/// object, the keys of its storages, and each storage's count and numbers.
+fn sequential(file: &[u8]) -> Result<Parts, String> {
+    let mut at = 0;
+    let mut next = |what: &str| {
+        let start = at;
+        let pickle = parse(&file[start..]).map_err(|error| format!("{what}: {error}"))?;
+        at += pickle.end;
+        Ok::<_, String>((start..at, pickle))
+    };
+    let known = next("it is no file of PyTorch")
+        .is_ok_and(|(_, magic)| magic.root().as_bytes() == Some(&OLD_MAGIC));
+    if !known || next("version")?.1.root().as_int() != Some(1001) {
+        return Err("it is no file of PyTorch".into());
+    }
+    let (_, machine) = next("machine")?;
+    if machine.root().get("little_endian").and_then(Value::as_bool) != Some(true) {
+        return Err("its numbers are big-endian; save it again on another machine".into());
+    }
+    let (range, object) = next("object")?;
+    let mut sizes = HashMap::new();
+    let is_storage =
+        |value: &Value<'_, '_>| value.element(0).and_then(Value::as_str) == Some("storage");
+    for storage in object.persistent().filter(is_storage) {
+        let kind = storage.element(1).and_then(Value::global).map_or("", |(_, name)| name);
+        let size: u64 = match kind {
+            "DoubleStorage" | "LongStorage" => 8,
+            "FloatStorage" | "IntStorage" => 4,
+            "HalfStorage" | "BFloat16Storage" | "ShortStorage" => 2,
+            "BoolStorage" | "ByteStorage" | "CharStorage" => 1,
+            _ => return Err(format!("it has numbers of the kind {kind:?}, which is not read")),
+        };
+        if storage.element(5).is_some_and(|view| !view.is_none()) {
+            return Err("it has views of storages, which are not read".into());
+        }
+        sizes.insert(storage.element(2).and_then(Value::as_str).unwrap_or_default(), size);
+    }
+    let (_, keys) = next("keys")?;
+    let mut storages = HashMap::new();
+    for key in keys.root().elements().into_iter().flatten() {
+        let short = "it ends too early; was it downloaded completely?";
+        let key = key.as_str().ok_or("a storage has no key")?;
+        let size = sizes.get(key).ok_or("a storage is never used")?;
+        let count = file.get(at..).and_then(|rest| rest.first_chunk()).ok_or(short)?;
+        let start = at + count.len();
+        let end = u64::from_le_bytes(*count)
+            .checked_mul(*size)
+            .and_then(|bytes| start.checked_add(usize::try_from(bytes).ok()?))
+            .filter(|&end| end <= file.len())
+            .ok_or(short)?;
+        storages.insert(key.to_string(), start..end);
+        at = end;
+    }
+    Ok((range, storages))
 }
 
 /// The values of a tensor in order of its last axis first, out of a storage.

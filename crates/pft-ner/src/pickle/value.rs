@@ -100,14 +100,6 @@ impl<'p, 'd> Value<'p, 'd> {
         usize::try_from(self.as_int()?).ok()
     }
 
-    pub(crate) fn as_float(self) -> Option<f64> {
-        match self.node() {
-            Node::Float(value) => Some(*value),
-            Node::Int(value) => Some(*value as f64),
-            _ => None,
-        }
-    }
-
     pub(crate) fn as_str(self) -> Option<&'d str> {
         match self.node() {
             Node::Str(range) => std::str::from_utf8(&self.pickle.data[range.clone()]).ok(),
@@ -198,11 +190,13 @@ impl<'p, 'd> Value<'p, 'd> {
         }
     }
 
-    /// The module and name of a function or class.
+    /// The module and name of a function or class. Old files of PyTorch keep classes elsewhere,
+    /// under the key `("module", class, …)`.
     pub(crate) fn global(self) -> Option<(&'d str, &'d str)> {
         let text =
             |range: &Range<usize>| std::str::from_utf8(&self.pickle.data[range.clone()]).ok();
-        match self.node() {
+        let stored = self.persistent_key().and_then(|key| key.element(1));
+        match stored.unwrap_or(self).node() {
             Node::Global(module, name) => Some((text(module)?, text(name)?)),
             _ => None,
         }

@@ -77,16 +77,8 @@ impl Pieces {
         tokenizer.with_padding(None);
 
         let (first, last) = frame(&tokenizer).map_err(|what| wrong("tokenizer.json", &what))?;
-        let size = tokenizer.get_vocab_size(true);
-        if size > config.vocabulary {
-            return Err(wrong(
-                "tokenizer.json",
-                &format!(
-                    "it has {size} tokens, but the model only {}; it belongs to another model",
-                    config.vocabulary
-                ),
-            ));
-        }
+        fits(&tokenizer, [first, last], config.vocabulary)
+            .map_err(|what| wrong("tokenizer.json", &what))?;
         let (unknown, continuing_prefix) = match tokenizer.get_model() {
             ModelWrapper::WordPiece(model) => {
                 (Some(model.unk_token.clone()), Some(model.continuing_subword_prefix.clone()))
@@ -142,6 +134,22 @@ pub(crate) fn frame(tokenizer: &Tokenizer) -> Result<(u32, u32), String> {
         _ => named(tokenizer, ["[CLS]", "<s>"]).zip(named(tokenizer, ["[SEP]", "</s>"])),
     };
     ids.ok_or_else(|| "it has no [CLS] and [SEP], nor <s> and </s>".to_string())
+}
+
+/// Checks that a model has a row for every id that a tokenizer may give.
+pub(crate) fn fits(
+    tokenizer: &Tokenizer,
+    special: [u32; 2],
+    vocabulary: usize,
+) -> Result<(), String> {
+    let largest = tokenizer.get_vocab(true).into_values().chain(special).max().unwrap_or(0);
+    if largest as usize >= vocabulary {
+        return Err(format!(
+            "it has the token id {largest}, but the model only {vocabulary} tokens; it belongs to \
+             another model"
+        ));
+    }
+    Ok(())
 }
 
 fn named(tokenizer: &Tokenizer, names: [&str; 2]) -> Option<u32> {
