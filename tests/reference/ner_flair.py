@@ -84,7 +84,7 @@ def transformer(folder, **settings):
     XLMRobertaModel(config, add_pooling_layer=True).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     embeddings = TransformerWordEmbeddings(
-        str(folder), layers="-1", subtoken_pooling="first", fine_tune=True, **settings)
+        str(folder), layers="-1", fine_tune=True, **settings)
     # What it says of where it came from is nobody's business.
     embeddings.base_model_name = "small"
     embeddings.model.config._name_or_path = "small"
@@ -110,14 +110,15 @@ def large(folder, **settings):
     return tagger
 
 
-def characters(forward, seed):
+def characters(forward, seed, layers, outputs, lower):
     dictionary = Dictionary()
     for character in sorted(set("".join(TEXTS[:2]) + "\n")):
         dictionary.add_item(character)
-    model = LanguageModel(dictionary, forward, hidden_size=20, nlayers=1, embedding_size=12,
-                          nout=None, document_delimiter="\n", dropout=0.1)
+    model = LanguageModel(dictionary, forward, hidden_size=20, nlayers=layers, embedding_size=12,
+                          nout=outputs, document_delimiter="\n", dropout=0.1)
     scatter(model, seed)
-    return FlairEmbeddings(model.eval(), name="small-" + ("forward" if forward else "backward"))
+    name = "small-" + ("forward" if forward else "backward")
+    return FlairEmbeddings(model.eval(), name=name, is_lower=lower)
 
 
 def stacked(folder):
@@ -130,7 +131,8 @@ def stacked(folder):
     vectors.save(str(folder / "words"))
     glove = WordEmbeddings(str(folder / "words"))
     glove.name, glove.embeddings = "words", "words"
-    embeddings = StackedEmbeddings([glove, characters(True, 1), characters(False, 2)])
+    embeddings = StackedEmbeddings([
+        glove, characters(True, 1, 1, None, False), characters(False, 2, 2, 16, True)])
     return SequenceTagger(
         hidden_size=14, embeddings=embeddings, tag_dictionary=tag_dictionary(), tag_type="ner",
         use_crf=True, use_rnn=True, rnn_layers=2, reproject_embeddings=True), glove
@@ -229,14 +231,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for seed, (name, settings) in enumerate([
-            ("transformer", dict(use_context=64)),
-            ("transformer-no-context", dict(use_context=False, use_context_separator=False)),
+            ("transformer", dict(use_context=64, subtoken_pooling="first")),
+            ("transformer-no-context", dict(
+                use_context=False, use_context_separator=False, subtoken_pooling="first_last")),
         ]):
             tagger = large(folder / name, **settings)
             scatter(tagger, seed)
             write(name, tagger)
-        tagger = large(folder / "old", use_context=64, use_context_separator=False)
-        tagger.embeddings.subtoken_pooling = "mean"
+        tagger = large(folder / "old", use_context=64, use_context_separator=False,
+                       subtoken_pooling="mean")
         scatter(tagger, 7)
         with pickled_as(TransformerWordEmbeddings, old_transformer):
             write("transformer-old", tagger, old_state(tagger))
@@ -248,6 +251,8 @@ def main():
         scatter(tagger.linear, 4)
         scatter(tagger.embedding2nn, 6)
         write("stacked", tagger)
+        for part in tagger.embeddings.embeddings[1:]:
+            part.with_whitespace = False
         state = old_state(tagger)
         del state["state_dict"]["embeddings.list_embedding_0.embedding.weight"]
         state["state_dict"]["transitions"] = state["state_dict"].pop("crf.transitions")

@@ -43,7 +43,7 @@ impl Model {
         let embeddings = Embeddings::load(checkpoint, given)?;
         let mut width = embeddings.width();
         let reprojection = checkpoint
-            .flag("reproject_embeddings", true)
+            .flag("reproject_embeddings", checkpoint.has("embedding2nn.weight"))
             .then(|| checkpoint.linear("embedding2nn", [width, width]))
             .transpose()?;
         let recurrent = checkpoint

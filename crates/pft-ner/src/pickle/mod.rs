@@ -8,6 +8,8 @@
 
 mod machine;
 pub(crate) mod numpy;
+#[cfg(test)]
+mod tests;
 pub(crate) mod torch;
 mod value;
 
