@@ -128,6 +128,23 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_services_count_by_default() {
+        let (map, known) = (LabelMap::built_in(), default_pii());
+        let presidio = "PERSON LOCATION ORGANIZATION NRP DATE_TIME EMAIL_ADDRESS PHONE_NUMBER URL \
+            IP_ADDRESS MAC_ADDRESS IBAN_CODE CREDIT_CARD CRYPTO MEDICAL_LICENSE US_SSN US_ITIN \
+            US_PASSPORT US_DRIVER_LICENSE US_BANK_NUMBER UK_NHS UK_NINO ES_NIF IT_FISCAL_CODE \
+            PL_PESEL SG_NRIC_FIN AU_TFN IN_AADHAAR DE_TAX_ID KR_RRN ZA_ID_NUMBER UUID";
+        let private_ai = "NAME NAME_GIVEN NAME_FAMILY NAME_MEDICAL_PROFESSIONAL ACCOUNT_NUMBER AGE \
+            BANK_ACCOUNT CONDITION CVV DATE DATE_INTERVAL DOB DRIVER_LICENSE DRUG EMAIL_ADDRESS \
+            GENDER HEALTHCARE_NUMBER IP_ADDRESS LOCATION LOCATION_ADDRESS LOCATION_ZIP MONEY \
+            NUMERICAL_PII OCCUPATION ORGANIZATION ORIGIN PASSPORT_NUMBER PASSWORD PHONE_NUMBER \
+            RELIGION SEXUALITY SSN URL USERNAME VEHICLE_ID";
+        for label in presidio.split_whitespace().chain(private_ai.split_whitespace()) {
+            assert!(known.iter().any(|known| **known == *map.canonical(&label.into())), "{label}");
+        }
+    }
+
+    #[test]
     fn users_extend_the_map() {
         let mut map = LabelMap::built_in();
         map.extend(

@@ -65,7 +65,8 @@ pub enum Backend {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tokenizer: Option<OutsidePath>,
     },
-    /// An analyzer service of Presidio, to which every text is sent.
+    /// An analyzer service of Presidio, to which every text is sent. Kinds of recognizers of your own
+    /// count once `label_map` says what they mean, or `labels` names them.
     Presidio {
         /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
         #[serde(default, skip_serializing_if = "Option::is_none")]
