@@ -9,7 +9,7 @@ PIPELINES  := $(basename $(notdir $(wildcard pipelines/*.yml)))
 # Options of a pipeline's run, as in `make echr-dp8 ARGS="--set model.max_steps=100"`.
 ARGS       ?=
 
-.PHONY: help demo test models build bench lint fmt python clean-store $(PIPELINES)
+.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner lint fmt python clean-store $(PIPELINES)
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,9 +27,37 @@ build: ## Builds every binary
 test: models build python ## Runs all tests
 	PFT_PYTHON=$(VENV)/bin/python $(CARGO) test --release --workspace
 
-bench: ## Times training steps and generation on the shapes of the README's peers
-	$(CARGO) run --release -p pft-lm --example step_bench -- w1 w3
-	$(CARGO) run --release -p pft-lm --example generate_bench
+bench: bench-train bench-generate bench-tag bench-tokenize bench-runner ## Times everything beside its peers; see benches/README.md
+	$(PYTHON) -m benches.report
+
+# A bench is processes of its own beside its peers, which pip installs into an environment of the
+# bench. Options of a bench, as in `make bench-train BENCH_ARGS="--works w1 --steps 1"`.
+BENCH_ARGS ?=
+BENCH      := $(TARGET)/bench
+
+bench-train: $(BENCH)/venv/train/.installed ## Training steps beside PyTorch, peft, Opacus and fastDP
+	$(CARGO) build --release -p pft-lm --examples -p train --examples
+	$(PYTHON) -m benches.train $(BENCH_ARGS)
+
+bench-generate: models $(BENCH)/venv/generate/.installed ## Generation beside llama.cpp
+	$(CARGO) build --release -p pft-lm --examples
+	$(PYTHON) -m benches.generate $(BENCH_ARGS)
+
+bench-tag: models $(BENCH)/venv/tag/.installed $(BENCH)/venv/train/.installed ## Tagging beside spaCy, Presidio and transformers
+	$(CARGO) build --release -p ingest -p tag-pii --bins
+	$(PYTHON) -m benches.tag $(BENCH_ARGS)
+
+bench-tokenize: models $(BENCH)/venv/tokenize/.installed ## Tokenizing beside datasets.map
+	$(CARGO) build --release -p ingest -p tokenize --bins
+	$(PYTHON) -m benches.tokenize $(BENCH_ARGS)
+
+bench-runner: models build $(BENCH)/venv/runner/.installed ## A pipeline with nothing to do beside Snakemake
+	$(PYTHON) -m benches.runner $(BENCH_ARGS)
+
+$(BENCH)/venv/%/.installed: benches/%/requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 lint: ## Formatting, clippy and documentation, all without a warning
 	$(CARGO) fmt --all --check

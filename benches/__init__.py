@@ -1,0 +1,1 @@
+"""Times pft beside its peers. See README.md in this folder."""

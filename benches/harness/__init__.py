@@ -1,0 +1,1 @@
+"""What all benches share. Needs nothing but Python's standard library."""

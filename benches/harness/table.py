@@ -1,0 +1,72 @@
+"""Ratios as a table for people."""
+
+from itertools import groupby
+
+HEADER = ("work", "system", "median (min..max)", "throughput", "peak MB", "× speed", "× memory")
+
+
+def group(row: dict) -> tuple:
+    return row["work"], row["private"]
+
+
+def ours(rows: list[dict]) -> dict | None:
+    """The row that a group is compared with: the first of pft's."""
+    return next((row for row in rows if row["system"].split(" ")[0] == "pft"), None)
+
+
+def ratios(row: dict, own: dict | None) -> tuple[float, float] | None:
+    """How many times faster than `row` pft is, and what part of its memory pft takes."""
+    if own is None or row["system"].split(" ")[0] == "pft" or not row["peak_rss_mb"]:
+        return None
+    return row["median"] / own["median"], own["peak_rss_mb"] / row["peak_rss_mb"]
+
+
+def lines(rows: list[dict]) -> list[tuple]:
+    made = []
+    for (work, private), members in groupby(sorted(rows, key=group), key=group):
+        members = sorted(members, key=lambda row: row["system"].split(" ")[0] != "pft")
+        own = ours(members)
+        for row in members:
+            ratio = ratios(row, own)
+            made.append((
+                work + (", private" if private else ""),
+                row["system"],
+                f"{figure(row['median'])} ({figure(row['min'])}..{figure(row['max'])}) {row['unit']}",
+                f"{row['throughput']:,.0f} {row['throughput_unit']}" if row["throughput"] else "",
+                f"{row['peak_rss_mb']:,.0f}",
+                f"{ratio[0]:.2f}" if ratio else "",
+                f"{ratio[1]:.2f}" if ratio else "",
+            ))
+        if own and own.get("products_ms"):
+            made.append((work, "its products alone", f"{figure(own['products_ms'])} ms a step", "",
+                         "", f"{own['products_ms'] / own['median']:.2f}", ""))
+    made.extend(price_of_privacy(rows))
+    return made
+
+
+def price_of_privacy(rows: list[dict]) -> list[tuple]:
+    """pft with privacy over pft without it."""
+    own = {group(row): row for row in rows if row["system"] == "pft"}
+    made = []
+    for (work, private), row in sorted(own.items()):
+        plain = own.get((work, False))
+        if private and plain:
+            time = row["median"] / plain["median"]
+            memory = row["peak_rss_mb"] / plain["peak_rss_mb"]
+            made.append((work, "pft: private over not", f"{time:.2f} × time", "",
+                         f"{memory:.2f} ×", "", ""))
+    return made
+
+
+def figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def show(rows: list[dict]) -> None:
+    """Prints the table; × speed is a peer's median over pft's, × memory pft's peak over the peer's."""
+    table = [HEADER, *lines(rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEADER))]
+    for line in table:
+        cells = [cell.ljust(width) if column < 3 else cell.rjust(width)
+                 for column, (cell, width) in enumerate(zip(line, widths))]
+        print("  ".join(cells).rstrip())
