@@ -12,7 +12,7 @@ ARGS       ?=
 .PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner lint fmt python clean-store $(PIPELINES)
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo "and a target for each pipeline:" $(PIPELINES)
 
 demo: models build ## Fetches the model, builds, and trains with differential privacy (ε = 8)
@@ -27,31 +27,33 @@ build: ## Builds every binary
 test: models build python ## Runs all tests
 	PFT_PYTHON=$(VENV)/bin/python $(CARGO) test --release --workspace
 
-bench: bench-train bench-generate bench-tag bench-tokenize bench-runner ## Times everything beside its peers; see benches/README.md
-	$(PYTHON) -m benches.report
-
 # A bench is processes of its own beside its peers, which pip installs into an environment of the
 # bench. Options of a bench, as in `make bench-train BENCH_ARGS="--works w1 --steps 1"`.
 BENCH_ARGS ?=
 BENCH      := $(TARGET)/bench
+# A bench's environment, unless PFT_BENCH_TRAIN_PYTHON and so on name an interpreter to use instead.
+venv        = $(if $(PFT_BENCH_$(shell echo $(1) | tr a-z A-Z)_PYTHON),,$(BENCH)/venv/$(1)/.installed)
 
-bench-train: $(BENCH)/venv/train/.installed ## Training steps beside PyTorch, peft, Opacus and fastDP
+bench: bench-train bench-generate bench-tag bench-tokenize bench-runner ## Times everything beside its peers; see benches/README.md
+	$(PYTHON) -m benches.report
+
+bench-train: $(call venv,train) ## Training steps beside PyTorch, peft, Opacus and fastDP
 	$(CARGO) build --release -p pft-lm --examples -p train --examples
 	$(PYTHON) -m benches.train $(BENCH_ARGS)
 
-bench-generate: models $(BENCH)/venv/generate/.installed ## Generation beside llama.cpp
+bench-generate: models $(call venv,generate) ## Generation beside llama.cpp
 	$(CARGO) build --release -p pft-lm --examples
 	$(PYTHON) -m benches.generate $(BENCH_ARGS)
 
-bench-tag: models $(BENCH)/venv/tag/.installed $(BENCH)/venv/train/.installed ## Tagging beside spaCy, Presidio and transformers
+bench-tag: models $(call venv,tag) $(call venv,train) ## Tagging beside spaCy, Presidio and transformers
 	$(CARGO) build --release -p ingest -p tag-pii --bins
 	$(PYTHON) -m benches.tag $(BENCH_ARGS)
 
-bench-tokenize: models $(BENCH)/venv/tokenize/.installed ## Tokenizing beside datasets.map
+bench-tokenize: models $(call venv,tokenize) ## Tokenizing beside datasets.map
 	$(CARGO) build --release -p ingest -p tokenize --bins
 	$(PYTHON) -m benches.tokenize $(BENCH_ARGS)
 
-bench-runner: models build $(BENCH)/venv/runner/.installed ## A pipeline with nothing to do beside Snakemake
+bench-runner: models build $(call venv,runner) ## A pipeline with nothing to do beside Snakemake
 	$(PYTHON) -m benches.runner $(BENCH_ARGS)
 
 $(BENCH)/venv/%/.installed: benches/%/requirements.txt

@@ -22,6 +22,8 @@ class System:
     # What is done in one unit of time's worth of work, as in tokens of a step.
     amount: float = 0.0
     throughput_unit: str = "tokens/s"
+    # Further fields of the row.
+    more: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -90,4 +92,4 @@ def row(system: System, samples: list[Sample]) -> dict:
         "throughput_unit": system.throughput_unit,
         "peak_rss_mb": round(max(sample.peak_mb for sample in samples), 1),
         "versions": samples[-1].versions | {"machine": machine.describe()},
-    } | more
+    } | system.more | more

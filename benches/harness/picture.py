@@ -3,7 +3,7 @@
 from html import escape
 from itertools import groupby
 
-from .table import figure, group, ours, ratios
+from .table import figure, group, is_pft, ratios
 
 WIDTH, LEFT, BAR, GAP, PANEL = 1000, 290, 16, 6, 46
 SPEED, MEMORY = (LEFT, 400), (LEFT + 430, 200)
@@ -27,7 +27,7 @@ def draw(rows: list[dict], machine: str) -> str:
 
 def panel(parts: list[str], y: int, title: str, rows: list[dict]) -> int:
     """Adds one work; returns where the next begins."""
-    own = ours(rows)
+    rows = sorted(rows, key=lambda row: not is_pft(row))
     with_throughput = [row for row in rows if row["throughput"]]
     speed = {id(row): row["throughput"] if with_throughput else 1 / row["median"] for row in rows}
     fastest = max(speed.values())
@@ -38,11 +38,10 @@ def panel(parts: list[str], y: int, title: str, rows: list[dict]) -> int:
     parts.append(text(MEMORY[0], y + 12, "peak MB (shorter is better)", FAINT))
     y += 22
     for row in sorted(rows, key=lambda row: -speed[id(row)]):
-        mine = row["system"].split(" ")[0] == "pft"
-        fill = OURS if mine else PEER
+        fill = OURS if is_pft(row) else PEER
         said = f"{row['throughput']:,.0f}" if row["throughput"] else \
             f"{figure(row['median'])} {row['unit']}"
-        ratio = ratios(row, own)
+        ratio = None if is_pft(row) else ratios(row, rows)
         if ratio:
             said += f"   (pft × {ratio[0]:.2f})"
         parts.append(text(LEFT - 10, y + 12, row["system"], INK, anchor="end"))

@@ -9,25 +9,28 @@ def group(row: dict) -> tuple:
     return row["work"], row["private"]
 
 
-def ours(rows: list[dict]) -> dict | None:
-    """The row that a group is compared with: the first of pft's."""
-    return next((row for row in rows if row["system"].split(" ")[0] == "pft"), None)
+def is_pft(row: dict) -> bool:
+    return row["system"].split(" ")[0] == "pft"
 
 
-def ratios(row: dict, own: dict | None) -> tuple[float, float] | None:
-    """How many times faster than `row` pft is, and what part of its memory pft takes."""
-    if own is None or row["system"].split(" ")[0] == "pft" or not row["peak_rss_mb"]:
+def ratios(row: dict, rows: list[dict]) -> tuple[float, float] | None:
+    """How many times faster pft is, and what part of the memory it takes: for a peer's row of
+    `rows`, pft's first against it; for a row of pft's, that against the fastest peer."""
+    others = [other for other in rows if is_pft(other) != is_pft(row)]
+    if not others:
         return None
-    return row["median"] / own["median"], own["peak_rss_mb"] / row["peak_rss_mb"]
+    other = min(others, key=lambda other: other["median"]) if is_pft(row) else others[0]
+    own, peer = (row, other) if is_pft(row) else (other, row)
+    return peer["median"] / own["median"], own["peak_rss_mb"] / max(peer["peak_rss_mb"], 0.1)
 
 
 def lines(rows: list[dict]) -> list[tuple]:
     made = []
     for (work, private), members in groupby(sorted(rows, key=group), key=group):
-        members = sorted(members, key=lambda row: row["system"].split(" ")[0] != "pft")
-        own = ours(members)
+        members = sorted(members, key=lambda row: not is_pft(row))
+        own = members[0] if is_pft(members[0]) else None
         for row in members:
-            ratio = ratios(row, own)
+            ratio = ratios(row, members)
             made.append((
                 work + (", private" if private else ""),
                 row["system"],
@@ -63,7 +66,8 @@ def figure(value: float) -> str:
 
 
 def show(rows: list[dict]) -> None:
-    """Prints the table; × speed is a peer's median over pft's, × memory pft's peak over the peer's."""
+    """Prints the table. × speed is a peer's median over pft's, × memory pft's peak over the peer's;
+    in pft's own rows the peer is the fastest of them."""
     table = [HEADER, *lines(rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEADER))]
     for line in table:
