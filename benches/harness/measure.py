@@ -24,6 +24,13 @@ class System:
     throughput_unit: str = "tokens/s"
     # Further fields of the row.
     more: dict = field(default_factory=dict)
+    # Further works that the same measurement counts for.
+    also: tuple[str, ...] = ()
+    # Systems of one turn are run in turns with each other; the work, without it.
+    turn: str = ""
+
+    def __post_init__(self):
+        self.turn = self.turn or self.work
 
 
 @dataclass
@@ -65,22 +72,23 @@ def rounds(systems: list[System], count: int) -> list[dict]:
             print(f"  {system.work} {label(system)}, round {number + 1} of {count}: "
                   f"{statistics.median(taken.times):.3g} {system.unit}, {taken.peak_mb:.0f} MB",
                   flush=True)
-    return [row(systems[index], taken) for index, taken in sorted(samples.items())
-            if index not in failed]
+    return [row(work, systems[index], taken)
+            for index, taken in sorted(samples.items()) if index not in failed
+            for work in (systems[index].work, *systems[index].also)]
 
 
 def label(system: System) -> str:
     return system.name + (", private" if system.private else "")
 
 
-def row(system: System, samples: list[Sample]) -> dict:
+def row(work: str, system: System, samples: list[Sample]) -> dict:
     times = [time for sample in samples for time in sample.times]
     median = statistics.median(times)
     seconds = median / 1e3 if system.unit.startswith("ms") else median
     more = {key: value for key, value in samples[-1].more.items()
             if key.startswith("products") and isinstance(value, (int, float))}
     return {
-        "work": system.work,
+        "work": work,
         "system": system.name,
         "private": system.private,
         "unit": system.unit,

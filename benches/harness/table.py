@@ -1,12 +1,15 @@
 """Ratios as a table for people."""
 
-from itertools import groupby
-
 HEADER = ("work", "system", "median (min..max)", "throughput", "peak MB", "× speed", "× memory")
 
 
-def group(row: dict) -> tuple:
-    return row["work"], row["private"]
+def groups(rows: list[dict]) -> dict[tuple, list[dict]]:
+    """The rows of each work, with and without privacy, pft's first, in the order they came in."""
+    made = {}
+    for row in sorted(rows, key=lambda row: not is_pft(row)):
+        made.setdefault((row["work"], row["private"]), []).append(row)
+    order = list(dict.fromkeys((row["work"], row["private"]) for row in rows))
+    return {key: made[key] for key in order}
 
 
 def is_pft(row: dict) -> bool:
@@ -26,8 +29,7 @@ def ratios(row: dict, rows: list[dict]) -> tuple[float, float] | None:
 
 def lines(rows: list[dict]) -> list[tuple]:
     made = []
-    for (work, private), members in groupby(sorted(rows, key=group), key=group):
-        members = sorted(members, key=lambda row: not is_pft(row))
+    for (work, private), members in groups(rows).items():
         own = members[0] if is_pft(members[0]) else None
         for row in members:
             ratio = ratios(row, members)
@@ -35,23 +37,23 @@ def lines(rows: list[dict]) -> list[tuple]:
                 work + (", private" if private else ""),
                 row["system"],
                 f"{figure(row['median'])} ({figure(row['min'])}..{figure(row['max'])}) {row['unit']}",
-                f"{row['throughput']:,.0f} {row['throughput_unit']}" if row["throughput"] else "",
+                f"{figure(row['throughput'])} {row['throughput_unit']}" if row["throughput"] else "",
                 f"{row['peak_rss_mb']:,.0f}",
                 f"{ratio[0]:.2f}" if ratio else "",
                 f"{ratio[1]:.2f}" if ratio else "",
             ))
         if own and own.get("products_ms"):
-            made.append((work, "its products alone", f"{figure(own['products_ms'])} ms a step", "",
-                         "", f"{own['products_ms'] / own['median']:.2f}", ""))
+            over = own["median"] / own["products_ms"]
+            made.append((work, "pft: step over its products", f"{over:.2f} × time", "", "", "", ""))
     made.extend(price_of_privacy(rows))
     return made
 
 
 def price_of_privacy(rows: list[dict]) -> list[tuple]:
     """pft with privacy over pft without it."""
-    own = {group(row): row for row in rows if row["system"] == "pft"}
+    own = {(row["work"], row["private"]): row for row in rows if row["system"] == "pft"}
     made = []
-    for (work, private), row in sorted(own.items()):
+    for (work, private), row in own.items():
         plain = own.get((work, False))
         if private and plain:
             time = row["median"] / plain["median"]
@@ -62,7 +64,7 @@ def price_of_privacy(rows: list[dict]) -> list[tuple]:
 
 
 def figure(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def show(rows: list[dict]) -> None:
