@@ -38,7 +38,7 @@ bench: bench-train bench-generate bench-tag bench-tokenize bench-runner ## Times
 	$(PYTHON) -m benches.report
 
 bench-train: $(call venv,train) ## Training steps beside PyTorch, peft, Opacus and fastDP
-	$(CARGO) build --release -p pft-lm --examples -p train --examples
+	$(CARGO) build --release -p pft-lm -p train --examples
 	$(PYTHON) -m benches.train $(BENCH_ARGS)
 
 bench-generate: models $(call venv,generate) ## Generation beside llama.cpp

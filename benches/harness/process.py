@@ -1,5 +1,6 @@
 """Runs one measurement as a process of its own."""
 
+import itertools
 import os
 import subprocess
 import threading
@@ -15,6 +16,8 @@ KEPT_PAGES = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "67108864",
 }
+
+_NUMBERS = itertools.count(1)
 
 # What would change a measurement if it were set where the bench is started.
 UNWANTED = ("MALLOC_", "OMP_", "MKL_", "PFT_TAG_CACHE", "PFT_STORE", "RUST_LOG", "RAYON_")
@@ -42,7 +45,7 @@ def run(command: list, threads: int, environment: dict | None = None, tree: bool
     """
     command = [str(part) for part in command]
     processors = sorted(os.sched_getaffinity(0))[:threads]
-    log = OUTPUT / "log" / f"{Path(command[0]).name}-{os.getpid()}.txt"
+    log = OUTPUT / "log" / f"{Path(command[0]).name}-{os.getpid()}-{next(_NUMBERS)}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w") as errors:
         start = time.perf_counter()
@@ -66,7 +69,7 @@ def run(command: list, threads: int, environment: dict | None = None, tree: bool
         peak = max(peak, watch.stop())
     if process.returncode != 0:
         last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-3:]
-        raise Failed(f"exit {process.returncode}: " + " | ".join(last))
+        raise Failed(f"exit {process.returncode} ({log}): " + " | ".join(last))
     log.unlink()
     return Run(seconds, peak, stdout)
 
