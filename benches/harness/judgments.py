@@ -1,9 +1,10 @@
 """The texts that tagging and tokenizing are timed on: real judgments, or fictional ones.
 
-With PFT_REAL_DATA, the first judgments of its echr/judgments.jsonl; without it, those that `ingest`
-makes up. Everything is JSON Lines with `id`, `unit` and `text`.
+With PFT_REAL_DATA, the first judgments of its echr/judgments.jsonl; without it, about as much text
+that `ingest` makes up. Everything is JSON Lines with `id`, `unit` and `text`.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -13,18 +14,21 @@ from pathlib import Path
 
 from .paths import BINARIES, ROOT, python
 
+# A real judgment has about as many words as this many fictional cases.
+FICTIONAL = 30
+
 
 def judgments(documents: int, bench: str, work: Path) -> Iterator[dict]:
     """The first `documents` judgments, whole."""
     real = os.environ.get("PFT_REAL_DATA")
     if real:
         with open(Path(real) / "echr/judgments.jsonl") as file:
-            for line, _ in zip(file, range(documents)):
+            for line in itertools.islice(file, documents):
                 case = json.loads(line)
                 yield {"id": case["item_id"], "unit": case["item_id"], "text": case["text"]}
         return
     corpus = ingest(
-        ["--config", ROOT / "configs/ingest/echr.yml", "--set", f"synthetic.units={documents}",
+        ["--config", ROOT / "configs/ingest/echr.yml", "--set", f"synthetic.units={documents * FICTIONAL}",
          "--set", "synthetic.document=case"],
         work / "fictional",
     )

@@ -74,5 +74,5 @@ def show(rows: list[dict]) -> None:
     widths = [max(len(line[column]) for line in table) for column in range(len(HEADER))]
     for line in table:
         cells = [cell.ljust(width) if column < 3 else cell.rjust(width)
-                 for column, (cell, width) in enumerate(zip(line, widths))]
+                 for column, (cell, width) in enumerate(zip(line, widths, strict=True))]
         print("  ".join(cells).rstrip())

@@ -2,7 +2,8 @@
 
     python -m benches.tag.transformers_pipeline MODEL TEXTS BATCH
 
-Texts are sorted by length. Long texts are read in windows that overlap by 64 word pieces on each side, as pft's are.
+Texts are sorted by length. Long ones are read in windows that overlap by 64 word pieces on each
+side, as pft's are.
 """
 
 import sys

@@ -19,7 +19,7 @@ CONFIG = ROOT / "configs/tokenize/smollm2.yml"
 
 
 def main() -> None:
-    arguments = options.parse(__doc__, ["tokenize"], documents=2000, rounds=3)
+    arguments = options.parse(__doc__, ["tokenize"], documents=268, rounds=3)
     if not SMOLLM2.exists():
         raise SystemExit(f"no {SMOLLM2}: run `make models`")
     source = "real" if os.environ.get("PFT_REAL_DATA") else "fictional"
