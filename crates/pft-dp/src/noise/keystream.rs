@@ -27,8 +27,24 @@ impl Keystream {
     }
 
     /// Sixteen blocks from number `first` on: word w of block first + b is `out[16 w + b]`.
-    #[inline(always)]
     pub(super) fn blocks(&self, first: u64, out: &mut [u32; WORDS]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // Wider vectors than these make the compiler gather.
+            #[target_feature(enable = "avx2")]
+            fn avx2(keystream: &Keystream, first: u64, out: &mut [u32; WORDS]) {
+                keystream.blocks_by_lanes(first, out);
+            }
+            if std::arch::is_x86_feature_detected!("avx2") {
+                // SAFETY: the feature was just found on this processor.
+                return unsafe { avx2(self, first, out) };
+            }
+        }
+        self.blocks_by_lanes(first, out);
+    }
+
+    #[inline(always)]
+    fn blocks_by_lanes(&self, first: u64, out: &mut [u32; WORDS]) {
         let mut initial = [[0_u32; BLOCKS]; 16];
         for (row, word) in initial.iter_mut().zip(CONSTANTS.iter().chain(&self.key)) {
             *row = [*word; BLOCKS];
@@ -42,27 +58,25 @@ impl Keystream {
         initial[15] = [(self.stream >> 32) as u32; BLOCKS];
         let mut state = initial;
         for _ in 0..10 {
-            quarter_round(&mut state, [0, 4, 8, 12]);
-            quarter_round(&mut state, [1, 5, 9, 13]);
-            quarter_round(&mut state, [2, 6, 10, 14]);
-            quarter_round(&mut state, [3, 7, 11, 15]);
-            quarter_round(&mut state, [0, 5, 10, 15]);
-            quarter_round(&mut state, [1, 6, 11, 12]);
-            quarter_round(&mut state, [2, 7, 8, 13]);
-            quarter_round(&mut state, [3, 4, 9, 14]);
+            for column in 0..4 {
+                quarter_round(&mut state, [column, 4 + column, 8 + column, 12 + column]);
+            }
+            for column in 0..4 {
+                let diagonal = |row: usize| 4 * row + (column + row) % 4;
+                quarter_round(&mut state, [0, 1, 2, 3].map(diagonal));
+            }
         }
         for ((out, state), initial) in out.as_chunks_mut().0.iter_mut().zip(&state).zip(&initial) {
-            *out = lanes(state, initial, u32::wrapping_add);
+            *out = lanes(*state, *initial, u32::wrapping_add);
         }
     }
 }
 
+/// One word of each of the blocks.
+type Row = [u32; BLOCKS];
+
 #[inline(always)]
-fn lanes(
-    a: &[u32; BLOCKS],
-    b: &[u32; BLOCKS],
-    operation: impl Fn(u32, u32) -> u32,
-) -> [u32; BLOCKS] {
+fn lanes(a: Row, b: Row, operation: impl Fn(u32, u32) -> u32) -> Row {
     let mut result = [0; BLOCKS];
     for lane in 0..BLOCKS {
         result[lane] = operation(a[lane], b[lane]);
@@ -71,11 +85,18 @@ fn lanes(
 }
 
 #[inline(always)]
-fn quarter_round(state: &mut [[u32; BLOCKS]; 16], [a, b, c, d]: [usize; 4]) {
-    for (sum, other, turned, by) in [(a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)] {
-        state[sum] = lanes(&state[sum], &state[other], u32::wrapping_add);
-        state[turned] =
-            lanes(&state[turned], &state[sum], |x: u32, y: u32| (x ^ y).rotate_left(by));
+fn quarter_round(state: &mut [Row; 16], places: [usize; 4]) {
+    let [mut a, mut b, mut c, mut d] = places.map(|place| state[place]);
+    a = lanes(a, b, u32::wrapping_add);
+    d = lanes(d, a, |x, y| (x ^ y).rotate_left(16));
+    c = lanes(c, d, u32::wrapping_add);
+    b = lanes(b, c, |x, y| (x ^ y).rotate_left(12));
+    a = lanes(a, b, u32::wrapping_add);
+    d = lanes(d, a, |x, y| (x ^ y).rotate_left(8));
+    c = lanes(c, d, u32::wrapping_add);
+    b = lanes(b, c, |x, y| (x ^ y).rotate_left(7));
+    for (place, row) in places.into_iter().zip([a, b, c, d]) {
+        state[place] = row;
     }
 }
 
@@ -93,8 +114,10 @@ mod tests {
         {
             let key: [u8; 32] =
                 std::array::from_fn(|i| seed.wrapping_mul(31).wrapping_add(i as u8));
-            let mut out = [0; WORDS];
+            let (mut out, mut narrow) = ([0; WORDS], [0; WORDS]);
             Keystream::new(&key, stream).blocks(first, &mut out);
+            Keystream::new(&key, stream).blocks_by_lanes(first, &mut narrow);
+            assert_eq!(out, narrow);
             let mut oracle = ChaCha20Rng::from_seed(key);
             oracle.set_stream(stream);
             oracle.set_block_pos(first);
