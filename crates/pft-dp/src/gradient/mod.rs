@@ -13,10 +13,10 @@
 //!
 //! All rows of a unit must be in one pass: its norm is that of the sum over its sequences.
 
+mod kept;
+mod norms;
 mod product;
 mod rows;
-
-use std::ops::DerefMut;
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -24,7 +24,10 @@ use thiserror::Error;
 use crate::clipping::{Clipping, UnitOutcome};
 use crate::mechanism::Mechanism;
 use crate::sum::{ClippedSum, PrivateMean};
-use product::{View, dot, ghost_squared_norm, multiply, squared_norm};
+use kept::Kept;
+pub use kept::{Heap, Memory};
+use norms::unit_squared_norm;
+use product::{View, multiply, squared_norm};
 use rows::{BatchRows, gather};
 
 /// Elements of per-unit gradients that may be kept: 64 MiB.
@@ -45,28 +48,6 @@ impl Rows for Vec<f32> {
 impl Rows for std::sync::Arc<[f32]> {
     fn as_slice(&self) -> &[f32] {
         self
-    }
-}
-
-/// Where the memory of kept gradients comes from, and goes back to when a buffer is dropped. A
-/// model's pool has room by then: activations are freed as the backward pass goes on.
-pub trait Memory {
-    /// A slice of floats.
-    type Buffer: DerefMut<Target = [f32]> + Send + Sync + std::fmt::Debug;
-
-    /// `len` floats of any value.
-    fn take(&self, len: usize) -> Self::Buffer;
-}
-
-/// Memory from the allocator.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Heap;
-
-impl Memory for Heap {
-    type Buffer = Box<[f32]>;
-
-    fn take(&self, len: usize) -> Self::Buffer {
-        vec![0.0; len].into()
     }
 }
 
@@ -140,48 +121,6 @@ impl Accumulator {
             self.stale = false;
         }
         &mut self.values
-    }
-}
-
-/// The gradients of one parameter for each unit of a pass, where they are kept.
-#[derive(Debug)]
-struct Kept<B> {
-    /// `[units, elements]`; none where nothing is kept.
-    values: Option<B>,
-    /// Squared norms as far as they are known, `[units]`.
-    norms: Vec<Option<f64>>,
-    /// Whether the budget has counted it.
-    counted: bool,
-}
-
-impl<B: DerefMut<Target = [f32]>> Kept<B> {
-    fn new() -> Self {
-        Self { values: None, norms: Vec::new(), counted: false }
-    }
-
-    fn clear(&mut self) {
-        *self = Self { norms: std::mem::take(&mut self.norms), ..Self::new() };
-        self.norms.clear();
-    }
-
-    /// Room for the units' gradients, made when first asked for in a pass: zeros that are added
-    /// to, or values that will be overwritten.
-    fn ready<M: Memory<Buffer = B>>(
-        &mut self,
-        memory: &M,
-        units: usize,
-        elements: usize,
-        zeroed: bool,
-    ) -> (&mut [f32], &mut [Option<f64>]) {
-        let values = self.values.get_or_insert_with(|| {
-            self.norms.resize(units, None);
-            let mut values = memory.take(units * elements);
-            if zeroed {
-                values.par_chunks_mut(1 << 16).for_each(|values| values.fill(0.0));
-            }
-            values
-        });
-        (values, &mut self.norms)
     }
 }
 
@@ -544,93 +483,6 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             }
         }
     }
-}
-
-/// ‖Σ of all uses' gradients‖² of one parameter for one unit.
-fn unit_squared_norm<R: Rows>(
-    batch: &BatchRows,
-    unit: usize,
-    linears: &[&LinearPieces<R>],
-    lookup: Option<&LookupPieces<R>>,
-) -> f64 {
-    let (mut input, mut output) = (Vec::new(), Vec::new());
-    let (mut inputs, mut outputs, mut rows) = (0, 0, 0);
-    let mut borrowed = None;
-    for pieces in linears {
-        let (a, g) = (pieces.input.as_slice(), pieces.output_gradient.as_slice());
-        (inputs, outputs) = (a.len() / pieces.rows, g.len() / pieces.rows);
-        let within = || batch.within(unit, pieces.first_row, pieces.rows);
-        let count: usize = within().map(|range| range.len()).sum();
-        if count == 0 {
-            continue;
-        }
-        let part = (gather(a, inputs, within()), gather(g, outputs, within()));
-        rows += count;
-        // Most often all of a unit's rows are in one piece and need no copy.
-        match borrowed.take() {
-            None if input.is_empty() => borrowed = Some(part),
-            earlier => {
-                if let Some((a, g)) = earlier {
-                    input.extend_from_slice(&a);
-                    output.extend_from_slice(&g);
-                }
-                input.extend_from_slice(&part.0);
-                output.extend_from_slice(&part.1);
-            }
-        }
-    }
-    let (input, output) = match &borrowed {
-        Some((a, g)) => (&a[..], &g[..]),
-        None => (&input[..], &output[..]),
-    };
-    let mut norm = if rows == 0 {
-        0.0
-    } else if rows * (inputs + outputs) * 2 <= inputs * outputs * 3 {
-        ghost_squared_norm(input, output, rows)
-    } else {
-        let mut gradient = vec![0.0; inputs * outputs];
-        weight_gradient(
-            &mut gradient,
-            WeightLayout::InOut,
-            [input, output],
-            [inputs, outputs],
-            false,
-            false,
-        );
-        squared_norm(&gradient)
-    };
-    let Some(lookup) = lookup else { return norm };
-
-    // A lookup's gradient is sparse: one row for each distinct id.
-    let gradient = lookup.output_gradient.as_slice();
-    let width = gradient.len() / lookup.ids.len().max(1);
-    let mut looked_up: Vec<(u32, usize)> =
-        batch.ranges[unit].iter().cloned().flatten().map(|row| (lookup.ids[row], row)).collect();
-    looked_up.sort_unstable();
-    let groups: Vec<&[(u32, usize)]> =
-        looked_up.chunk_by(|left, right| left.0 == right.0).collect();
-    let mut summed = vec![0.0; groups.len() * width];
-    for (group, into) in groups.iter().zip(summed.chunks_mut(width.max(1))) {
-        for &(_, row) in *group {
-            add(into, &gradient[row * width..(row + 1) * width]);
-        }
-    }
-    norm += squared_norm(&summed);
-    if rows > 0 {
-        let mut products = vec![0.0; rows * groups.len()];
-        multiply(
-            &mut products,
-            View::new(input, rows, inputs),
-            View::new(&summed, groups.len(), width).transposed(),
-            false,
-            false,
-        );
-        for (products, output) in products.chunks(groups.len()).zip(output.chunks(outputs)) {
-            let at_ids: Vec<f32> = groups.iter().map(|group| output[group[0].0 as usize]).collect();
-            norm += 2.0 * dot(products, &at_ids);
-        }
-    }
-    norm
 }
 
 /// inputᵀ·output in the layout of the weight.

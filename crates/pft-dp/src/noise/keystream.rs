@@ -49,11 +49,9 @@ impl Keystream {
         for (row, word) in initial.iter_mut().zip(CONSTANTS.iter().chain(&self.key)) {
             *row = [*word; BLOCKS];
         }
-        for block in 0..BLOCKS {
-            let counter = first + block as u64;
-            initial[12][block] = counter as u32;
-            initial[13][block] = (counter >> 32) as u32;
-        }
+        let counters: [u64; BLOCKS] = std::array::from_fn(|block| first + block as u64);
+        initial[12] = counters.map(|counter| counter as u32);
+        initial[13] = counters.map(|counter| (counter >> 32) as u32);
         initial[14] = [self.stream as u32; BLOCKS];
         initial[15] = [(self.stream >> 32) as u32; BLOCKS];
         let mut state = initial;

@@ -1,0 +1,92 @@
+//! The norm of one unit's gradient of a parameter, from the pieces of all its uses.
+
+use super::product::{View, dot, ghost_squared_norm, multiply, squared_norm};
+use super::rows::{BatchRows, gather};
+use super::{LinearPieces, LookupPieces, Rows, WeightLayout, add, weight_gradient};
+
+/// ‖Σ of all uses' gradients‖² of one parameter for one unit.
+pub(super) fn unit_squared_norm<R: Rows>(
+    batch: &BatchRows,
+    unit: usize,
+    linears: &[&LinearPieces<R>],
+    lookup: Option<&LookupPieces<R>>,
+) -> f64 {
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    let (mut inputs, mut outputs, mut rows) = (0, 0, 0);
+    let mut borrowed = None;
+    for pieces in linears {
+        let (a, g) = (pieces.input.as_slice(), pieces.output_gradient.as_slice());
+        (inputs, outputs) = (a.len() / pieces.rows, g.len() / pieces.rows);
+        let within = || batch.within(unit, pieces.first_row, pieces.rows);
+        let count: usize = within().map(|range| range.len()).sum();
+        if count == 0 {
+            continue;
+        }
+        let part = (gather(a, inputs, within()), gather(g, outputs, within()));
+        rows += count;
+        // Most often all of a unit's rows are in one piece and need no copy.
+        match borrowed.take() {
+            None if input.is_empty() => borrowed = Some(part),
+            earlier => {
+                if let Some((a, g)) = earlier {
+                    input.extend_from_slice(&a);
+                    output.extend_from_slice(&g);
+                }
+                input.extend_from_slice(&part.0);
+                output.extend_from_slice(&part.1);
+            }
+        }
+    }
+    let (input, output) = match &borrowed {
+        Some((a, g)) => (&a[..], &g[..]),
+        None => (&input[..], &output[..]),
+    };
+    let mut norm = if rows == 0 {
+        0.0
+    } else if rows * (inputs + outputs) * 2 <= inputs * outputs * 3 {
+        ghost_squared_norm(input, output, rows)
+    } else {
+        let mut gradient = vec![0.0; inputs * outputs];
+        weight_gradient(
+            &mut gradient,
+            WeightLayout::InOut,
+            [input, output],
+            [inputs, outputs],
+            false,
+            false,
+        );
+        squared_norm(&gradient)
+    };
+    let Some(lookup) = lookup else { return norm };
+
+    // A lookup's gradient is sparse: one row for each distinct id.
+    let gradient = lookup.output_gradient.as_slice();
+    let width = gradient.len() / lookup.ids.len().max(1);
+    let mut looked_up: Vec<(u32, usize)> =
+        batch.ranges[unit].iter().cloned().flatten().map(|row| (lookup.ids[row], row)).collect();
+    looked_up.sort_unstable();
+    let groups: Vec<&[(u32, usize)]> =
+        looked_up.chunk_by(|left, right| left.0 == right.0).collect();
+    let mut summed = vec![0.0; groups.len() * width];
+    for (group, into) in groups.iter().zip(summed.chunks_mut(width.max(1))) {
+        for &(_, row) in *group {
+            add(into, &gradient[row * width..(row + 1) * width]);
+        }
+    }
+    norm += squared_norm(&summed);
+    if rows > 0 {
+        let mut products = vec![0.0; rows * groups.len()];
+        multiply(
+            &mut products,
+            View::new(input, rows, inputs),
+            View::new(&summed, groups.len(), width).transposed(),
+            false,
+            false,
+        );
+        for (products, output) in products.chunks(groups.len()).zip(output.chunks(outputs)) {
+            let at_ids: Vec<f32> = groups.iter().map(|group| output[group[0].0 as usize]).collect();
+            norm += 2.0 * dot(products, &at_ids);
+        }
+    }
+    norm
+}
