@@ -106,10 +106,7 @@ pub(crate) fn load_adapted(base: &Base, folder: &Path) -> Result<LanguageModel, 
         |error: &dyn std::fmt::Display| StageError::input(format!("{}: {error}", folder.display()));
     let (config, mut parameters) = match &base.origin {
         Origin::Checkpoint(path) => {
-            let checkpoint = Checkpoint::open(path).map_err(|error| {
-                checkpoint_error(error)
-                    .with_help("set base_model to where the base model of these adapters lies")
-            })?;
+            let checkpoint = open_base(path)?;
             let parameters = checkpoint.parameters(Precision::F32).map_err(checkpoint_error)?;
             (checkpoint.config().clone(), parameters)
         }
@@ -152,16 +149,34 @@ fn find_base(folder: &Path, made_with: &Value, config: &Config) -> Result<Base, 
         let config = ModelConfig::from_json(&text).map_err(|error| wrong(&error))?;
         return Ok(Base { name, origin: Origin::Random { config, seed } });
     };
-    // The same file after it changed would give another model.
-    if let Some(expected) = json["blake3"].as_str().filter(|_| path.is_file()) {
-        let found = pft_artifact::hash_file(&path)?;
-        if found != expected {
+    refuse_another_base(&path, &json["blake3"])?;
+    Ok(Base { name, origin: Origin::Checkpoint(path) })
+}
+
+/// Adapters are of use on the model that they were trained on alone; `hashes` are of its files.
+fn refuse_another_base(path: &Path, hashes: &Value) -> Result<(), StageError> {
+    let expected: Vec<&str> =
+        hashes.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if expected.is_empty() {
+        return Ok(());
+    }
+    let base = open_base(path)?;
+    for (index, file) in base.files().iter().enumerate() {
+        if expected.get(index) != Some(&pft_artifact::hash_file(file)?.as_str()) {
             return Err(StageError::input(format!(
-                "{}: is not the base model that these adapters were trained on (its hash differs)",
-                path.display()
+                "{}: is not of the base model that these adapters were trained on (its hash \
+                 differs)",
+                file.display()
             ))
-            .with_help("set base_model to the file that training used, or train again"));
+            .with_help("set base_model to what training used, or train again"));
         }
     }
-    Ok(Base { name, origin: Origin::Checkpoint(path) })
+    Ok(())
+}
+
+fn open_base(path: &Path) -> Result<Checkpoint, StageError> {
+    Checkpoint::open(path).map_err(|error| {
+        checkpoint_error(error)
+            .with_help("set base_model to where the base model of these adapters lies")
+    })
 }

@@ -389,6 +389,12 @@ fn wrong_models_and_settings_are_refused() {
     let error = place.export(nowhere).unwrap_err();
     assert!(error.exit_code() == 3 && error.to_string().contains("base_model"), "{error}");
 
+    let base = json!({ "name": "tiny-llama", "blake3": ["00", "00"], "seed": 7 });
+    std::fs::write(place.path("model/base.json"), base.to_string()).unwrap();
+    place.reseal();
+    let error = place.export(Config::default()).unwrap_err();
+    assert!(error.exit_code() == 3 && error.message().contains("hash differs"), "{error}");
+
     let place = Workplace::whole("gpt2");
     let big = tokenizer().to_string().replace("\"~\":95", "\"~\":96");
     std::fs::write(place.path("model/tokenizer.json"), big).unwrap();

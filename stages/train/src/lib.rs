@@ -16,6 +16,7 @@ pub mod training;
 pub mod verify;
 
 mod base;
+mod claim;
 mod order;
 mod plain;
 
@@ -29,7 +30,7 @@ pub struct Train;
 
 impl Stage for Train {
     const NAME: &'static str = "train";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const ABOUT: &'static str = "Fine-tunes a language model, with or without differential privacy";
     type Config = Config;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pft_dp::PrivacyReport;
-use pft_lm::checkpoint::{EvaluationProbe, SavedType, save_adapter, save_model};
+use pft_lm::checkpoint::{Checkpoint, EvaluationProbe, SavedType, save_adapter, save_model};
 use pft_lm::model::Sampling;
 use pft_stage::{Context, StageError};
 use serde_json::{Value, json};
@@ -77,11 +77,14 @@ fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<()
     save_adapter(folder, model.config(), lora, model.parameters(), &base_name(config))
         .map_err(|error| bug(&error))?;
     // The base model stays where it is; its hash says which one it was.
-    let hash = match config.base_model.as_ref().map(|path| path.as_path()) {
-        Some(path) if path.is_file() => Some(pft_artifact::hash_file(path)?),
-        _ => None,
-    };
-    let base = json!({ "name": base_name(config), "blake3": hash, "seed": config.seed });
+    let mut hashes = Vec::new();
+    if let Some(path) = &config.base_model {
+        let base = Checkpoint::open(path.as_path()).map_err(|error| bug(&error))?;
+        for file in base.files() {
+            hashes.push(pft_artifact::hash_file(&file)?);
+        }
+    }
+    let base = json!({ "name": base_name(config), "blake3": hashes, "seed": config.seed });
     write_json(&folder.join("base.json"), &base)?;
     let path = folder.join("config.json");
     std::fs::write(&path, model.config().to_json()).map_err(|error| failed(&path, &error))

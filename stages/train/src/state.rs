@@ -52,9 +52,11 @@ impl Row {
         Self { step, scores: Some([held_out, seen]), ..Self::default() }
     }
 
-    pub(crate) fn message(&self) -> String {
+    /// What the progress bar says of a step; `spent` is ε so far, with privacy.
+    pub(crate) fn message(&self, spent: Option<f64>) -> String {
         let rate = self.tokens as f64 / self.seconds.max(1e-9);
-        format!("loss {:.3}, {} in the batch, {rate:.0} tokens/s", self.loss, self.units)
+        let spent = spent.map(|epsilon| format!(", ε {epsilon:.3} spent")).unwrap_or_default();
+        format!("loss {:.3}, {} in the batch, {rate:.0} tokens/s{spent}", self.loss, self.units)
     }
 }
 

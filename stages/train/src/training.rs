@@ -1,6 +1,6 @@
 //! The loop: sample, forward, backward, clip, noise, step, account.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pft_dp::Ledger;
 use pft_dp::accounting::Accountant;
@@ -10,6 +10,7 @@ use pft_lm::schedule::Schedule;
 use pft_stage::{Context, StageError};
 
 use crate::base;
+use crate::claim::claim;
 use crate::config::Config;
 use crate::data::{Data, Sequence, spread};
 use crate::evaluate::{Scores, evaluate};
@@ -42,6 +43,19 @@ enum Steps<'a> {
     Private(Box<PrivateSteps<'a>>),
 }
 
+impl Steps<'_> {
+    /// ε spent after `steps` steps, with privacy.
+    fn epsilon(&self, config: &Config, steps: u64) -> Option<f64> {
+        match (self, &config.privacy) {
+            (Self::Private(private), Some(privacy)) => {
+                let epsilon = private.mechanism().epsilon(privacy.accountant, steps);
+                epsilon.ok().map(|epsilon| epsilon.epsilon)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Trains as config says.
 ///
 /// # Errors
@@ -71,11 +85,17 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
         warmup_steps: config.warmup_steps.min(planned),
         total_steps: planned,
     };
+    let inputs = claim(config, context)?;
     let mut steps = match &config.privacy {
-        Some(privacy) => {
-            let steps = PrivateSteps::new(config, privacy, context, &data.train, &model, planned)?;
-            Steps::Private(Box::new(steps))
-        }
+        Some(privacy) => Steps::Private(Box::new(PrivateSteps::new(
+            config,
+            privacy,
+            context,
+            inputs,
+            &data.train,
+            &model,
+            planned,
+        )?)),
         None => {
             let examples = data.train.iter().flat_map(|unit| &unit.examples).collect();
             Steps::Plain(Box::new(PlainSteps::new(examples, config, &model)))
@@ -102,6 +122,7 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
     }
     let bar = context.progress().start("training", Some(planned), "steps");
     bar.advance(first);
+    let (mut spent, mut accounting, begun) = (None, Duration::ZERO, Instant::now());
     for step in first..planned {
         context.check_interrupted()?;
         let started = Instant::now();
@@ -111,9 +132,15 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
             Steps::Private(steps) => steps.step(config, &mut model, &mut optimizer, step, rate)?,
         };
         row.seconds = started.elapsed().as_secs_f64();
-        bar.message(row.message());
-        rows.push(row);
         let done = step + 1;
+        // The accountant may take a hundredth of the time.
+        if accounting * 100 <= begun.elapsed() {
+            let asked = Instant::now();
+            spent = steps.epsilon(config, done);
+            accounting += asked.elapsed();
+        }
+        bar.message(row.message(spent));
+        rows.push(row);
         let is_due = |every: Option<u64>| every.is_some_and(|n| n > 0 && done % n == 0);
         if is_due(config.evaluation.every_steps) || done == planned {
             rows.push(score(&mut model, done)?);

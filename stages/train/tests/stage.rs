@@ -1,92 +1,13 @@
 //! The whole stage on tiny random models: with and without privacy, stopped and resumed.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod house;
 
-use pft_artifact::{Example, Kind, Manifest, Split, TokensWriter, count_rows};
+use std::path::Path;
+
+use house::{House, LLAMA, private, weights};
 use pft_dp::LedgerContents;
-use pft_stage::{Context, Stage, StageError};
-use train::config::{Checkpoints, Evaluation, Lora, Privacy};
-use train::{Config, Train};
-
-const LLAMA: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":64,
-    "hidden_size":16,"intermediate_size":24,"num_hidden_layers":2,"num_attention_heads":2,
-    "num_key_value_heads":1,"max_position_embeddings":48,"rms_norm_eps":1e-5,
-    "tie_word_embeddings":true}"#;
-
-struct House {
-    folder: tempfile::TempDir,
-}
-
-impl House {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let tokens = folder.path().join("tokens");
-        std::fs::create_dir(&tokens).unwrap();
-        let mut writer = TokensWriter::create(&tokens).unwrap();
-        for unit in 0..30u32 {
-            for index in 0..3u32 {
-                let length = 5 + (unit * 7 + index * 3) % 20;
-                let input_ids: Vec<u32> =
-                    (0..length).map(|i| (i * 5 + unit + index) % 60).collect();
-                let split = if unit % 5 == 0 { Split::Validation } else { Split::Train };
-                writer
-                    .push(&Example {
-                        example_id: format!("{unit}#{index}"),
-                        doc_id: format!("{unit}"),
-                        unit_id: format!("unit-{unit}"),
-                        split,
-                        pii: input_ids.iter().map(|id| id % 4 == 0).collect(),
-                        input_ids,
-                    })
-                    .unwrap();
-            }
-        }
-        writer.finish().unwrap();
-        let rows = count_rows(&tokens, Kind::Tokens).unwrap();
-        Manifest::seal(&tokens, Kind::Tokens, rows, serde_json::Value::Null).unwrap();
-        std::fs::write(folder.path().join("model.json"), LLAMA).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn config(&self, privacy: Option<Privacy>) -> Config {
-        Config {
-            random_init: Some(self.path("model.json").to_string_lossy().as_ref().into()),
-            learning_rate: 1e-2,
-            max_steps: Some(6),
-            batch_size: 4,
-            micro_batch_tokens: 40,
-            evaluation: Evaluation { every_steps: Some(3), max_examples: 8, max_train_examples: 8 },
-            checkpoints: Checkpoints { every_steps: Some(2), save_total_limit: 9 },
-            privacy,
-            ..Config::default()
-        }
-    }
-
-    /// Runs the stage; `name` is that of its scratch folder and of its output.
-    fn run(&self, name: &str, config: Config, threads: usize) -> Result<PathBuf, StageError> {
-        let (output, scratch) = (self.path(&format!("{name}-model")), self.path(name));
-        std::fs::create_dir_all(&output).unwrap();
-        std::fs::create_dir_all(&scratch).unwrap();
-        let context = Context::for_tests(
-            BTreeMap::from([("tokens".into(), self.path("tokens"))]),
-            BTreeMap::from([("model".into(), output.clone())]),
-            &scratch,
-            threads,
-        );
-        Train::validate(&config)?;
-        Train::run(config, &context)?;
-        Ok(output)
-    }
-}
-
-fn private() -> Option<Privacy> {
-    Some(Privacy { noise_multiplier: Some(0.8), max_examples_per_unit: 2, ..Privacy::default() })
-}
+use train::Config;
+use train::config::{Lora, Privacy};
 
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -98,11 +19,6 @@ fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
-}
-
-fn weights(model: &Path) -> Vec<u8> {
-    let adapter = model.join("adapter_model.safetensors");
-    std::fs::read(if adapter.exists() { adapter } else { model.join("model.safetensors") }).unwrap()
 }
 
 /// A run that was killed after any checkpoint goes on with the same bits, and the ledger counts
@@ -237,4 +153,36 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     let small = LLAMA.replace("\"vocab_size\":64", "\"vocab_size\":32");
     std::fs::write(house.path("model.json"), small).unwrap();
     refuse(|_| (), "outside the model's vocabulary of 32", 3);
+}
+
+/// Noise must never meet another gradient than the one that it was drawn for, and a model must be
+/// what its settings say: a run whose settings changed does not go on from the old one's state.
+#[test]
+fn a_run_whose_settings_changed_does_not_go_on() {
+    for privacy in [None, private()] {
+        let house = House::new();
+        let model = house.run("run", house.config(privacy.clone()), 1).unwrap();
+        let refuse = |change: fn(&mut Config), expected: &str| {
+            let mut config = house.config(privacy.clone());
+            change(&mut config);
+            let error = house.run("run", config, 1).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+            assert!(error.message().contains(expected), "{error}");
+            assert!(error.help().unwrap().contains("--scratch"), "{error}");
+        };
+        refuse(|config| config.learning_rate = 5e-3, "learning_rate was 0.01 and is 0.005");
+        refuse(|config| config.max_steps = Some(9), "max_steps was 6 and is 9");
+        refuse(|config| config.evaluation.max_examples = 5, "evaluation.max_examples was 8 and is");
+        if privacy.is_some() {
+            refuse(
+                |config| config.privacy.as_mut().unwrap().noise_multiplier = Some(0.4),
+                "privacy.noise_multiplier was 0.8 and is 0.4",
+            );
+        }
+        let before = weights(&model);
+        house.change_tokens();
+        let error = house.run("run", house.config(privacy), 1).unwrap_err();
+        assert!(error.message().contains("input tokens is another artifact"), "{error}");
+        assert_eq!(before, weights(&model));
+    }
 }

@@ -107,6 +107,17 @@ impl Checkpoint {
         &self.path
     }
 
+    /// The files that say which model this is: the GGUF file, or the config and the weights.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.source {
+            Source::Safetensors(source) => {
+                let weights = source.paths().map(Path::to_path_buf);
+                std::iter::once(self.path.join("config.json")).chain(weights).collect()
+            }
+            Source::Gguf(_) => vec![self.path.clone()],
+        }
+    }
+
     /// The model's config.
     pub fn config(&self) -> &ModelConfig {
         &self.config

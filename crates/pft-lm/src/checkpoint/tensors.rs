@@ -148,6 +148,11 @@ impl SafetensorsSource {
         Ok(Self { folder: folder.to_path_buf(), files, by_name })
     }
 
+    /// The files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
     /// Number of tensors in all files.
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()

@@ -5,10 +5,9 @@ mod sink;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pft_artifact::TokensReader;
 use pft_dp::{
-    Ledger, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness, RunSecret,
-    UnitOutcome, default_delta,
+    Ledger, LedgerError, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness,
+    RunSecret, UnitOutcome, default_delta,
 };
 use pft_lm::model::LanguageModel;
 use pft_lm::optimizer::Optimizer;
@@ -33,11 +32,12 @@ pub(crate) struct PrivateSteps<'a> {
 
 impl<'a> PrivateSteps<'a> {
     /// `planned` private steps over `units`; the ledger and the secret of a killed attempt are
-    /// taken up again.
+    /// taken up again. `inputs` are hashes of what the run reads, for the ledger.
     pub(crate) fn new(
         config: &Config,
         privacy: &Privacy,
         context: &Context,
+        inputs: BTreeMap<String, String>,
         units: &'a [Unit],
         model: &LanguageModel,
         planned: u64,
@@ -56,10 +56,9 @@ impl<'a> PrivateSteps<'a> {
         }
         .map_err(|error| refuse(&error))?;
         let secret = run_secret(&context.scratch().join("secret"), randomness)?;
-        let inputs = what_was_read(config, context)?;
         let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), inputs);
         let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header)
-            .map_err(|error| StageError::bug(error.to_string()))?;
+            .map_err(|error| refuse_ledger(&error))?;
         let names: Vec<&str> = units.iter().map(|unit| unit.unit_id.as_str()).collect();
         let sampler = mechanism.sampler(&secret, &names).map_err(|error| refuse(&error))?;
         let gradients = UnitGradients::new(model, &mechanism);
@@ -154,24 +153,14 @@ fn plan(config: &Config, privacy: &Privacy, units: u64, planned: u64) -> Plan {
     }
 }
 
-/// Hashes of what the run reads and of its settings, for the ledger. The same noise must never
-/// meet another gradient: a run whose settings changed is another run, and its ledger refuses to
-/// go on.
-fn what_was_read(
-    config: &Config,
-    context: &Context,
-) -> Result<BTreeMap<String, String>, StageError> {
-    let mut inputs = BTreeMap::new();
-    for port in ["tokens", "evaluation"] {
-        if let Some(path) = context.input_optional(port) {
-            let manifest = TokensReader::open(path)?.manifest().content_hash.clone();
-            inputs.insert(port.to_string(), manifest);
+fn refuse_ledger(error: &LedgerError) -> StageError {
+    match error {
+        LedgerError::OtherRun { .. } | LedgerError::Broken { .. } => {
+            StageError::config(error.to_string())
+                .with_help("give the run another --scratch folder to start anew")
         }
+        _ => StageError::bug(error.to_string()),
     }
-    let settings =
-        serde_json::to_vec(config).map_err(|error| StageError::bug(error.to_string()))?;
-    inputs.insert("settings".to_string(), blake3::hash(&settings).to_hex().to_string());
-    Ok(inputs)
 }
 
 /// The secret of this run: the one that a killed attempt left, so that a step done again draws
