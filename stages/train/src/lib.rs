@@ -9,7 +9,6 @@ pub mod accountant;
 pub mod config;
 pub mod data;
 pub mod evaluate;
-pub mod output;
 pub mod private;
 pub mod state;
 pub mod training;
@@ -18,7 +17,9 @@ pub mod verify;
 mod base;
 mod claim;
 mod order;
+mod output;
 mod plain;
+mod samples;
 
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 
@@ -48,7 +49,8 @@ impl Stage for Train {
 
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
         pft_lm::allocator::keep_pages();
+        let prompts = samples::Prompts::read(&config, context)?;
         let trained = training::train(&config, context)?;
-        output::write(&config, context, trained)
+        output::write(&config, context, &prompts, trained)
     }
 }

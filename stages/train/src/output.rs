@@ -4,12 +4,11 @@ use std::path::Path;
 
 use pft_dp::PrivacyReport;
 use pft_lm::checkpoint::{Checkpoint, EvaluationProbe, SavedType, save_adapter, save_model};
-use pft_lm::model::Sampling;
 use pft_stage::{Context, StageError};
 use serde_json::{Value, json};
-use tokenizers::Tokenizer;
 
 use crate::config::Config;
+use crate::samples::Prompts;
 use crate::state::Row;
 use crate::training::Trained;
 
@@ -20,7 +19,12 @@ const PROBE_SEQUENCES: usize = 8;
 ///
 /// # Errors
 /// When the disk refuses, or the steps cannot be accounted for.
-pub fn write(config: &Config, context: &Context, mut trained: Trained) -> Result<(), StageError> {
+pub(crate) fn write(
+    config: &Config,
+    context: &Context,
+    prompts: &Prompts,
+    mut trained: Trained,
+) -> Result<(), StageError> {
     let folder = context.output("model");
     let tokens = context.input("tokens")?;
     write_weights(config, folder, &trained)?;
@@ -38,7 +42,7 @@ pub fn write(config: &Config, context: &Context, mut trained: Trained) -> Result
     write_json(&folder.join("evaluation.json"), &evaluation)?;
     let privacy = privacy(config, folder, context, &trained)?;
     write_json(&folder.join("privacy.json"), &privacy)?;
-    let samples = samples(config, tokens, &mut trained)?;
+    let samples = prompts.continuations(config, &mut trained.model)?;
     if !samples.is_empty() {
         write_json(&folder.join("samples.json"), &json!(samples))?;
     }
@@ -189,42 +193,6 @@ fn privacy(
     let from = context.scratch().join("ledger.jsonl");
     std::fs::copy(&from, folder.join("ledger.jsonl")).map_err(|error| failed(&from, &error))?;
     serde_json::to_value(&report).map_err(|error| StageError::bug(error.to_string()))
-}
-
-fn samples(
-    config: &Config,
-    tokens: &Path,
-    trained: &mut Trained,
-) -> Result<Vec<Value>, StageError> {
-    let settings = &config.samples;
-    if settings.prompts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let path = tokens.join("tokenizer.json");
-    let tokenizer = Tokenizer::from_file(&path).map_err(|error| {
-        StageError::input(format!("{}: not a tokenizer: {error}", path.display()))
-    })?;
-    let sampling = Sampling {
-        temperature: settings.temperature,
-        top_k: settings.top_k.map(|k| k as usize),
-        top_p: settings.top_p,
-        max_new_tokens: settings.max_new_tokens as usize,
-        stop_tokens: trained.model.config().eos_token_ids.clone(),
-    };
-    let mut samples = Vec::new();
-    for (index, prompt) in settings.prompts.iter().enumerate() {
-        let wrong = |error: &dyn std::fmt::Display| {
-            StageError::config(format!("samples.prompts[{index}]: {error}"))
-        };
-        let encoding = tokenizer.encode(prompt.as_str(), false).map_err(|e| wrong(&e))?;
-        let new = trained
-            .model
-            .generate(encoding.get_ids(), &sampling, config.seed + index as u64)
-            .map_err(|error| wrong(&error))?;
-        let text = tokenizer.decode(&new, true).map_err(|error| wrong(&error))?;
-        samples.push(json!({ "prompt": prompt, "continuation": text }));
-    }
-    Ok(samples)
 }
 
 /// What the model card says of training.

@@ -150,6 +150,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         "q_proj",
         2,
     );
+    refuse(|c| c.samples.prompts = vec!["The".into()], "tokenizer.json: not a tokenizer", 3);
     let small = LLAMA.replace("\"vocab_size\":64", "\"vocab_size\":32");
     std::fs::write(house.path("model.json"), small).unwrap();
     refuse(|_| (), "outside the model's vocabulary of 32", 3);
