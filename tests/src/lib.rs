@@ -1,5 +1,6 @@
 //! Whole-pipeline tests: they start the real binaries, as a person would. This library holds what
-//! they share; it depends on `pft-artifact` to read results and on no stage. Build the binaries
+//! they share; it depends on `pft-artifact` to read results, on `pft-lm` to make tiny models, and on
+//! no stage. Build the binaries
 //! first (`cargo build --release`), which `make test` does.
 
 use std::path::{Path, PathBuf};
