@@ -76,14 +76,14 @@ impl Reporter {
                 }
                 self.plain_progress(node, task, *done, *total, unit, message);
             }
-            Event::Finish { task, done, seconds } => {
+            Event::Finish { task, done, unit, seconds } => {
                 if let Ok(mut running) = self.running.lock()
                     && let Some(bar) = running.remove(&node.name)
                 {
                     bar.finish_and_clear();
                 }
                 self.line(&format!(
-                    "{:w$}  {task}: {done} in {seconds:.1} s",
+                    "{:w$}  {task}: {done} {unit} in {seconds:.1} s",
                     node.name,
                     w = self.width
                 ));

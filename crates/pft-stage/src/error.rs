@@ -46,14 +46,22 @@ impl StageError {
         Self::new(Class::Interrupted, "interrupted")
     }
 
+    /// Whatever a stage makes of it, a full disk is the machine's failure, not the input's.
     fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), help: None }
+        let message = message.into();
+        if is_full_disk(&message) {
+            let help = Some("free some disk space and run again".to_owned());
+            return Self { class: Class::Bug, message, help };
+        }
+        Self { class, message, help: None }
     }
 
-    /// Says what to do about it.
+    /// Says what to do about it. That a full disk wants room stays what it is.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        if !is_full_disk(&self.message) {
+            self.help = Some(help.into());
+        }
         self
     }
 
@@ -71,6 +79,11 @@ impl StageError {
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }
+}
+
+/// As the operating system words it; libraries wrap its errors beyond recognition.
+fn is_full_disk(message: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded"].iter().any(|words| message.contains(words))
 }
 
 impl fmt::Display for StageError {
@@ -96,15 +109,6 @@ impl From<anyhow::Error> for StageError {
 
 impl From<pft_artifact::ArtifactError> for StageError {
     fn from(error: pft_artifact::ArtifactError) -> Self {
-        let full_disk = matches!(
-            &error,
-            pft_artifact::ArtifactError::Io { source, .. }
-                if source.kind() == std::io::ErrorKind::StorageFull
-        );
-        let message = error.to_string();
-        if full_disk || message.contains("No space left on device") {
-            return Self::bug(message).with_help("free some disk space and run again");
-        }
-        Self::input(message)
+        Self::input(error.to_string())
     }
 }

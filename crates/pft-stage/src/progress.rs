@@ -52,6 +52,9 @@ pub enum Event {
         task: String,
         /// Units done.
         done: u64,
+        /// What is counted.
+        #[serde(default)]
+        unit: String,
         /// How long it took.
         seconds: f64,
     },
@@ -209,7 +212,12 @@ impl Bar {
                     bar.finish();
                 }
             }
-            Style::Json => emit_json(&Event::Finish { task: inner.task.clone(), done, seconds }),
+            Style::Json => emit_json(&Event::Finish {
+                task: inner.task.clone(),
+                done,
+                unit: inner.unit.clone(),
+                seconds,
+            }),
             Style::Plain => {
                 let message = inner.shown.lock().map(|s| s.message.clone()).unwrap_or_default();
                 let line = format!(

@@ -40,13 +40,6 @@ enum Origin {
 }
 
 pub(crate) fn checkpoint_error(error: CheckpointError) -> StageError {
-    let full = matches!(
-        &error,
-        CheckpointError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull
-    ) || error.to_string().contains("No space left on device");
-    if full {
-        return StageError::bug(error.to_string()).with_help("free some disk space and run again");
-    }
     StageError::input(error.to_string())
 }
 

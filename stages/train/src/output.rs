@@ -48,6 +48,11 @@ pub(crate) fn write(
     }
     write_json(&folder.join("train.json"), &summary(config, &trained))?;
     context.metric("evaluation", evaluation);
+    // Times are no part of the artifact: the same training has the same bits.
+    let seconds: f64 = trained.rows.iter().map(|row| row.seconds).sum();
+    let tokens: u64 = trained.rows.iter().map(|row| row.tokens).sum();
+    context.metric("step_seconds", seconds);
+    context.metric("tokens_per_second", tokens as f64 / seconds.max(1e-9));
     if let Some(epsilon) = privacy["epsilon"][0]["epsilon"].as_f64() {
         context.metric("epsilon", epsilon);
         context.progress().note(privacy["statement"].as_str().unwrap_or_default());
@@ -110,7 +115,6 @@ fn write_metrics(path: &Path, rows: &[Row]) -> Result<(), StageError> {
         ("units", steps(|row| row.units as f64)),
         ("tokens", steps(|row| row.tokens as f64)),
         ("units_not_finite", steps(|row| row.not_finite as f64)),
-        ("seconds", steps(|row| row.seconds)),
         ("held_out_perplexity", scores(0, Scores::perplexity)),
         ("held_out_pii_perplexity", scores(0, Scores::pii_perplexity)),
         ("held_out_other_perplexity", scores(0, Scores::other_perplexity)),
