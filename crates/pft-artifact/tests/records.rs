@@ -160,3 +160,51 @@ fn files_cut_after_sealing_are_noticed_on_opening() {
     let message = CorpusReader::open(folder.path()).unwrap_err().to_string();
     assert!(message.contains("its manifest says"), "{message}");
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// A manifest whose bytes were changed is refused by name, or is a manifest whose files can be
+    /// checked; it never points out of its folder, and never panics.
+    #[test]
+    fn mutated_manifests_are_refused_or_stay_in_their_folder(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..8),
+        splice in prop::option::of((
+            any::<prop::sample::Index>(),
+            prop::sample::select(vec!["../", "/etc/passwd", "-1", "1e400", "null", "[", "\\u0000", "}"]),
+        )),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("data.bin"), b"data").unwrap();
+        let provenance = serde_json::json!({ "stage": "train", "config": { "x": 1.5 } });
+        Manifest::seal(folder.path(), Kind::Bundle, 0, provenance).unwrap();
+        let path = folder.path().join(pft_artifact::MANIFEST);
+        let mut bytes = std::fs::read(&path).unwrap();
+        for (place, byte, kind) in edits {
+            let at = place.index(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => drop(bytes.remove(at)),
+                _ => bytes[at] ^= 1 << (byte % 8),
+            }
+        }
+        if let Some((place, text)) = splice {
+            let at = place.index(bytes.len());
+            bytes.splice(at..at, text.bytes());
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        match Manifest::open(folder.path()) {
+            Ok(manifest) => {
+                for file in &manifest.files {
+                    let inside = std::path::Path::new(&file.path)
+                        .components()
+                        .all(|part| matches!(part, std::path::Component::Normal(_)));
+                    prop_assert!(inside, "{:?} leads out of the artifact", file.path);
+                }
+                let _ = manifest.verify(folder.path());
+            }
+            Err(error) => prop_assert!(error.to_string().contains("manifest.json"), "{}", error),
+        }
+    }
+}

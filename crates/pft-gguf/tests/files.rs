@@ -202,6 +202,28 @@ fn a_file_cut_anywhere_is_refused() {
     }
 }
 
+/// What fuzzing found to reach all branches (tests/fixtures/fuzz/README.md).
+#[test]
+fn inputs_that_fuzzing_found_end_in_an_error_or_in_tensors() {
+    let pack = std::fs::read(fixtures().join("../fuzz/gguf.pack")).unwrap();
+    let (mut rest, mut opened, mut refused) = (&pack[..], 0, 0);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (input, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+        rest = after;
+        let Ok(file) = open_bytes(input) else {
+            refused += 1;
+            continue;
+        };
+        opened += 1;
+        for info in file.tensors() {
+            if let Ok(numbers) = file.dequantize(&info.name) {
+                assert_eq!(numbers.len(), info.shape.iter().product::<usize>());
+            }
+        }
+    }
+    assert!(opened > 0 && refused > 50, "{opened} opened, {refused} refused");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(800))]
 

@@ -93,6 +93,26 @@ proptest! {
     }
 }
 
+/// What fuzzing found to reach many branches (tests/fixtures/fuzz/README.md).
+#[test]
+fn inputs_that_fuzzing_found_end_in_an_error_or_a_value() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/fuzz/pickle.pack");
+    let pack = std::fs::read(path).unwrap();
+    let (mut rest, mut parsed, mut refused) = (&pack[..], 0, 0);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (program, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+        rest = after;
+        match parse(program) {
+            Ok(pickle) => {
+                walk(pickle.root());
+                parsed += 1;
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(parsed > 20 && refused > 20, "{parsed} parsed, {refused} refused");
+}
+
 /// Asks a value everything.
 fn walk(value: Value<'_, '_>) {
     value.to_json(&mut 1000);

@@ -195,21 +195,38 @@ mod tests {
             if seed == 0 && cut.index(4) == 0 {
                 bytes.truncate(cut.index(bytes.len()));
             }
-            let found = Found { root: PathBuf::from("/m"), path: PathBuf::from("/m/k/1") };
-            let headers: Vec<HeaderName<'static>> = ["subject", "from", "to", "date", "received"]
-                .into_iter()
-                .filter_map(|name| HeaderName::parse(name.to_string()))
-                .collect();
-            prop_assert_eq!(headers.len(), 5);
-            let parsed =
-                document(&found, &bytes, &MessageParser::default(), &headers, Some(Unit::Sender));
-            match parsed {
-                Ok(document) => {
-                    prop_assert_eq!(document.doc_id.as_deref(), Some("k/1"));
-                    prop_assert!(!document.text.contains('\r'));
-                }
-                Err(error) => prop_assert_eq!(error.exit_code(), 3),
-            }
+            read_or_refuse(&bytes);
         }
+    }
+
+    /// Whatever the bytes, a message is read as valid text or refused.
+    fn read_or_refuse(bytes: &[u8]) {
+        let found = Found { root: PathBuf::from("/m"), path: PathBuf::from("/m/k/1") };
+        let headers: Vec<HeaderName<'static>> = ["subject", "from", "to", "date", "received"]
+            .into_iter()
+            .filter_map(|name| HeaderName::parse(name.to_string()))
+            .collect();
+        assert_eq!(headers.len(), 5);
+        match document(&found, bytes, &MessageParser::default(), &headers, Some(Unit::Sender)) {
+            Ok(document) => {
+                assert_eq!(document.doc_id.as_deref(), Some("k/1"));
+                assert!(!document.text.contains('\r'));
+            }
+            Err(error) => assert_eq!(error.exit_code(), 3),
+        }
+    }
+
+    /// What fuzzing found to reach many branches (tests/fixtures/fuzz/README.md).
+    #[test]
+    fn messages_that_fuzzing_found_are_read_or_refused() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/fuzz/mail.pack");
+        let pack = std::fs::read(folder).unwrap();
+        let (mut rest, mut count) = (&pack[..], 0);
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let (message, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+            read_or_refuse(message);
+            (rest, count) = (after, count + 1);
+        }
+        assert!(count > 200, "{count} messages");
     }
 }
