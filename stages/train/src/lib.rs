@@ -6,6 +6,7 @@
 //! writes the model with its privacy statement ([`output`]).
 
 pub mod accountant;
+pub mod audit;
 pub mod config;
 pub mod data;
 pub mod evaluate;

@@ -86,28 +86,12 @@ impl<'a> PrivateSteps<'a> {
         learning_rate: f64,
     ) -> Result<Row, StageError> {
         let mut row = Row::step(step + 1);
-        let mut norms = Vec::new();
-        let groups = self.draw(step);
-        for groups in micro_batches(groups, config.micro_batch_tokens as usize) {
-            let batch = batch_of(&groups)?;
-            let sequences: Vec<usize> = groups.iter().map(Vec::len).collect();
-            self.gradients.expect(&sequences);
-            let seed = dropout_seed(config, step, row.units);
-            let losses = model
-                .forward_backward(&batch, seed, &mut self.gradients)
-                .map_err(|error| StageError::input(error.to_string()))?;
-            let outcomes =
-                self.gradients.clip().map_err(|error| StageError::config(error.to_string()))?;
-            norms.extend(self.gradients.unit_norms());
-            row.not_finite +=
-                outcomes.iter().filter(|&&outcome| outcome == UnitOutcome::NotFinite).count()
-                    as u64;
-            row.loss += losses.total();
-            row.units += groups.len() as u64;
-            row.tokens += batch.rows() as u64;
-        }
+        let units = self.draw(step);
+        let tokens = config.micro_batch_tokens as usize;
+        let seed = |first_unit| dropout_seed(config, step, first_unit);
+        add_units(&mut self.gradients, model, units, tokens, seed, &mut row)?;
         row.loss /= row.units.max(1) as f64;
-        row.gradient_norm = norms.iter().sum::<f64>() / norms.len().max(1) as f64;
+        row.gradient_norm /= row.units.max(1) as f64;
         row.gradient_scale = 1.0;
         row.learning_rate = learning_rate;
 
@@ -136,6 +120,37 @@ impl<'a> PrivateSteps<'a> {
             })
             .collect()
     }
+}
+
+/// Adds the clipped gradients of units to a step's sum, a micro-batch at a time. `row` counts what
+/// was seen; its loss and its gradient norm become sums over the units.
+///
+/// # Errors
+/// When a sequence does not fit the model, or a parameter's gradient cannot be clipped.
+pub(crate) fn add_units(
+    gradients: &mut UnitGradients,
+    model: &mut LanguageModel,
+    units: Vec<Vec<&Sequence>>,
+    micro_batch_tokens: usize,
+    dropout_seed: impl Fn(u64) -> u64,
+    row: &mut Row,
+) -> Result<(), StageError> {
+    for units in micro_batches(units, micro_batch_tokens) {
+        let batch = batch_of(&units)?;
+        let sequences: Vec<usize> = units.iter().map(Vec::len).collect();
+        gradients.expect(&sequences);
+        let losses = model
+            .forward_backward(&batch, dropout_seed(row.units), gradients)
+            .map_err(|error| StageError::input(error.to_string()))?;
+        let outcomes = gradients.clip().map_err(|error| StageError::config(error.to_string()))?;
+        row.gradient_norm += gradients.unit_norms().iter().sum::<f64>();
+        row.not_finite +=
+            outcomes.iter().filter(|&&outcome| outcome == UnitOutcome::NotFinite).count() as u64;
+        row.loss += losses.total();
+        row.units += units.len() as u64;
+        row.tokens += batch.rows() as u64;
+    }
+    Ok(())
 }
 
 /// What the settings ask for; the noise multiplier is still to be calibrated where an ε is set.

@@ -1,0 +1,136 @@
+//! The command line of `train audit-step`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pft_dp::{Clipping, Mechanism, Plan, RELEASE_DRAWS, Randomness};
+use pft_stage::StageError;
+use serde_json::json;
+
+use super::{AuditSettings, Findings, audit_step};
+
+/// Takes private steps on a small model with planted canaries, guesses from the noised updates
+/// which of them were in the data, and fails if that refutes the claimed ε
+#[derive(Debug, Parser)]
+#[command(name = "train audit-step")]
+struct Arguments {
+    /// Canaries, each in the data by a fair coin
+    #[arg(long, value_name = "M", default_value_t = 20_000)]
+    canaries: usize,
+    /// Guesses, half "in" and half "out"; 3 % of the canaries without it
+    #[arg(long, value_name = "R")]
+    guesses: Option<usize>,
+    /// Standard deviation of the noise divided by the clipping norm
+    #[arg(long, value_name = "SIGMA", default_value_t = 1.5)]
+    noise_multiplier: f64,
+    /// Probability with which each unit takes part in a step
+    #[arg(long, value_name = "Q", default_value_t = 1.0)]
+    sample_rate: f64,
+    /// Number of steps
+    #[arg(long, value_name = "T", default_value_t = 1)]
+    steps: u64,
+    /// δ of the claim
+    #[arg(long, value_name = "DELTA", default_value_t = 1e-5)]
+    delta: f64,
+    /// Confidence of the lower bound
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    confidence: f64,
+    /// Draws everything from this seed instead of the operating system's entropy
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The command's `main`.
+pub fn main(arguments: &[String]) -> ExitCode {
+    let all = std::iter::once("train audit-step".to_string()).chain(arguments.iter().cloned());
+    let arguments = match Arguments::try_parse_from(all) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match audit(&arguments) {
+        Ok(findings) => {
+            print(&arguments, &findings);
+            let refutations = findings.refutations();
+            for refutation in &refutations {
+                eprintln!("train audit-step: error: {refutation}");
+            }
+            if refutations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("train audit-step: error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn audit(arguments: &Arguments) -> Result<Findings, StageError> {
+    let plan = Plan {
+        declared_units: (arguments.canaries / 2).max(1) as u64,
+        sample_rate: arguments.sample_rate,
+        noise_multiplier: arguments.noise_multiplier,
+        steps: arguments.steps,
+        delta: arguments.delta,
+        clipping: Clipping::default(),
+        max_examples_per_unit: 1,
+        noise_draws: RELEASE_DRAWS,
+    };
+    let mechanism =
+        Mechanism::new(plan, false).map_err(|error| StageError::config(error.to_string()))?;
+    let settings = AuditSettings {
+        canaries: arguments.canaries,
+        guesses: arguments.guesses.unwrap_or(arguments.canaries * 3 / 100),
+        confidence: arguments.confidence,
+        sampling_steps: 1000,
+    };
+    let randomness = match arguments.seed {
+        Some(seed) => Randomness::FixedSeed(seed),
+        None => Randomness::OperatingSystem,
+    };
+    audit_step(&settings, &mechanism, &mechanism, randomness)
+}
+
+fn print(arguments: &Arguments, findings: &Findings) {
+    let found = &findings.canaries;
+    if arguments.json {
+        let sampling = findings.sampling.map(|audit| {
+            json!({
+                "batch_sizes": audit.batch_sizes,
+                "inclusions": audit.inclusions,
+                "repeats": audit.repeats,
+            })
+        });
+        let result = json!({
+            "claimed_epsilon": findings.claimed,
+            "delta": arguments.delta,
+            "epsilon_lower": found.epsilon_lower,
+            "confidence": arguments.confidence,
+            "canaries": arguments.canaries,
+            "guesses": found.guesses,
+            "correct": found.correct,
+            "sampling_p_values": sampling,
+            "refuted": !findings.refutations().is_empty(),
+        });
+        println!("{result}");
+        return;
+    }
+    println!("claimed   ε ≤ {:.4} at δ = {:e}", findings.claimed, arguments.delta);
+    println!(
+        "canaries  ε ≥ {:.4} with confidence {}: {} of {} guesses right, among {} canaries",
+        found.epsilon_lower, arguments.confidence, found.correct, found.guesses, arguments.canaries
+    );
+    if let Some(audit) = &findings.sampling {
+        println!(
+            "batches   p = {:.3} by their sizes, {:.3} by inclusions, {:.3} by repeats",
+            audit.batch_sizes, audit.inclusions, audit.repeats
+        );
+    }
+    if findings.refutations().is_empty() {
+        println!("nothing refutes the claim");
+    }
+}
