@@ -30,7 +30,9 @@ pub use ledger::{
 };
 pub use mechanism::{Mechanism, MechanismError, Plan, RELEASE_DRAWS, default_delta};
 pub use noise::GaussianNoise;
-pub use report::{AccountedEpsilon, Adjacency, GroupEpsilon, PrivacyReport};
+pub use report::{
+    AccountedEpsilon, Adjacency, GroupEpsilon, NoPrivacy, PrivacyReport, PrivacyStatement,
+};
 pub use sampler::{PoissonSampler, SamplerError};
 pub use secret::{Randomness, RunSecret, SecretError};
 pub use sum::{ClippedSum, PrivateMean};

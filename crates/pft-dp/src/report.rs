@@ -39,7 +39,7 @@ pub struct GroupEpsilon {
 
 /// The contents of `privacy.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "privacy.json")]
+#[serde(deny_unknown_fields)]
 pub struct PrivacyReport {
     /// One sentence for people.
     pub statement: String,
@@ -85,6 +85,44 @@ pub struct PrivacyReport {
     pub other_uses: Vec<String>,
     /// Version of the software.
     pub software: String,
+}
+
+/// The contents of `privacy.json` of a model that was trained without differential privacy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoPrivacy {
+    /// One sentence for people.
+    pub statement: String,
+    /// Never true.
+    pub fit_for_release: bool,
+    /// Empty: no bound holds.
+    pub epsilon: [AccountedEpsilon; 0],
+    /// Version of the software.
+    pub software: String,
+}
+
+impl Default for NoPrivacy {
+    fn default() -> Self {
+        Self {
+            statement: "The model was trained without differential privacy: no bound holds on \
+                        what it reveals of its training data."
+                .into(),
+            fit_for_release: false,
+            epsilon: [],
+            software: software(),
+        }
+    }
+}
+
+/// What `privacy.json` may hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "privacy.json")]
+pub enum PrivacyStatement {
+    /// A model trained with differential privacy.
+    Private(Box<PrivacyReport>),
+    /// A model trained without.
+    NotPrivate(NoPrivacy),
 }
 
 /// Group sizes that every report states.

@@ -1,8 +1,9 @@
 //! Book-keeping against brute force: every unit's gradient formed on its own in double precision.
 
 use pft_dp::{
-    Clipping, ClippingFunction, ClippingStyle, GradientError, LinearPieces, Mechanism,
-    ParameterShape, Plan, PrivateGradient, UnitOutcome, WeightLayout,
+    Clipping, ClippingFunction, ClippingStyle, GradientError, Ledger, LedgerHeader, LinearPieces,
+    Mechanism, ParameterShape, Plan, PrivateGradient, Randomness, RunSecret, UnitOutcome,
+    WeightLayout,
 };
 use proptest::prelude::*;
 
@@ -303,6 +304,54 @@ fn passes_add_up_and_an_empty_step_is_zero() {
     let empty = engine.take();
     assert!(empty.tensors().iter().flatten().all(|&value| value == 0.0));
     assert_eq!(empty.l2_sensitivity(), 1.0);
+    // Nobody gave the memory back, and the next step's noise must still reach every element.
+    let again = engine.take();
+    let lengths =
+        |sum: &pft_dp::ClippedSum| -> Vec<usize> { sum.tensors().iter().map(Vec::len).collect() };
+    assert_eq!(lengths(&again), shapes().iter().map(|shape| shape.elements).collect::<Vec<_>>());
+    assert_eq!(lengths(&again), lengths(&empty));
+}
+
+/// Noise on a step without units is all that its mean holds: of deviation σ·C / (q·N₀), on every
+/// tensor, by a divisor that no data decided.
+#[test]
+fn noise_has_the_mechanism_s_level_on_every_tensor() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let elements = 200_000;
+    let shapes = |count: usize| -> Vec<ParameterShape> {
+        (0..count)
+            .map(|index| ParameterShape {
+                name: format!("model.layers.{index}.up.weight"),
+                elements,
+                shared: false,
+            })
+            .collect()
+    };
+    for style in [ClippingStyle::AllLayer, ClippingStyle::LayerWise, ClippingStyle::ParamWise] {
+        let clipping = Clipping { style, max_grad_norm: 0.3, ..Clipping::default() };
+        let mechanism = mechanism(clipping);
+        let secret = RunSecret::new(Randomness::FixedSeed(8)).expect("a secret");
+        let header = LedgerHeader::new(
+            &mechanism,
+            Randomness::FixedSeed(8),
+            secret.commitment(),
+            Default::default(),
+        );
+        let path = folder.path().join(format!("{style:?}.jsonl"));
+        let mut ledger = Ledger::open(&path, &header).expect("a ledger");
+        let mut engine: PrivateGradient<Vec<f32>> = PrivateGradient::new(&mechanism, shapes(3));
+        let receipt = ledger.record(&mechanism, 0).expect("a receipt");
+        let mean = engine.take().privatize(&mechanism, &mechanism.noise(&secret), &receipt);
+        // Noise multiplier 1, norm 0.3, expected batch size 100 · 0.1.
+        let expected = 1.0 * 0.3 / 10.0;
+        for (index, tensor) in mean.tensors().iter().enumerate() {
+            let sum: f64 = tensor.iter().map(|&value| f64::from(value)).sum();
+            let squares: f64 = tensor.iter().map(|&value| f64::from(value).powi(2)).sum();
+            let (mean, deviation) = (sum / elements as f64, (squares / elements as f64).sqrt());
+            assert!(mean.abs() < 5.0 * expected / (elements as f64).sqrt(), "tensor {index}");
+            assert!((deviation / expected - 1.0).abs() < 0.01, "tensor {index}: {deviation}");
+        }
+    }
 }
 
 #[test]

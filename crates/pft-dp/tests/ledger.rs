@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use pft_dp::accounting::{Accountant, Phase};
 use pft_dp::{
-    Clipping, Ledger, LedgerContents, LedgerError, LedgerHeader, Mechanism, Plan, PrivacyReport,
-    Randomness, RunSecret,
+    Clipping, Ledger, LedgerContents, LedgerError, LedgerHeader, Mechanism, NoPrivacy, Plan,
+    PrivacyReport, PrivacyStatement, Randomness, RunSecret,
 };
 
 fn mechanism() -> Mechanism {
@@ -156,9 +156,22 @@ fn the_report_survives_json_and_has_a_schema() {
     let json = serde_json::to_value(&report).expect("JSON");
     assert_eq!(json["epsilon"][0]["accountant"], "pld");
     assert_eq!(serde_json::from_value::<PrivacyReport>(json.clone()).expect("a report"), report);
-    let schema = serde_json::to_value(schemars::schema_for!(PrivacyReport)).expect("JSON");
-    let properties = schema["properties"].as_object().expect("an object");
-    for key in json.as_object().expect("an object").keys() {
-        assert!(properties[key]["description"].is_string() || properties[key]["$ref"].is_string());
+    let statement: PrivacyStatement = serde_json::from_value(json).expect("a statement");
+    assert_eq!(statement, PrivacyStatement::Private(Box::new(report)));
+    let none = serde_json::to_value(NoPrivacy::default()).expect("JSON");
+    let statement: PrivacyStatement = serde_json::from_value(none).expect("a statement");
+    assert_eq!(statement, PrivacyStatement::NotPrivate(NoPrivacy::default()));
+}
+
+/// Readers find the schema in the repository; `PFT_BLESS=1 cargo test` writes it anew.
+#[test]
+fn the_schema_in_the_repository_is_the_code_s() {
+    let schema = serde_json::to_value(schemars::schema_for!(PrivacyStatement)).expect("JSON");
+    let text = format!("{schema:#}\n");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/privacy.schema.json");
+    if std::env::var_os("PFT_BLESS").is_some() {
+        std::fs::write(path, &text).expect("the schema is written");
     }
+    let committed = std::fs::read_to_string(path).expect("the schema is there");
+    assert_eq!(committed, text, "run with PFT_BLESS=1 to write it anew");
 }

@@ -5,6 +5,7 @@ use pft_stage::StageError;
 
 use crate::config::{Config, Mode};
 use crate::load::LoadedTokenizer;
+use crate::words::{Encoded, WordEncoder};
 
 /// What became of a document.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct DocumentExamples {
 pub struct Cutter<'a> {
     config: &'a Config,
     tokenizer: &'a LoadedTokenizer,
+    /// A faster way to the same tokens, where there is one.
+    words: Option<WordEncoder<'a>>,
     bos: Option<u32>,
     eos: Option<u32>,
 }
@@ -31,6 +34,7 @@ impl<'a> Cutter<'a> {
         Self {
             config,
             tokenizer,
+            words: WordEncoder::new(&tokenizer.tokenizer),
             bos: tokenizer.bos.filter(|_| add_bos),
             eos: tokenizer.eos.filter(|_| config.add_eos),
         }
@@ -45,24 +49,32 @@ impl<'a> Cutter<'a> {
         document: &Document,
         spans: &[Span],
     ) -> Result<DocumentExamples, StageError> {
-        let encoding =
-            self.tokenizer.tokenizer.encode(document.text.as_str(), false).map_err(|error| {
-                StageError::input(format!(
-                    "document {:?}: the tokenizer failed: {error}",
-                    document.doc_id
-                ))
-            })?;
+        let encoded = self.encode(&document.text).map_err(|error| {
+            StageError::input(format!(
+                "document {:?}: the tokenizer failed: {error}",
+                document.doc_id
+            ))
+        })?;
         let counted: Vec<&Span> = match &self.config.pii_labels {
             None => spans.iter().collect(),
             Some(labels) => spans.iter().filter(|span| labels.contains(&span.label)).collect(),
         };
-        let ids = encoding.get_ids();
-        let flags = pii_flags(encoding.get_offsets(), &counted);
+        let ids = &encoded.ids;
+        let flags = pii_flags(&encoded.offsets, &counted);
         let specials = usize::from(self.bos.is_some());
         Ok(match self.config.mode {
             Mode::Truncate => self.truncate(document, ids, &flags, specials),
             Mode::Blocks => self.blocks(document, ids, &flags, specials),
         })
+    }
+
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoded> {
+        if let Some(words) = &self.words {
+            return words.encode(text);
+        }
+        let encoding = self.tokenizer.tokenizer.encode(text, false)?;
+        let (ids, offsets) = (encoding.get_ids().to_vec(), encoding.get_offsets().to_vec());
+        Ok(Encoded { ids, offsets })
     }
 
     fn truncate(

@@ -9,6 +9,7 @@ mod config;
 mod examples;
 mod gguf;
 mod load;
+mod words;
 
 use std::collections::HashSet;
 
@@ -22,6 +23,7 @@ pub use config::{Config, Mode, SplitName};
 pub use examples::{Cutter, DocumentExamples};
 pub use gguf::{GgufVocabulary, tokenizer_json};
 pub use load::{LoadedTokenizer, load_tokenizer};
+pub use words::{Encoded, WordEncoder};
 
 /// Documents are tokenized in batches of about this many bytes, in parallel within a batch.
 const BATCH_BYTES: usize = 8 << 20;

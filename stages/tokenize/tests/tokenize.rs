@@ -253,3 +253,26 @@ fn the_default_model_s_tokenizer_agrees_with_the_reference() {
     }
     assert_eq!(loaded.tokenizer.id_to_token(loaded.eos.unwrap()).unwrap(), "<|im_end|>");
 }
+
+/// Real judgments, where they are, by words that were seen before and by the crate.
+#[test]
+fn real_judgments_have_the_tokens_that_the_crate_gives_them() {
+    let Some(data) = std::env::var_os("PFT_REAL_DATA") else { return };
+    let file = std::path::Path::new(&data).join("echr/judgments.jsonl");
+    let lines = std::fs::read_to_string(file).unwrap();
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    let config = Config {
+        tokenizer: fixtures.join("tokenizers/gpt-2.gguf").to_string_lossy().as_ref().into(),
+        ..Config::default()
+    };
+    let loaded = load_tokenizer(&config).unwrap();
+    let words = tokenize::WordEncoder::new(&loaded.tokenizer).expect("GPT-2's expression");
+    for line in lines.lines().take(40) {
+        let judgment: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = judgment["text"].as_str().unwrap();
+        let expected = loaded.tokenizer.encode(text, false).unwrap();
+        let found = words.encode(text).unwrap();
+        assert!(found.ids == expected.get_ids(), "other ids in {}", judgment["item_id"]);
+        assert!(found.offsets == expected.get_offsets(), "other offsets");
+    }
+}

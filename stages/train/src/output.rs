@@ -169,19 +169,19 @@ fn privacy(
     trained: &Trained,
 ) -> Result<Value, StageError> {
     let Some(ledger) = &trained.ledger else {
-        return Ok(json!({
-            "statement": "The model was trained without differential privacy: no bound holds on \
-                          what it reveals of its training data.",
-            "fit_for_release": false,
-            "epsilon": [],
-            "software": pft_dp::software(),
-        }));
+        let statement = pft_dp::NoPrivacy::default();
+        return serde_json::to_value(statement).map_err(|error| StageError::bug(error.to_string()));
     };
     let mut other_uses = vec![
         "Losses and gradient norms of training, perplexities on held-out and training units: kept \
          in metrics.parquet and evaluation.json, not for release"
             .to_string(),
     ];
+    other_uses.push(
+        "Whatever settings were chosen by looking at earlier runs on the same data: this statement \
+         is about one run"
+            .to_string(),
+    );
     if trained.counted_units {
         other_uses.push(
             "The number of units was counted in the data and decides sample_rate, the divisor and \

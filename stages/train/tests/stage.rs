@@ -187,3 +187,64 @@ fn a_run_whose_settings_changed_does_not_go_on() {
         assert_eq!(before, weights(&model));
     }
 }
+
+/// The schema in the repository is what readers of `privacy.json` go by; Python's `jsonschema`
+/// checks both kinds of statement against it, where `PFT_PYTHON` names a Python that has it.
+#[test]
+fn privacy_statements_fit_their_schema() {
+    let Some(python) = std::env::var_os("PFT_PYTHON") else { return };
+    let house = House::new();
+    let schema =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/pft-dp/privacy.schema.json");
+    let check = |statement: &Path| {
+        let script = "import json, sys, jsonschema\n\
+                      schema, statement = (json.load(open(path)) for path in sys.argv[1:])\n\
+                      jsonschema.Draft202012Validator.check_schema(schema)\n\
+                      jsonschema.validate(statement, schema)";
+        let mut command = std::process::Command::new(&python);
+        command.args(["-c", script]).arg(&schema).arg(statement).output().unwrap()
+    };
+    for privacy in [None, private()] {
+        let name = if privacy.is_some() { "private" } else { "plain" };
+        let model = house.run(name, house.config(privacy), 1).unwrap();
+        let statement = model.join("privacy.json");
+        let output = check(&statement);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+        let mut broken: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&statement).unwrap()).unwrap();
+        broken.as_object_mut().unwrap().remove("fit_for_release");
+        let path = house.path("broken.json");
+        std::fs::write(&path, broken.to_string()).unwrap();
+        assert!(!check(&path).status.success(), "the schema lets anything pass");
+    }
+}
+
+/// A logical batch is one step whatever the micro-batches it is computed in: one sample of units,
+/// one noise, one record. Were noise added to each, the weights would be far apart.
+#[test]
+fn micro_batches_change_neither_sample_nor_noise() {
+    let house = House::new();
+    let config = |micro_batch_tokens| {
+        let fixed =
+            private().map(|privacy| Privacy { fixed_seed_not_for_release: Some(7), ..privacy });
+        Config { micro_batch_tokens, ..house.config(fixed) }
+    };
+    let small = house.run("small", config(1), 1).unwrap();
+    let large = house.run("large", config(100_000), 1).unwrap();
+    let (one, two) = (weights(&small), weights(&large));
+    assert_eq!(one.len(), two.len());
+    let tensors = safetensors::SafeTensors::deserialize(&one).unwrap();
+    let others = safetensors::SafeTensors::deserialize(&two).unwrap();
+    for (name, tensor) in tensors.tensors() {
+        let values = |bytes: &[u8]| -> Vec<f32> {
+            bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        };
+        let (left, right) = (values(tensor.data()), values(others.tensor(&name).unwrap().data()));
+        for (left, right) in left.iter().zip(&right) {
+            assert!((left - right).abs() < 1e-4, "{name}: {left} and {right}");
+        }
+    }
+    let steps = |model: &Path| LedgerContents::read(&model.join("ledger.jsonl")).unwrap().steps;
+    assert_eq!(steps(&small), steps(&large));
+}

@@ -110,12 +110,22 @@ struct LookupPieces<R> {
 #[derive(Debug)]
 struct Accumulator {
     values: Vec<f32>,
+    elements: usize,
     /// Whether `values` are still those of an earlier step, to be overwritten.
     stale: bool,
 }
 
 impl Accumulator {
+    /// Makes room again where a sum was taken and its memory did not come back.
+    fn restore(&mut self) {
+        if self.values.len() != self.elements {
+            self.values = vec![0.0; self.elements];
+            self.stale = false;
+        }
+    }
+
     fn ready(&mut self) -> &mut [f32] {
+        self.restore();
         if self.stale {
             self.values.fill(0.0);
             self.stale = false;
@@ -166,7 +176,11 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             group,
             sums: parameters
                 .iter()
-                .map(|parameter| Accumulator { values: vec![0.0; parameter.elements], stale: true })
+                .map(|parameter| Accumulator {
+                    values: vec![0.0; parameter.elements],
+                    elements: parameter.elements,
+                    stale: true,
+                })
                 .collect(),
             batch: BatchRows::default(),
             linears: Vec::new(),
@@ -194,6 +208,7 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
     /// # Panics
     /// When there is not one unit for each sequence.
     pub fn begin(&mut self, offsets: &[usize], units: &[usize]) {
+        self.sums.iter_mut().for_each(Accumulator::restore);
         self.batch = BatchRows::new(offsets, units);
         self.norms.clear();
         self.norms.resize(self.batch.units() * self.groups, 0.0);
