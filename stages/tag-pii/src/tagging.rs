@@ -42,6 +42,10 @@ impl Tagging {
         let backends = backends::load(config)?;
         let mut policy =
             Policy::new(config.labels.iter().chain(backends::own_labels(config)).cloned());
+        // A label of the user's own is itself, whatever another tagger means by the word.
+        for label in backends::own_labels(config) {
+            policy.labels.alias(label, label);
+        }
         policy.min_score = config.min_score;
         policy.thresholds = config.thresholds.clone();
         if let Some(file) = &config.label_file {

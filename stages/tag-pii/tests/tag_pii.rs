@@ -151,6 +151,33 @@ fn only_new_texts_are_tagged_and_parts_merge_to_the_whole() {
     );
 }
 
+/// `OCCUPATION` is a service's word for what is MISC here; as the user's own label it is itself, and
+/// counts whatever `labels` says.
+#[test]
+fn labels_of_the_user_s_own_count_as_what_they_say() {
+    let folder = TempDir::new().unwrap();
+    let text = "She was a teacher, badge 77.".to_string();
+    let corpus = write_corpus(folder.path(), [Document { text: text.clone(), ..document(0) }]);
+    let config: Config = serde_json::from_value(serde_json::json!({
+        "backends": [{
+            "kind": "rules",
+            "words": [{ "label": "OCCUPATION", "words": ["teacher"] }],
+            "patterns": [{ "label": "PROJECT", "regex": "badge (?P<e>[0-9]+)" }],
+        }],
+        "labels": ["PERSON"],
+    }))
+    .unwrap();
+    let run = run(config, &corpus, folder.path(), "tags", "scratch");
+    run.result.as_ref().unwrap();
+    let rows = run.rows();
+    let found: Vec<(&str, &str)> = rows[0]
+        .spans
+        .iter()
+        .map(|s| (&text[s.start as usize..s.end as usize], s.label.as_str()))
+        .collect();
+    assert_eq!(found, [("teacher", "OCCUPATION"), ("77", "PROJECT")]);
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused_by_key() {
     let rules = |patterns| Backend::Rules {

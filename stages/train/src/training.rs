@@ -124,6 +124,11 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
     bar.advance(first);
     let (mut spent, mut accounting, begun) = (None, Duration::ZERO, Instant::now());
     for step in first..planned {
+        if context.interrupted()
+            && let Some(epsilon) = steps.epsilon(config, step)
+        {
+            context.progress().note(format!("stopped after step {step}, ε {epsilon:.4} spent"));
+        }
         context.check_interrupted()?;
         let started = Instant::now();
         let rate = schedule.rate(step);

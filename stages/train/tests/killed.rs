@@ -97,6 +97,30 @@ fn killed_at_random_moments_it_ends_with_the_same_bits() {
     }
 }
 
+/// A run that a person stops says what it has spent, and goes on later.
+#[test]
+fn stopped_by_a_signal_it_says_what_it_spent() {
+    let house = House::new();
+    let config = Config { max_steps: Some(5000), ..house.config(private()) };
+    let path = house.path("config.json");
+    std::fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
+    let child = command(&house, "stopped", &path).spawn().unwrap();
+    let ledger = house.path("stopped").join("ledger.jsonl");
+    let begin = Instant::now();
+    while std::fs::read_to_string(&ledger).map_or(0, |text| text.lines().count()) < 10 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "training does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // SAFETY: the child has not been waited for, so its id is its own.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+    let ended = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{stderr}");
+    let spent = stderr.lines().find(|line| line.contains("stopped after step")).expect(&stderr);
+    assert!(spent.contains("spent"), "{spent}");
+    assert!(!house.path("stopped-model").join("manifest.json").exists());
+}
+
 /// Ledgers and checkpoints keep floats as JSON; one that came back with another last bit would
 /// break a ledger's chain and a resumed run's metrics.
 #[test]
