@@ -3,7 +3,7 @@
 //! `tokens` go in, a `model` comes out. The loop of [`training`] reads straight: sample, forward,
 //! backward, clip, noise, step, account. Models are `pft-lm`'s, mechanisms are `pft-dp`'s; what is
 //! here connects the two ([`private`]), keeps the state of training on disk ([`state`]), and
-//! writes the model with its privacy statement ([`output`]).
+//! writes the model with its privacy statement (`output`).
 
 pub mod accountant;
 pub mod audit;
