@@ -24,8 +24,9 @@ def main() -> None:
     peer = [python("generate"), "-m", "benches.generate.llama", SMOLLM2, arguments.steps,
             arguments.threads]
     commands = {
-        "pft": own,
+        "pft": [*own, "--precision", "int8"],
         "pft (bf16 weights)": [*own, "--precision", "bf16"],
+        "pft (f32 weights)": own,
         "llama-cpp-python": peer,
     }
     measure("train", [

@@ -4,6 +4,7 @@
 //! and chooses at run time. Sums run in a fixed order of sixteen lanes, so that results depend
 //! neither on the instruction set nor on the number of threads.
 
+pub(crate) mod int8;
 pub(crate) mod math;
 pub mod matmul;
 mod matvec;

@@ -43,16 +43,20 @@ impl Linear {
                 }
             });
         }
-        let weight = &parameters.get(self.weight).tensor;
-        matmul::forward(
-            self.layout,
-            &mut output,
-            input.as_slice(),
-            weight,
-            [rows, self.inputs, self.outputs],
-            self.bias.is_some(),
-            pool,
-        );
+        let accumulate = self.bias.is_some();
+        if let Some(weight) = pass.int8(self.weight).filter(|_| rows == 1) {
+            weight.forward(&mut output, input.as_slice(), accumulate);
+        } else {
+            matmul::forward(
+                self.layout,
+                &mut output,
+                input.as_slice(),
+                &parameters.get(self.weight).tensor,
+                [rows, self.inputs, self.outputs],
+                accumulate,
+                pool,
+            );
+        }
         let adapter = self
             .adapter
             .as_ref()

@@ -21,6 +21,7 @@ pub mod swiglu;
 
 use crate::buffer::Pool;
 use crate::gradient::Sequences;
+use crate::kernels::int8::Int8Rows;
 use crate::parameters::{ParameterId, Parameters};
 use rope::Rope;
 
@@ -35,11 +36,18 @@ pub(crate) struct Pass<'a> {
     pub(crate) positions: &'a [u32],
     /// Draw each row's dropout masks; `None` where nothing is dropped.
     pub(crate) seeds: Option<&'a [u64]>,
+    /// Weights in 8 bits, by parameter; empty where there are none.
+    pub(crate) int8: &'a [Option<Int8Rows>],
 }
 
 impl Pass<'_> {
     /// `id` if that parameter trains.
     pub(crate) fn trained(&self, id: ParameterId) -> Option<ParameterId> {
         self.parameters.get(id).trainable.then_some(id)
+    }
+
+    /// A weight in 8 bits, for a single row.
+    pub(crate) fn int8(&self, id: ParameterId) -> Option<&Int8Rows> {
+        self.int8.get(id.0)?.as_ref()
     }
 }

@@ -116,7 +116,7 @@ fn pass<'a>(
     sequences: Sequences<'a>,
     seeds: Option<&'a [u64]>,
 ) -> Pass<'a> {
-    Pass { parameters, pool, rope: None, sequences, positions: &[], seeds }
+    Pass { parameters, pool, rope: None, sequences, positions: &[], seeds, int8: &[] }
 }
 
 /// Sums as [`GradientSum`] does, but asks for whole sequences of the head.

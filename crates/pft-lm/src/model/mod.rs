@@ -11,6 +11,7 @@ use crate::batch::{Batch, BatchError};
 use crate::buffer::{Matrix, Pool};
 use crate::config::ModelConfig;
 use crate::gradient::{EmbeddingGradient, GradientSink};
+use crate::kernels::int8::Int8Rows;
 use crate::layers::cross_entropy::Targets;
 use crate::layers::lora::{self, LoraConfig};
 use crate::layers::rope::Rope;
@@ -63,6 +64,8 @@ pub struct LanguageModel {
     rope: Option<Rope>,
     pool: Pool,
     checkpoint_activations: bool,
+    /// Weights in 8 bits, by parameter, where generation may round; else empty.
+    int8: Vec<Option<Int8Rows>>,
 }
 
 impl LanguageModel {
@@ -117,6 +120,7 @@ impl LanguageModel {
             rope,
             pool: Pool::new(),
             checkpoint_activations: false,
+            int8: Vec::new(),
         })
     }
 
@@ -142,6 +146,7 @@ impl LanguageModel {
 
     /// The parameters, for an optimizer to change. Shapes must stay as they are.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
+        self.int8.clear();
         &mut self.parameters
     }
 
@@ -197,6 +202,7 @@ impl LanguageModel {
             sequences: batch.offsets(),
             positions: &inputs.positions,
             seeds,
+            int8: &[],
         }
     }
 
