@@ -96,6 +96,13 @@ impl LabelMap {
         self.sets.get(set)?.get(label).map(String::as_str)
     }
 
+    /// Whether a label means the same as a canonical one, or is what a label set calls it.
+    pub fn alike(&self, canonical: &str, label: &str) -> bool {
+        let meaning = self.canonical.get(label).map_or(label, |meaning| &**meaning);
+        meaning == canonical
+            || self.sets.values().any(|set| set.get(canonical).is_some_and(|name| name == label))
+    }
+
     /// The names of the known label sets.
     pub fn sets(&self) -> impl Iterator<Item = &str> {
         self.sets.keys().map(String::as_str)

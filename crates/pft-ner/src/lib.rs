@@ -3,7 +3,7 @@
 //! Every backend implements [`Tagger`]: [`rules`] with checksums, learned models ([`spacy`],
 //! [`transformer`], [`flair`]), and clients of services that the user runs ([`service`]: Presidio and Private AI). [`combine`] runs backends over texts of any length, maps their [`labels`], and resolves
 //! overlaps by one stated rule; [`consistency`] then finds a name that was found once wherever else
-//! its unit writes it; [`evaluate`] measures all of it against gold annotations. This crate knows
+//! its unit writes it; [`evaluate`] measures all of it against gold annotations; [`train`] teaches a model them. This crate knows
 //! texts and byte offsets; it knows no artifact, no Parquet and no stage.
 //!
 //! ```
@@ -30,6 +30,7 @@ pub mod rules;
 pub mod service;
 pub mod spacy;
 pub mod tagger;
+pub mod train;
 pub mod transformer;
 mod weights;
 pub mod window;

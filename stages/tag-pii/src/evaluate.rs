@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
-use pft_artifact::{CorpusReader, TagsReader, text_hash};
+use pft_artifact::{TagsReader, text_hash};
 use pft_ner::Span;
-use pft_ner::evaluate::{GoldDocument, Mention, Report, evaluate, parse_iob2, parse_tab, svg};
+use pft_ner::evaluate::{GoldDocument, Report, evaluate, svg};
 use pft_ner::labels::LabelMap;
 use pft_stage::{ConfigSource, Description, Override, StageError, load_config};
 
-use crate::{Config, TagPii, Tagging};
+use crate::{Config, TagPii, Tagging, gold};
 
 /// Measures tags against gold annotations
 #[derive(Debug, Parser)]
@@ -82,7 +82,7 @@ fn print(text: &str) -> ExitCode {
 /// # Errors
 /// When a file cannot be read, is not of its form, or lacks a gold text.
 pub fn run(arguments: &Arguments) -> Result<Report, StageError> {
-    let (gold, guessed_set) = read_gold(&arguments.gold, arguments.corpus.as_deref())?;
+    let (gold, guessed_set) = gold::read(&arguments.gold, arguments.corpus.as_deref())?;
     if gold.is_empty() {
         return Err(StageError::input(format!("{}: no documents", arguments.gold.display())));
     }
@@ -112,65 +112,6 @@ pub fn run(arguments: &Arguments) -> Result<Report, StageError> {
             .map_err(|error| StageError::config(format!("--plot {}: {error}", path.display())))?;
     }
     Ok(report)
-}
-
-fn read_gold(
-    path: &Path,
-    corpus: Option<&Path>,
-) -> Result<(Vec<GoldDocument>, Option<&'static str>), StageError> {
-    if path.is_dir() {
-        let corpus = corpus.ok_or_else(|| {
-            StageError::config("gold tags need the texts they belong to")
-                .with_help("add --corpus DIR")
-        })?;
-        return Ok((gold_from_tags(path, corpus)?, None));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        StageError::input(format!("{}: cannot read the gold: {error}", path.display()))
-    })?;
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let (gold, set) = match extension {
-        "json" | "jsonl" => (parse_tab(&text), "tab"),
-        _ => (parse_iob2(&text), "conll"),
-    };
-    let gold = gold.map_err(|error| StageError::input(format!("{}: {error}", path.display())))?;
-    Ok((gold, Some(set)))
-}
-
-fn gold_from_tags(tags: &Path, corpus: &Path) -> Result<Vec<GoldDocument>, StageError> {
-    let mut texts: HashMap<String, String> = HashMap::new();
-    for document in CorpusReader::open(corpus)?.iter() {
-        let document = document?;
-        texts.insert(document.doc_id, document.text);
-    }
-    TagsReader::open(tags)?
-        .iter()
-        .map(|tagged| {
-            let tagged = tagged?;
-            let text = texts
-                .remove(&tagged.doc_id)
-                .filter(|text| text_hash(text) == tagged.text_hash)
-                .ok_or_else(|| {
-                    StageError::input(format!(
-                        "the corpus has no text of document {:?} that its gold tags were made for",
-                        tagged.doc_id
-                    ))
-                })?;
-            let mentions = tagged
-                .spans
-                .into_iter()
-                .map(|span| Mention {
-                    start: span.start as usize,
-                    end: span.end as usize,
-                    label: span.label,
-                    must_mask: true,
-                    identifier: None,
-                    entity: None,
-                })
-                .collect();
-            Ok(GoldDocument { id: tagged.doc_id, text, mentions })
-        })
-        .collect()
 }
 
 fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, StageError> {

@@ -9,9 +9,11 @@ pub mod backends;
 pub mod cache;
 pub mod config;
 pub mod evaluate;
+mod gold;
 pub mod merge;
 pub mod shard;
 mod tagging;
+pub mod train;
 
 pub use config::{Backend, Config, OnError};
 pub use tagging::Tagging;
@@ -27,7 +29,7 @@ impl Stage for TagPii {
     const REVISION: u32 = 1;
     const ABOUT: &'static str = "Finds personal information in a corpus.\n\nWith --shard I/N it tags the I-th of N parts \
         (units stay whole); `tag-pii merge` puts the parts together; `tag-pii evaluate` measures tags against gold \
-        annotations. PFT_TAG_CACHE names a folder of finished work that runs share.";
+        annotations; `tag-pii train` trains a tagger on them. PFT_TAG_CACHE names a folder of finished work that runs share.";
     type Config = Config;
 
     fn inputs() -> Vec<Port> {

@@ -22,6 +22,7 @@ pub(super) struct Lexeme {
     /// spaCy's id of the text.
     pub(super) id: u64,
     pub(super) is_space: bool,
+    pub(super) piece: Piece,
     pub(super) vector: Vec<f32>,
 }
 
@@ -54,6 +55,18 @@ impl Lexicon {
     /// Width of a word's vector.
     pub(super) fn width(&self) -> usize {
         self.embedder.width()
+    }
+
+    /// The rows of each hash embedding whose sum stands for a word.
+    pub(super) fn rows(&self, word: &Piece) -> Vec<[usize; 4]> {
+        self.embedder.rows(&self.norms, &word.text, word.norm.as_deref())
+    }
+
+    /// A word's static vector: zeros where it has none, nothing where the model has no vectors.
+    pub(super) fn static_vector(&self, word: &Piece) -> Option<Vec<f32>> {
+        let vectors = self.embedder.vectors()?;
+        let known = vectors.get(&word.text).map(<[f32]>::to_vec);
+        Some(known.unwrap_or_else(|| vec![0.0; vectors.width()]))
     }
 
     /// The tokens of a text.
@@ -125,6 +138,7 @@ impl Lexicon {
         let lexeme = Arc::new(Lexeme {
             id: string_id(&piece.text),
             is_space: piece.text.chars().all(is_space),
+            piece: piece.clone(),
             vector: self.embedder.embed(&self.norms, &piece.text, piece.norm.as_deref()),
         });
         if room {

@@ -11,12 +11,14 @@
 //! left per token are the convolutions and one step of the transition system.
 
 mod hash;
+mod learner;
 mod lexeme;
 mod lexicon;
 mod moves;
 mod msgpack;
 mod network;
 mod pattern;
+mod save;
 mod thinc;
 mod tokenizer;
 mod vectors;
@@ -33,6 +35,8 @@ use network::{Embedder, Encoder, Scorer, layout};
 use thinc::ThincModel;
 use tokenizer::Tokenizer;
 use vectors::StaticVectors;
+
+pub(crate) use learner::SpacyLearner;
 
 use crate::{LoadError, Span, TagError, Tagger};
 

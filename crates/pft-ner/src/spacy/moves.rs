@@ -8,7 +8,7 @@ use crate::LoadError;
 
 /// What a move does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+pub(super) enum Action {
     Begin,
     In,
     Last,
@@ -34,8 +34,13 @@ impl Moves {
     /// Reads a `moves` file: labels by action with their counts, from which the order follows.
     pub(super) fn read(file: Packed<'_>) -> Result<Self, LoadError> {
         let field = file.field("moves")?;
-        let counts: LabelCounts = serde_json::from_str(field.text()?)
-            .map_err(|error| field.error(format!("`moves` is not understood: {error}")))?;
+        Self::from_json(field.text()?).map_err(|message| field.error(message))
+    }
+
+    /// Reads the counts of labels by action, in JSON.
+    pub(super) fn from_json(json: &str) -> Result<Self, String> {
+        let counts: LabelCounts = serde_json::from_str(json)
+            .map_err(|error| format!("`moves` is not understood: {error}"))?;
         let mut actions: Vec<&String> = counts.keys().collect();
         actions.sort();
         let mut system = Self { moves: Vec::new(), labels: Vec::new() };
@@ -58,7 +63,7 @@ impl Moves {
             system.add(action, label);
         }
         if system.moves.is_empty() {
-            return Err(field.error("no moves"));
+            return Err("no moves".to_owned());
         }
         Ok(system)
     }
@@ -89,6 +94,43 @@ impl Moves {
         self.moves.len()
     }
 
+    /// The number of a move.
+    pub(super) fn find(&self, action: Action, label: Option<&str>) -> Option<usize> {
+        self.moves.iter().position(|&(known, number)| {
+            known == action && number.map(|number| &*self.labels[number]) == label
+        })
+    }
+
+    /// What a move does, and the label that it gives.
+    pub(super) fn get(&self, index: usize) -> (Action, Option<&str>) {
+        let (action, label) = self.moves[index];
+        (action, label.map(|label| &*self.labels[label]))
+    }
+
+    /// The number of a label.
+    pub(super) fn label(&self, label: &str) -> Option<usize> {
+        self.labels.iter().position(|known| &**known == label)
+    }
+
+    /// Whether a move may be made at a token: `open` is the label of the entity that is not closed
+    /// yet, `last` says that the text ends with this token, `space` that it is white space.
+    pub(super) fn is_valid(
+        &self,
+        index: usize,
+        open: Option<usize>,
+        last: bool,
+        space: bool,
+    ) -> bool {
+        match self.moves[index] {
+            (Action::Begin, Some(_)) => open.is_none() && !last && !space,
+            (Action::Unit, Some(_)) => open.is_none() && !space,
+            (Action::In, Some(label)) => open == Some(label) && !last,
+            (Action::Last, Some(label)) => open == Some(label),
+            (Action::Out, _) => open.is_none(),
+            (_, None) => false,
+        }
+    }
+
     /// The entities of one text by the best valid move at each token. `features` is the batch's,
     /// `first` the text's first row in it, `is_space` tells whether a token is white space.
     pub(super) fn parse(
@@ -109,15 +151,8 @@ impl Moves {
             let last = token + 1 == length;
             let space = is_space(token);
             let mut best: Option<usize> = None;
-            for (index, &(action, label)) in self.moves.iter().enumerate() {
-                let valid = match (action, label) {
-                    (Action::Begin, Some(_)) => open.is_none() && !last && !space,
-                    (Action::Unit, Some(_)) => open.is_none() && !space,
-                    (Action::In, Some(label)) => open.is_some_and(|(_, l)| l == label) && !last,
-                    (Action::Last, Some(label)) => open.is_some_and(|(_, l)| l == label),
-                    (Action::Out, _) => open.is_none(),
-                    (_, None) => false,
-                };
+            for index in 0..self.moves.len() {
+                let valid = self.is_valid(index, open.map(|(_, label)| label), last, space);
                 if valid && best.is_none_or(|best| scores[index] > scores[best]) {
                     best = Some(index);
                 }

@@ -35,6 +35,11 @@ impl PackedFile {
         Ok(Self { path, value })
     }
 
+    /// The value itself.
+    pub(super) fn into_value(self) -> Value {
+        self.value
+    }
+
     /// The value.
     pub(super) fn root(&self) -> Packed<'_> {
         Packed { value: &self.value, path: &self.path }

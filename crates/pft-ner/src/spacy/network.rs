@@ -129,16 +129,27 @@ impl Embedder {
         self.mix.outputs()
     }
 
-    /// Embeds a word; `norm` is what a tokenizer exception says.
-    pub(super) fn embed(&self, norms: &Norms, text: &str, norm: Option<&str>) -> Vec<f32> {
+    /// The rows of each hash embedding whose sum stands for a word.
+    pub(super) fn rows(&self, norms: &Norms, text: &str, norm: Option<&str>) -> Vec<[usize; 4]> {
         let ids: Vec<u64> =
             self.attributes.iter().map(|&kind| norms.attribute(kind, text, norm)).collect();
+        let rows = |table: &Table| embedding_rows(ids[table.attribute], table.seed, table.rows);
+        self.tables.iter().map(rows).collect()
+    }
+
+    /// The static vectors, where the model has them.
+    pub(super) fn vectors(&self) -> Option<&StaticVectors> {
+        self.vectors.as_ref().map(|(vectors, _)| vectors)
+    }
+
+    /// Embeds a word; `norm` is what a tokenizer exception says.
+    pub(super) fn embed(&self, norms: &Norms, text: &str, norm: Option<&str>) -> Vec<f32> {
         let mut features = Vec::with_capacity(self.mix.linear.inputs());
-        for table in &self.tables {
+        for (table, rows) in self.tables.iter().zip(self.rows(norms, text, norm)) {
             let width = table.values.len() / table.rows;
             let start = features.len();
             features.resize(start + width, 0.0);
-            for row in embedding_rows(ids[table.attribute], table.seed, table.rows) {
+            for row in rows {
                 add(&mut features[start..], &table.values[row * width..][..width]);
             }
         }

@@ -13,6 +13,8 @@ pub(super) struct ThincModel<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a> {
     pub(super) name: &'a str,
+    /// Its place in the file.
+    pub(super) index: usize,
     info: Packed<'a>,
     attrs: Packed<'a>,
     params: Packed<'a>,
@@ -38,8 +40,9 @@ impl<'a> ThincModel<'a> {
             .into_iter()
             .zip(attrs)
             .zip(params)
-            .map(|((info, attrs), params)| {
-                Ok(Node { name: info.field("name")?.text()?, info, attrs, params })
+            .enumerate()
+            .map(|(index, ((info, attrs), params))| {
+                Ok(Node { name: info.field("name")?.text()?, index, info, attrs, params })
             })
             .collect::<Result<_, LoadError>>()?;
         Ok(Self { nodes, root })

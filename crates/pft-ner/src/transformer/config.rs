@@ -68,6 +68,15 @@ pub(crate) struct Config {
 impl Config {
     /// Reads and checks `config.json` in `dir`; also returns the labels of the checkpoint's classes.
     pub(super) fn read(dir: &Path) -> Result<(Self, Vec<String>), LoadError> {
+        let (json, config) = Self::encoder(dir)?;
+        let labels = labels(&json).map_err(|message| {
+            LoadError::Model(format!("{}: {message}", dir.join("config.json").display()))
+        })?;
+        Ok((config, labels))
+    }
+
+    /// Reads and checks `config.json` of an encoder with or without a classifier; also returns it as it is.
+    pub(super) fn encoder(dir: &Path) -> Result<(Value, Self), LoadError> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|error| {
             LoadError::Model(format!(
@@ -79,9 +88,9 @@ impl Config {
         let json: Value = serde_json::from_str(&text).map_err(|error| {
             LoadError::Model(format!("{} is not JSON: {error}", path.display()))
         })?;
-        Self::from_json(&json)
-            .and_then(|config| Ok((config, labels(&json)?)))
-            .map_err(|message| LoadError::Model(format!("{}: {message}", path.display())))
+        let config = Self::from_json(&json)
+            .map_err(|message| LoadError::Model(format!("{}: {message}", path.display())))?;
+        Ok((json, config))
     }
 
     /// How many blocks the encoder has.

@@ -36,19 +36,31 @@ pub(super) struct Layer {
 }
 
 /// Parameter names of one block, below its prefix.
-struct Names {
-    prefix: &'static str,
-    query: &'static str,
-    key: &'static str,
-    value: &'static str,
-    attention_output: &'static str,
-    attention_norm: &'static str,
-    intermediate: &'static str,
-    output: &'static str,
-    output_norm: &'static str,
+pub(super) struct Names {
+    pub(super) prefix: &'static str,
+    pub(super) query: &'static str,
+    pub(super) key: &'static str,
+    pub(super) value: &'static str,
+    pub(super) attention_output: &'static str,
+    pub(super) attention_norm: &'static str,
+    pub(super) intermediate: &'static str,
+    pub(super) output: &'static str,
+    pub(super) output_norm: &'static str,
 }
 
-const BERT: Names = Names {
+impl Names {
+    /// The names of a family, and what those of a model with a head begin with.
+    pub(super) fn of(family: Family) -> (&'static str, &'static Self) {
+        match family {
+            Family::Bert => ("bert", &BERT),
+            Family::DistilBert => ("distilbert", &DISTILBERT),
+            Family::Roberta => ("roberta", &BERT),
+            Family::DebertaV2 => ("deberta", &DEBERTA),
+        }
+    }
+}
+
+static BERT: Names = Names {
     prefix: "encoder.layer",
     query: "attention.self.query",
     key: "attention.self.key",
@@ -59,7 +71,7 @@ const BERT: Names = Names {
     output: "output.dense",
     output_norm: "output.LayerNorm",
 };
-const DISTILBERT: Names = Names {
+static DISTILBERT: Names = Names {
     prefix: "transformer.layer",
     query: "attention.q_lin",
     key: "attention.k_lin",
@@ -70,11 +82,16 @@ const DISTILBERT: Names = Names {
     output: "ffn.lin2",
     output_norm: "output_layer_norm",
 };
-const DEBERTA: Names = Names {
+static DEBERTA: Names = Names {
+    prefix: "encoder.layer",
     query: "attention.self.query_proj",
     key: "attention.self.key_proj",
     value: "attention.self.value_proj",
-    ..BERT
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    intermediate: "intermediate.dense",
+    output: "output.dense",
+    output_norm: "output.LayerNorm",
 };
 
 impl Encoder {
@@ -86,12 +103,7 @@ impl Encoder {
         root: Option<&str>,
     ) -> Result<Self, LoadError> {
         let (hidden, epsilon) = (config.hidden, config.epsilon);
-        let (family_root, names) = match config.family {
-            Family::Bert => ("bert", BERT),
-            Family::DistilBert => ("distilbert", DISTILBERT),
-            Family::Roberta => ("roberta", BERT),
-            Family::DebertaV2 => ("deberta", DEBERTA),
-        };
+        let (family_root, names) = Names::of(config.family);
         let root = root.unwrap_or(family_root);
         let embedding = |name: &str, rows: usize| {
             checkpoint.tensor(&format!("{root}.embeddings.{name}.weight"), &[rows, hidden])
@@ -119,7 +131,7 @@ impl Encoder {
         let layers = (0..config.layers)
             .map(|index| {
                 let prefix = format!("{root}.{}.{index}", names.prefix);
-                Layer::load(checkpoint, &prefix, &names, &config)
+                Layer::load(checkpoint, &prefix, names, &config)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let relative = config

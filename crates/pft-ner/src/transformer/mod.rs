@@ -12,6 +12,7 @@ pub(crate) mod config;
 mod decode;
 mod disentangled;
 pub(crate) mod encoder;
+mod learner;
 pub(crate) mod pieces;
 
 use std::ops::Range;
@@ -23,6 +24,8 @@ use config::Config;
 use decode::{Tag, Word};
 use encoder::Encoder;
 use pieces::{Piece, Pieces};
+
+pub(crate) use learner::TransformerLearner;
 
 use crate::kernels::Linear;
 use crate::weights::Weights;
@@ -122,43 +125,12 @@ impl TransformerTagger {
         Ok((pieces.iter().map(|piece| piece.start..piece.end).collect(), logits))
     }
 
-    /// Windows over the pieces of every text.
-    fn windows(&self, texts: &[Vec<Piece>]) -> Vec<Window> {
-        let mut windows = Vec::new();
-        for (text, pieces) in texts.iter().enumerate() {
-            let length = pieces.len();
-            if length <= self.window {
-                if length > 0 {
-                    windows.push(Window { text, range: 0..length, core: 0..length });
-                }
-                continue;
-            }
-            let step = self.window - 2 * self.context;
-            let mut start = 0;
-            while start < length {
-                let mut end = (start + step).min(length);
-                // A border inside a word would part it from its first piece's context.
-                if let Some(border) =
-                    (start + step / 2..end).rev().find(|&at| pieces[at].starts_word)
-                    && end < length
-                    && !pieces[end].starts_word
-                {
-                    end = border;
-                }
-                let range = start.saturating_sub(self.context)..(end + self.context).min(length);
-                windows.push(Window { text, range, core: start..end });
-                start = end;
-            }
-        }
-        windows
-    }
-
     /// Logits of every text's pieces.
     fn run(&self, texts: &[Vec<Piece>]) -> Vec<Vec<f32>> {
         let width = self.tags.len();
         let mut logits: Vec<Vec<f32>> =
             texts.iter().map(|pieces| vec![0.0; pieces.len() * width]).collect();
-        let windows = self.windows(texts);
+        let windows = windows(texts, self.window, self.context);
         let mut rest = &windows[..];
         while !rest.is_empty() {
             let (mut ids, mut sequences) = (Vec::new(), Vec::new());
@@ -206,6 +178,37 @@ impl TransformerTagger {
         }
         Ok(decode::entities(text, &words, &self.tags, &self.name))
     }
+}
+
+/// Windows of at most `window` pieces over the pieces of every text, with `context` pieces around
+/// each core.
+fn windows(texts: &[Vec<Piece>], window: usize, context: usize) -> Vec<Window> {
+    let mut windows = Vec::new();
+    for (text, pieces) in texts.iter().enumerate() {
+        let length = pieces.len();
+        if length <= window {
+            if length > 0 {
+                windows.push(Window { text, range: 0..length, core: 0..length });
+            }
+            continue;
+        }
+        let step = window - 2 * context;
+        let mut start = 0;
+        while start < length {
+            let mut end = (start + step).min(length);
+            // A border inside a word would part it from its first piece's context.
+            if let Some(border) = (start + step / 2..end).rev().find(|&at| pieces[at].starts_word)
+                && end < length
+                && !pieces[end].starts_word
+            {
+                end = border;
+            }
+            let range = start.saturating_sub(context)..(end + context).min(length);
+            windows.push(Window { text, range, core: start..end });
+            start = end;
+        }
+    }
+    windows
 }
 
 /// The class of the largest logit and its probability.

@@ -1,0 +1,283 @@
+//! The training loop: batches, AdamW, early stopping.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Var;
+use candle_core::backprop::GradStore;
+use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Architecture, Dropout, Epoch, Learner, Outcome, TrainError, TrainOptions};
+use crate::Span;
+use crate::combine::tag_texts;
+use crate::evaluate::{GoldDocument, Report, evaluate};
+use crate::labels::LabelMap;
+
+/// Refuses settings that cannot be meant.
+pub(super) fn check(options: &TrainOptions) -> Result<(), TrainError> {
+    let wrong = |what: &str| Err(TrainError::Options(what.to_owned()));
+    if options.epochs == 0 || options.patience == 0 || options.batch_tokens == 0 {
+        return wrong("epochs, patience and batch_tokens must be at least 1");
+    }
+    if !(options.learning_rate > 0.0 && options.learning_rate.is_finite()) {
+        return wrong("learning_rate must be above 0");
+    }
+    if !(0.0..0.9).contains(&options.dropout) {
+        return wrong("dropout must be in 0..0.9");
+    }
+    if options.weight_decay.is_nan() || options.weight_decay < 0.0 {
+        return wrong("weight_decay must not be below 0");
+    }
+    if options.max_grad_norm.is_nan() || options.max_grad_norm <= 0.0 {
+        return wrong("max_grad_norm must be above 0");
+    }
+    if !(options.held_out > 0.0 && options.held_out < 1.0) {
+        return wrong("held_out must be between 0 and 1");
+    }
+    Ok(())
+}
+
+/// Documents to learn from and documents to measure on.
+pub(super) type Parts<'a> = (Vec<&'a GoldDocument>, Vec<&'a GoldDocument>);
+
+/// Holds out a random share of the documents, where no others are given.
+pub(super) fn split<'a>(
+    gold: &'a [GoldDocument],
+    held_out: &'a [GoldDocument],
+    options: &TrainOptions,
+) -> Result<Parts<'a>, TrainError> {
+    if !held_out.is_empty() {
+        return Ok((gold.iter().collect(), held_out.iter().collect()));
+    }
+    if gold.len() < 2 {
+        return Err(TrainError::Gold(format!(
+            "{} document(s): one to learn from and one to measure on are needed",
+            gold.len()
+        )));
+    }
+    let mut order: Vec<usize> = (0..gold.len()).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(options.seed));
+    let count = ((gold.len() as f64 * options.held_out).round() as usize).clamp(1, gold.len() - 1);
+    let mut measured = order.split_off(gold.len() - count);
+    measured.sort_unstable();
+    order.sort_unstable();
+    let pick = |places: Vec<usize>| places.into_iter().map(|at| &gold[at]).collect();
+    Ok((pick(order), pick(measured)))
+}
+
+/// What is trained on what.
+pub(super) struct Plan<'a> {
+    pub(super) architecture: Architecture,
+    pub(super) learned: Vec<&'a GoldDocument>,
+    pub(super) measured: Vec<&'a GoldDocument>,
+    pub(super) all: &'a [GoldDocument],
+    pub(super) output: &'a Path,
+    pub(super) options: &'a TrainOptions,
+}
+
+impl Plan<'_> {
+    /// Trains models made by `learner`.
+    pub(super) fn run<L: Learner>(
+        &self,
+        labels: Vec<String>,
+        progress: &mut dyn FnMut(&Epoch),
+        learner: impl Fn() -> Result<L, TrainError>,
+    ) -> Result<Outcome, TrainError> {
+        if self.output.exists() {
+            return Err(TrainError::Options(format!(
+                "{} exists already; name a new folder",
+                self.output.display()
+            )));
+        }
+        let scratch = Scratch::create(self.output)?;
+        let kept = scratch.0.join("best");
+        let mut epochs: Vec<Epoch> = Vec::new();
+        let (mut best, mut best_f1) = (0, -1.0);
+        let mut course = Course::start(learner()?, &self.learned, self.options)?;
+        for epoch in 1..=self.options.epochs {
+            let loss = course.epoch()?;
+            let folder = scratch.0.join("epoch");
+            remove(&folder)?;
+            course.learner.save(&folder)?;
+            let report = self.measure(&folder)?;
+            let f1 = report.characters.f1;
+            let better = f1 > best_f1;
+            if better {
+                (best, best_f1) = (epoch, f1);
+                remove(&kept)?;
+                std::fs::rename(&folder, &kept).map_err(TrainError::write(&kept))?;
+            }
+            epochs.push(Epoch { epoch, loss, held_out: Some(report), best: better });
+            progress(&epochs[epochs.len() - 1]);
+            if epoch - best >= self.options.patience {
+                break;
+            }
+        }
+        if self.options.refit {
+            let all: Vec<&GoldDocument> = self.all.iter().collect();
+            let mut course = Course::start(learner()?, &all, self.options)?;
+            for epoch in 1..=best {
+                let loss = course.epoch()?;
+                epochs.push(Epoch { epoch, loss, held_out: None, best: epoch == best });
+                progress(&epochs[epochs.len() - 1]);
+            }
+            remove(&kept)?;
+            course.learner.save(&kept)?;
+        }
+        std::fs::rename(&kept, self.output).map_err(TrainError::write(self.output))?;
+        Ok(Outcome {
+            epochs,
+            best,
+            labels,
+            documents: if self.options.refit { self.all.len() } else { self.learned.len() },
+            held_out_documents: self.measured.len(),
+        })
+    }
+
+    /// Measures a saved model on the documents held out.
+    fn measure(&self, folder: &Path) -> Result<Report, TrainError> {
+        let tagger = self.architecture.load(folder)?;
+        let texts: Vec<&str> = self.measured.iter().map(|document| &*document.text).collect();
+        let found = tag_texts(&*tagger, &texts).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let pairs: Vec<(&GoldDocument, &[Span])> =
+            self.measured.iter().copied().zip(found.iter().map(Vec::as_slice)).collect();
+        Ok(evaluate(&pairs, &LabelMap::built_in(), None, false))
+    }
+}
+
+/// A model on its way.
+struct Course<'a, L: Learner> {
+    learner: L,
+    samples: Vec<L::Sample>,
+    variables: Vec<Var>,
+    optimizer: AdamW,
+    dropout: Dropout,
+    random: ChaCha8Rng,
+    steps: usize,
+    options: &'a TrainOptions,
+}
+
+impl<'a, L: Learner> Course<'a, L> {
+    fn start(
+        mut learner: L,
+        documents: &[&GoldDocument],
+        options: &'a TrainOptions,
+    ) -> Result<Self, TrainError> {
+        let mut samples = Vec::new();
+        for document in documents {
+            samples.extend(learner.samples(document)?);
+        }
+        if samples.is_empty() {
+            return Err(TrainError::Gold("the gold's texts have no tokens".to_owned()));
+        }
+        let variables = learner.variables();
+        let settings = ParamsAdamW {
+            lr: options.learning_rate,
+            weight_decay: options.weight_decay,
+            ..ParamsAdamW::default()
+        };
+        let optimizer = AdamW::new(variables.clone(), settings)?;
+        Ok(Self {
+            learner,
+            samples,
+            variables,
+            optimizer,
+            dropout: Dropout::new(options.dropout, options.seed),
+            random: ChaCha8Rng::seed_from_u64(options.seed),
+            steps: 0,
+            options,
+        })
+    }
+
+    /// One pass over all samples in a new order; returns the mean loss of its batches.
+    fn epoch(&mut self) -> Result<f64, TrainError> {
+        let mut order: Vec<usize> = (0..self.samples.len()).collect();
+        order.shuffle(&mut self.random);
+        let mut batches: Vec<Vec<usize>> = vec![Vec::new()];
+        let mut tokens = 0;
+        for at in order {
+            let cost = L::tokens(&self.samples[at]);
+            if tokens + cost > self.options.batch_tokens && tokens > 0 {
+                batches.push(Vec::new());
+                tokens = 0;
+            }
+            tokens += cost;
+            if let Some(batch) = batches.last_mut() {
+                batch.push(at);
+            }
+        }
+        let steps_an_epoch = batches.len();
+        let mut total = 0.0;
+        for batch in &batches {
+            let batch: Vec<&L::Sample> = batch.iter().map(|&at| &self.samples[at]).collect();
+            let loss = self.learner.loss(&batch, &mut self.dropout)?;
+            total += f64::from(loss.to_scalar::<f32>()?);
+            let mut gradients = loss.backward()?;
+            clip(&mut gradients, &self.variables, self.options.max_grad_norm)?;
+            let rate = self.options.learning_rate * self.schedule(steps_an_epoch);
+            self.optimizer.set_learning_rate(rate);
+            self.optimizer.step(&gradients)?;
+            self.steps += 1;
+        }
+        Ok(total / steps_an_epoch as f64)
+    }
+
+    /// Linear warm-up over a tenth of an epoch, then linear decay to zero.
+    fn schedule(&self, steps_an_epoch: usize) -> f64 {
+        let warmup = (steps_an_epoch / 10).max(1) as f64;
+        let total = (steps_an_epoch * self.options.epochs) as f64;
+        let step = self.steps as f64;
+        ((step + 1.0) / warmup).min((total - step) / (total - warmup).max(1.0)).clamp(0.0, 1.0)
+    }
+}
+
+/// Scales a gradient down to a norm.
+fn clip(gradients: &mut GradStore, variables: &[Var], max_norm: f64) -> Result<(), TrainError> {
+    let mut squares = 0.0;
+    for variable in variables {
+        if let Some(gradient) = gradients.get(variable) {
+            squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        }
+    }
+    let norm = squares.sqrt();
+    if norm > max_norm {
+        for variable in variables {
+            if let Some(gradient) = gradients.get(variable) {
+                let scaled = (gradient * (max_norm / norm))?;
+                gradients.insert(variable, scaled);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A folder beside the output that goes when the training does.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create(output: &Path) -> Result<Self, TrainError> {
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.partial", std::process::id()));
+        let folder = output.with_file_name(name);
+        std::fs::create_dir_all(&folder).map_err(TrainError::write(&folder))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing can be done about a folder that does not go.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn remove(folder: &Path) -> Result<(), TrainError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(TrainError::write(folder)(error))
+        }
+        _ => Ok(()),
+    }
+}

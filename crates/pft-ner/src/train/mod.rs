@@ -1,0 +1,228 @@
+//! Trains taggers on gold annotations.
+//!
+//! [`train`] goes on from a model that a backend reads, teaches it the gold's own labels, and writes
+//! a folder that the same backend reads: a spaCy 3 pipeline with its entity recognizer, or a BERT,
+//! DistilBERT or RoBERTa checkpoint. After every epoch the model as written is loaded by its
+//! backend and measured on documents that it does not learn from; the best is kept, and when it
+//! has not got better for a while, training ends.
+
+mod fit;
+mod gold;
+mod layers;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{Tensor, Var};
+use serde::Serialize;
+
+pub(crate) use gold::{Entity, entities, labels};
+pub(crate) use layers::{Dropout, cross_entropy, layer_norm, linear};
+
+use crate::evaluate::{GoldDocument, Report};
+use crate::spacy::{SpacyLearner, SpacyTagger};
+use crate::transformer::{TransformerLearner, TransformerOptions, TransformerTagger};
+use crate::{LoadError, TagError, Tagger};
+
+/// Settings of a training.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainOptions {
+    /// Passes over the documents at most.
+    pub epochs: usize,
+    /// Epochs without a better model after which training ends.
+    pub patience: usize,
+    /// Learning rate at its peak, after a tenth of the first epoch; it falls linearly to zero
+    /// over [`Self::epochs`].
+    pub learning_rate: f64,
+    /// Tokens of a batch, about.
+    pub batch_tokens: usize,
+    /// Share of activations set to zero.
+    pub dropout: f64,
+    /// AdamW's weight decay.
+    pub weight_decay: f64,
+    /// Largest Euclidean norm of a batch's gradient; larger ones are scaled down.
+    pub max_grad_norm: f64,
+    /// Share of the documents held out, where no others are given to measure on.
+    pub held_out: f64,
+    /// Whether only mentions that must be masked are taught.
+    pub must_mask_only: bool,
+    /// Whether the kept model is trained anew on all documents, for as many epochs as were best.
+    pub refit: bool,
+    /// Decides which documents are held out, their order, dropout, and new weights.
+    pub seed: u64,
+}
+
+/// What was measured after an epoch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub epoch: usize,
+    /// Mean loss of its batches.
+    pub loss: f64,
+    /// The model on the documents held out; nothing while it is trained anew on all.
+    pub held_out: Option<Report>,
+    /// Whether it was the best so far.
+    pub best: bool,
+}
+
+/// What a training did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Every epoch.
+    pub epochs: Vec<Epoch>,
+    /// Number of the epoch that was kept.
+    pub best: usize,
+    /// The labels that the model gives.
+    pub labels: Vec<String>,
+    /// Documents that it learned from.
+    pub documents: usize,
+    /// Documents that it was measured on.
+    pub held_out_documents: usize,
+}
+
+/// Why a tagger could not be trained.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The base model cannot be read, or not be trained.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The gold teaches nothing.
+    #[error("{0}")]
+    Gold(String),
+    /// A setting is wrong.
+    #[error("{0}")]
+    Options(String),
+    /// The tagger failed on a held-out document.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// A file could not be written.
+    #[error("{}: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        error: std::io::Error,
+    },
+    /// An operation on tensors failed.
+    #[error("training: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl TrainError {
+    pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |error| Self::Write { path: path.to_owned(), error }
+    }
+}
+
+/// A model that learns.
+pub(crate) trait Learner: Sized {
+    /// A part of a document.
+    type Sample;
+
+    /// Parts of a document that are learned from independently.
+    fn samples(&mut self, document: &GoldDocument) -> Result<Vec<Self::Sample>, TrainError>;
+
+    /// How many tokens a sample costs.
+    fn tokens(sample: &Self::Sample) -> usize;
+
+    /// Mean loss of a batch.
+    fn loss(&self, batch: &[&Self::Sample], dropout: &mut Dropout) -> candle_core::Result<Tensor>;
+
+    /// What is learned.
+    fn variables(&self) -> Vec<Var>;
+
+    /// Writes a folder that the backend reads.
+    fn save(&self, folder: &Path) -> Result<(), TrainError>;
+}
+
+/// Which architecture a base folder has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// A spaCy 3 pipeline.
+    Spacy,
+    /// A Hugging Face encoder.
+    Transformer,
+}
+
+impl Architecture {
+    /// Tells by the folder's files.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn of(base: &Path) -> Result<Self, LoadError> {
+        if base.join("ner/model").is_file() {
+            Ok(Self::Spacy)
+        } else if base.join("config.json").is_file() {
+            Ok(Self::Transformer)
+        } else {
+            Err(LoadError::Model(format!(
+                "{} is neither a spaCy 3 pipeline (no ner/model) nor an encoder in Hugging Face \
+                 layout (no config.json)",
+                base.display()
+            )))
+        }
+    }
+
+    /// Settings that suit it.
+    pub fn options(self) -> TrainOptions {
+        let spacy = self == Self::Spacy;
+        TrainOptions {
+            epochs: if spacy { 30 } else { 8 },
+            patience: if spacy { 5 } else { 2 },
+            learning_rate: if spacy { 1e-3 } else { 1e-4 },
+            batch_tokens: 1024,
+            dropout: 0.1,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            held_out: 0.15,
+            must_mask_only: true,
+            refit: false,
+            seed: 0,
+        }
+    }
+
+    /// Loads a folder of this architecture as a tagger.
+    ///
+    /// # Errors
+    /// When its backend refuses it.
+    pub fn load(self, folder: &Path) -> Result<Box<dyn Tagger>, LoadError> {
+        Ok(match self {
+            Self::Spacy => Box::new(SpacyTagger::load(folder)?),
+            Self::Transformer => {
+                Box::new(TransformerTagger::load(folder, TransformerOptions::default())?)
+            }
+        })
+    }
+}
+
+/// Trains the model in `base` on `gold` and writes it to `output`, a folder that does not exist yet and
+/// appears only when all is done. It is measured on `held_out`, or on a part of `gold` if that is
+/// empty. `progress` hears of every epoch.
+///
+/// # Errors
+/// When the base cannot be read or trained, the gold has no mentions, a setting is out of range,
+/// or the output cannot be written.
+pub fn train(
+    base: &Path,
+    gold: &[GoldDocument],
+    held_out: &[GoldDocument],
+    output: &Path,
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(&Epoch),
+) -> Result<Outcome, TrainError> {
+    let architecture = Architecture::of(base)?;
+    fit::check(options)?;
+    let (learned, measured) = fit::split(gold, held_out, options)?;
+    let labels = labels(gold, options.must_mask_only);
+    if labels.is_empty() {
+        return Err(TrainError::Gold("the gold has no mention to learn from".to_owned()));
+    }
+    let plan = fit::Plan { architecture, learned, measured, all: gold, output, options };
+    match architecture {
+        Architecture::Spacy => {
+            plan.run(labels.clone(), progress, || SpacyLearner::new(base, &labels, options))
+        }
+        Architecture::Transformer => {
+            plan.run(labels.clone(), progress, || TransformerLearner::new(base, &labels, options))
+        }
+    }
+}
