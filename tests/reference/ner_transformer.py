@@ -3,10 +3,13 @@ what transformers makes of a few texts: offsets and logits of the word pieces, a
 the pipeline with aggregation_strategy="first".
 
     python tests/reference/ner_transformer.py        # rewrites tests/fixtures/ner/transformer/
+    python tests/reference/ner_transformer.py describe FOLDER TEXTS.json
+        prints the entities in each of a list of texts by the checkpoint in a folder
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -99,6 +102,27 @@ def checkpoints():
            SIZES | deberta)
 
 
+def entities(tagger, text):
+    size = lambda index: len(text[:index].encode())
+    found = []
+    for entity in tagger(text):
+        if entity["entity_group"] == "O":
+            continue
+        covered = text[entity["start"]:entity["end"]]
+        start = entity["start"] + len(covered) - len(covered.lstrip())
+        end = start + len(covered.strip())
+        if start < end:
+            found.append([size(start), size(end), entity["entity_group"],
+                          round(float(entity["score"]), 6)])
+    return found
+
+
+def describe(folder, texts):
+    tagger = pipeline("token-classification", model=folder, aggregation_strategy="first",
+                      device="cpu")
+    json.dump([entities(tagger, text) for text in json.load(open(texts))], sys.stdout)
+
+
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     for seed, (name, kind, config, tokenizer, settings) in enumerate(checkpoints()):
@@ -123,21 +147,11 @@ def main():
             offsets = encoding.pop("offset_mapping")[0, 1:-1].tolist()
             with torch.no_grad():
                 logits = model(**encoding).logits[0, 1:-1]
-            entities = []
-            for entity in tagger(text):
-                if entity["entity_group"] == "O":
-                    continue
-                covered = text[entity["start"]:entity["end"]]
-                start = entity["start"] + len(covered) - len(covered.lstrip())
-                end = start + len(covered.strip())
-                if start < end:
-                    entities.append([size(start), size(end), entity["entity_group"],
-                                     round(float(entity["score"]), 6)])
             cases.append({
                 "text": text,
                 "offsets": [[size(start), size(end)] for start, end in offsets],
                 "logits": [round(float(x), 6) for x in logits.flatten()],
-                "entities": entities,
+                "entities": entities(tagger, text),
             })
         with open(folder / "expected.json", "w") as file:
             json.dump(cases, file, ensure_ascii=False)
@@ -145,4 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    describe(*sys.argv[2:]) if sys.argv[1:2] == ["describe"] else main()

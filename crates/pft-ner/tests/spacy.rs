@@ -1,10 +1,11 @@
-//! The spaCy backend against spaCy (tests/reference/ner_spacy.py), with the small English
-//! pipeline that `make models` fetches, and what it says about broken folders.
+//! The spaCy backend against spaCy (tests/reference/ner_spacy.py), with the small and the
+//! medium English pipeline that data/fetch-models.sh fetches, and what it says about broken folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use pft_ner::Tagger;
+use pft_ner::{Span, Tagger};
 use pft_ner::spacy::SpacyTagger;
 use serde_json::{Value, json};
 
@@ -12,40 +13,105 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The pipeline's folder, if it was fetched.
-fn model() -> Option<PathBuf> {
-    let folder = root().join("data/models/en_core_web_sm");
+/// The folder of a pipeline that `make test` fetches.
+fn model(name: &str) -> Option<PathBuf> {
+    let folder = root().join("data/models").join(name);
     let there = folder.join("ner/model").is_file();
     if !there {
-        eprintln!("not checked: data/models/en_core_web_sm is not there; run `make models`");
+        let fetch = format!("data/models/{name} is not there; run `sh data/fetch-models.sh {name}`");
+        assert!(std::env::var_os("PFT_PYTHON").is_none(), "{fetch}");
+        eprintln!("not checked: {fetch}");
     }
     there.then_some(folder)
 }
 
-fn cases() -> Vec<Value> {
-    let path = root().join("tests/fixtures/ner/spacy/expected.json");
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+const MODELS: [&str; 2] = ["en_core_web_sm", "en_core_web_md"];
+
+/// Tokens and entities of a text, as tests/reference/ner_spacy.py describes them.
+fn description(tagger: &SpacyTagger, text: &str, spans: &[Span]) -> Value {
+    let tokens: Vec<Value> =
+        tagger.tokens(text).iter().map(|range| json!([range.start, range.end])).collect();
+    let entities: Vec<Value> =
+        spans.iter().map(|span| json!([span.start, span.end, &*span.label])).collect();
+    json!({ "tokens": tokens, "entities": entities })
 }
 
 #[test]
 fn tokens_and_entities_are_spacys() {
-    let cases = cases();
-    assert!(cases.len() > 30);
-    let Some(folder) = model() else { return };
-    let tagger = SpacyTagger::load(&folder).unwrap();
-    let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
-    let tagged = tagger.tag_batch(&texts);
-    assert_eq!(tagged.len(), texts.len());
-    for ((case, text), spans) in cases.iter().zip(&texts).zip(tagged) {
-        let tokens: Vec<Value> =
-            tagger.tokens(text).iter().map(|range| json!([range.start, range.end])).collect();
-        assert_eq!(Value::Array(tokens), case["tokens"], "tokens of {text}");
-        let alone = tagger.tag_batch(&[text]).remove(0).unwrap();
-        let spans = spans.unwrap();
-        assert_eq!(alone, spans, "alone and in a batch: {text}");
-        let entities: Vec<Value> =
-            spans.iter().map(|span| json!([span.start, span.end, &*span.label])).collect();
-        assert_eq!(Value::Array(entities), case["entities"], "entities of {text}");
+    for name in MODELS {
+        let path = root().join("tests/fixtures/ner/spacy").join(name).with_extension("json");
+        let cases: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        assert!(cases.len() > 30);
+        let Some(folder) = model(name) else { return };
+        let tagger = SpacyTagger::load(&folder).unwrap();
+        let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
+        let tagged = tagger.tag_batch(&texts);
+        assert_eq!(tagged.len(), texts.len());
+        for ((case, text), spans) in cases.iter().zip(&texts).zip(tagged) {
+            let alone = tagger.tag_batch(&[text]).remove(0).unwrap();
+            let spans = spans.unwrap();
+            assert_eq!(alone, spans, "alone and in a batch: {text}");
+            let found = description(&tagger, text, &spans);
+            assert_eq!(found["tokens"], case["tokens"], "{name}: tokens of {text}");
+            assert_eq!(found["entities"], case["entities"], "{name}: entities of {text}");
+        }
+    }
+}
+
+/// Sentences of UNER and paragraphs of judgments, where `PFT_REAL_DATA` has them and `PFT_PYTHON` has spaCy.
+#[test]
+fn real_texts_are_tagged_as_by_spacy() {
+    let (Some(data), Some(python)) =
+        (std::env::var_os("PFT_REAL_DATA"), std::env::var_os("PFT_PYTHON"))
+    else {
+        return;
+    };
+    let data = Path::new(&data);
+    let sentences: Vec<String> = fs::read_to_string(data.join("uner/en_ewt-ud-dev.iob2"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# text = ").map(str::to_owned))
+        .collect();
+    let judgments = fs::read_to_string(data.join("echr/judgments.jsonl")).unwrap();
+    let paragraphs: Vec<String> = judgments
+        .lines()
+        .take(8)
+        .flat_map(|line| {
+            let judgment: Value = serde_json::from_str(line).unwrap();
+            let text = judgment["text"].as_str().unwrap();
+            text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(sentences.len() > 1900 && paragraphs.len() > 800, "{}", paragraphs.len());
+    let folder = tempfile::tempdir().unwrap();
+    for name in MODELS {
+        let Some(model) = model(name) else { return };
+        let tagger = SpacyTagger::load(&model).unwrap();
+        for (texts, share) in [(&sentences, 0.999), (&paragraphs, 0.995)] {
+            let file = folder.path().join("texts.json");
+            fs::write(&file, json!(texts).to_string()).unwrap();
+            let output = Command::new(&python)
+                .arg(root().join("tests/reference/ner_spacy.py"))
+                .args([Path::new("describe"), &model, &file])
+                .output()
+                .unwrap();
+            let expected: Vec<Value> = serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+            let views: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let found = tagger.tag_batch(&views).into_iter().map(Result::unwrap);
+            let agree = found
+                .zip(&views)
+                .zip(&expected)
+                .filter(|((spans, text), expected)| {
+                    description(&tagger, text, spans) == **expected
+                })
+                .count();
+            assert!(
+                agree as f64 >= share * texts.len() as f64,
+                "{name}: {agree} of {} texts agree",
+                texts.len()
+            );
+        }
     }
 }
 
@@ -57,7 +123,7 @@ fn damaged_pipelines_are_explained() {
     };
     let empty = tempfile::tempdir().unwrap();
     assert!(error(empty.path()).contains("ner/model"));
-    let Some(folder) = model() else { return };
+    let Some(folder) = model(MODELS[0]) else { return };
     for (file, keep) in [("tokenizer", 5000), ("ner/model", 100_000), ("ner/moves", 40)] {
         let copy = tempfile::tempdir().unwrap();
         for part in ["tokenizer", "vocab/lookups.bin", "ner/model", "ner/moves"] {

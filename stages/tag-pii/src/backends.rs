@@ -1,14 +1,16 @@
 //! Makes taggers from the config.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use pft_ner::combine::Policy;
 use pft_ner::flair::{FlairOptions, FlairTagger};
 use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
 use pft_ner::service::{PresidioOptions, PresidioTagger, PrivateAiOptions, PrivateAiTagger};
 use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_ner::{LoadError, Span, Tagger};
 use pft_stage::StageError;
 
 use crate::{Backend, Config};
@@ -19,6 +21,22 @@ pub struct Ranked {
     pub tagger: Arc<dyn Tagger>,
     /// The higher wins.
     pub priority: i32,
+    /// The labels that it is heard for; empty for all that count.
+    pub labels: Vec<String>,
+}
+
+impl Ranked {
+    /// Those of its spans that it is heard for.
+    pub(crate) fn heard<'a>(&self, spans: &'a [Span], policy: &Policy) -> Cow<'a, [Span]> {
+        if self.labels.is_empty() {
+            return Cow::Borrowed(spans);
+        }
+        let heard = |span: &&Span| {
+            let label = policy.labels.canonical(&span.label);
+            self.labels.iter().any(|heard| **heard == *label)
+        };
+        Cow::Owned(spans.iter().filter(heard).cloned().collect())
+    }
 }
 
 /// The config's taggers, in its order.
@@ -47,6 +65,7 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
     let ranked = |tagger: Arc<dyn Tagger>, priority: &Option<i32>| Ranked {
         tagger,
         priority: priority.unwrap_or(rank),
+        labels: backend.labels().to_vec(),
     };
     match backend {
         Backend::Rules { priority, disable, patterns, words } => {
@@ -67,16 +86,16 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
             let rules = RulesConfig { disable: disable.clone(), patterns: patterns.clone(), words };
             Ok(ranked(Arc::new(RulesTagger::new(&rules).map_err(unloadable)?), priority))
         }
-        Backend::Spacy { priority, model } => {
+        Backend::Spacy { priority, model, .. } => {
             let tagger = SpacyTagger::load(model.as_path()).map_err(unloadable)?;
             Ok(ranked(Arc::new(tagger), priority))
         }
-        Backend::Transformer { priority, model, max_tokens, context } => {
+        Backend::Transformer { priority, model, max_tokens, context, .. } => {
             let options = TransformerOptions { max_tokens: *max_tokens, context: *context };
             let tagger = TransformerTagger::load(model.as_path(), options).map_err(unloadable)?;
             Ok(ranked(Arc::new(tagger), priority))
         }
-        Backend::Flair { priority, model, tokenizer } => {
+        Backend::Flair { priority, model, tokenizer, .. } => {
             let tokenizer = tokenizer.as_ref().map(|path| path.as_path().to_path_buf());
             let tagger = FlairTagger::load(model.as_path(), &FlairOptions { tokenizer });
             Ok(ranked(Arc::new(tagger.map_err(unloadable)?), priority))

@@ -38,6 +38,9 @@ pub enum Backend {
         priority: Option<i32>,
         /// The pipeline's folder, which holds `config.cfg`.
         model: OutsidePath,
+        /// The labels, in pft's own names, that this one is heard for; empty for all that count.
+        #[serde(default)]
+        labels: Vec<String>,
     },
     /// A token-classification checkpoint in Hugging Face layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa, DeBERTa.
     Transformer {
@@ -46,6 +49,9 @@ pub enum Backend {
         priority: Option<i32>,
         /// The checkpoint's folder.
         model: OutsidePath,
+        /// The labels, in pft's own names, that this one is heard for; empty for all that count.
+        #[serde(default)]
+        labels: Vec<String>,
         /// Most tokens that the model reads at once; bounded by what the checkpoint allows.
         #[serde(default = "max_tokens")]
         max_tokens: usize,
@@ -60,6 +66,9 @@ pub enum Backend {
         priority: Option<i32>,
         /// The model file, or a folder that holds it as `pytorch_model.bin`.
         model: OutsidePath,
+        /// The labels, in pft's own names, that this one is heard for; empty for all that count.
+        #[serde(default)]
+        labels: Vec<String>,
         /// The tokenizer.json of the transformer that a model saved before Flair 0.12 is based on, or
         /// the folder that holds it. Later files have their own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +131,18 @@ pub enum Backend {
         #[serde(default)]
         connection: Connection,
     },
+}
+
+impl Backend {
+    /// The labels that it is heard for; empty for all that count.
+    pub fn labels(&self) -> &[String] {
+        match self {
+            Self::Spacy { labels, .. }
+            | Self::Transformer { labels, .. }
+            | Self::Flair { labels, .. } => labels,
+            Self::Rules { .. } | Self::Presidio { .. } | Self::PrivateAi { .. } => &[],
+        }
+    }
 }
 
 fn max_tokens() -> usize {
@@ -233,6 +254,14 @@ impl Config {
         ]) {
             if !(0.0..=1.0).contains(&score) {
                 return Err(StageError::config(format!("{key}: {score} is not between 0 and 1")));
+            }
+        }
+        for (n, backend) in self.backends.iter().enumerate() {
+            if let Some(label) = backend.labels().iter().find(|label| !self.labels.contains(label)) {
+                return Err(StageError::config(format!(
+                    "backends.{n}.labels: {label:?} is not among the labels that count"
+                ))
+                .with_help(format!("add it to `labels`: {}", self.labels.join(", "))));
             }
         }
         Shard::parse(&self.shard)?;

@@ -74,12 +74,14 @@ impl Tagging {
         names: Option<&NameFinder>,
     ) -> Vec<Span> {
         let extra = names.map(|names| names.find(text)).unwrap_or_default();
-        let mut ranked: Vec<(i32, &[Span])> = self
+        let heard: Vec<_> = self
             .backends
             .iter()
             .zip(found)
-            .map(|(backend, spans)| (backend.priority, &**spans))
+            .map(|(backend, spans)| (backend.priority, backend.heard(spans, &self.policy)))
             .collect();
+        let mut ranked: Vec<(i32, &[Span])> =
+            heard.iter().map(|(priority, spans)| (*priority, &**spans)).collect();
         ranked.push((i32::MIN, &extra));
         combine(text, &ranked, &self.policy)
     }

@@ -1,5 +1,5 @@
 //! Presidio's client against Presidio's own engine, which tests/reference/presidio_service.py serves
-//! on loopback. It runs where `PFT_PYTHON` names a Python that has presidio-analyzer.
+//! on loopback. It runs where `PFT_PYTHON` names a Python, which then has presidio-analyzer.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -29,20 +29,11 @@ impl Drop for Service {
     }
 }
 
-fn has_presidio(python: &Path) -> bool {
-    let import = Command::new(python).args(["-c", "import presidio_analyzer"]).output();
-    import.is_ok_and(|output| output.status.success())
-}
-
 #[test]
 fn the_service_answers_as_the_engine_does() {
     let Some(python) = std::env::var_os("PFT_PYTHON") else { return };
-    let python = Path::new(&python);
-    if !has_presidio(python) {
-        return;
-    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut command = Command::new(python);
+    let mut command = Command::new(&python);
     command.arg(root.join("tests/reference/presidio_service.py")).arg(json!(TEXTS).to_string());
     let model = root.join("data/models/en_core_web_sm");
     if model.is_dir() {

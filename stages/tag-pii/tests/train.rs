@@ -1,0 +1,196 @@
+//! `tag-pii train` through its binary: models learn, and load where models of their kind load.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pft_ner::Tagger;
+use pft_ner::spacy::SpacyTagger;
+use pft_ner::transformer::{TransformerOptions, TransformerTagger};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const SHIPS: [&str; 8] =
+    ["Ostrava", "Meridian", "Kittiwake", "Zephyr", "Calypso", "Norna", "Aldebaran", "Petrel"];
+const NAMES: [&str; 8] =
+    ["Zofia", "Marchewka", "Ólafur", "Einarsson", "Quentin", "Braithwaite", "Ilse", "Vandermeer"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Reports about ships and people in TAB's form; which of them, and in what order, is by `number`.
+fn report(number: usize) -> Value {
+    let mut text = String::new();
+    let mut spans = Vec::new();
+    let mut mention = |text: &mut String, name: &str, label: &str, mask: bool| {
+        let start = text.chars().count();
+        text.push_str(name);
+        spans.push(json!({"start": start, "end": start + name.chars().count(), "type": label, "mask": mask}));
+    };
+    for line in 0..6 {
+        let pick = |words: &[&str; 8], by: usize| words[(number * 5 + line * by + number / 8) % 8].to_owned();
+        text.push_str(["The trawler ", "On Monday the ferry ", "We saw the brig "][(number + line) % 3]);
+        mention(&mut text, &pick(&SHIPS, 3), "SHIP", true);
+        text.push_str([" left the harbour — says ", " was met by ", " is owned by "][(number * 2 + line) % 3]);
+        mention(&mut text, &format!("{} {}", pick(&NAMES, 1), pick(&NAMES, 7)), "PERSON", true);
+        text.push_str(" of ");
+        mention(&mut text, "Lloyds", "ORG", false);
+        text.push_str(".\n");
+    }
+    json!({"doc_id": format!("d{number}"), "text": text, "spans": spans})
+}
+
+fn gold(folder: &Path) -> PathBuf {
+    let path = folder.join("gold.jsonl");
+    let lines: Vec<String> = (0..32).map(|number| report(number).to_string()).collect();
+    fs::write(&path, lines.join("\n")).unwrap();
+    path
+}
+
+fn train(arguments: &[&Path], more: &[&str]) -> Output {
+    let [gold, base, output] = arguments else { panic!("gold, base, output") };
+    Command::new(env!("CARGO_BIN_EXE_tag-pii"))
+        .args([Path::new("train"), Path::new("--gold"), gold])
+        .args([Path::new("--base"), base, Path::new("--output"), output])
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+/// Checks a training's report, and that the model in `output` finds what it was taught in a new report.
+fn check(output: &Path, tagger: &dyn Tagger) {
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(output.join("training.json")).unwrap()).unwrap();
+    assert_eq!(report["labels"], json!(["PERSON", "SHIP"]), "what needs no masking is not taught");
+    assert_eq!((&report["documents"], &report["held_out_documents"]), (&json!(27), &json!(5)));
+    assert!(report["held_out"]["characters"]["f1"].as_f64().unwrap() > 0.95, "{report}");
+    let text = "The trawler Norna left the harbour — says Ilse Braithwaite of Lloyds.";
+    let found: Vec<(&str, &str)> = tagger
+        .tag_batch(&[text])
+        .remove(0)
+        .unwrap()
+        .iter()
+        .map(|span| (&text[span.start..span.end], &*span.label))
+        .map(|(name, label)| (name, if label == "PERSON" { "PERSON" } else { "SHIP" }))
+        .collect();
+    assert_eq!(found, [("Norna", "SHIP"), ("Ilse Braithwaite", "PERSON")]);
+}
+
+/// What the reference implementation finds with the model in `folder`.
+fn reference(script: &str, folder: &Path, texts: &[String]) -> Option<Value> {
+    let python = std::env::var_os("PFT_PYTHON")?;
+    let file = folder.with_extension("texts.json");
+    fs::write(&file, json!(texts).to_string()).unwrap();
+    let output = Command::new(python)
+        .arg(root().join("tests/reference").join(script))
+        .args([Path::new("describe"), folder, &file])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    Some(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{error}")))
+}
+
+fn texts() -> Vec<String> {
+    (40..60).map(|number| report(number)["text"].as_str().unwrap().to_owned()).collect()
+}
+
+fn found(tagger: &dyn Tagger, texts: &[String]) -> Vec<Vec<(usize, usize, String)>> {
+    let views: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let spans = |spans: Vec<pft_ner::Span>| {
+        spans.into_iter().map(|span| (span.start, span.end, span.label.to_string())).collect()
+    };
+    tagger.tag_batch(&views).into_iter().map(|found| spans(found.unwrap())).collect()
+}
+
+#[test]
+fn a_spacy_pipeline_learns_labels_of_its_own_and_loads_in_spacy() {
+    let base = root().join("data/models/en_core_web_sm");
+    if !base.join("ner/model").is_file() {
+        assert!(std::env::var_os("PFT_PYTHON").is_none(), "run `make models`");
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let (gold, output) = (gold(folder.path()), folder.path().join("model"));
+    let run = train(&[&gold, &base, &output], &["--epochs", "6"]);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let shown = String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
+    assert!(shown.contains("epoch   1"), "{shown}");
+    assert!(!NAMES.iter().chain(&SHIPS).any(|name| shown.contains(name)), "text in the log");
+    let tagger = SpacyTagger::load(&output).unwrap();
+    check(&output, &tagger);
+
+    let again = folder.path().join("again");
+    train(&[&gold, &base, &again], &["--epochs", "6"]);
+    for file in ["ner/model", "ner/moves", "training.json"] {
+        assert_eq!(fs::read(output.join(file)).unwrap(), fs::read(again.join(file)).unwrap(), "{file}");
+    }
+
+    let texts = texts();
+    let Some(expected) = reference("ner_spacy.py", &output, &texts) else { return };
+    let expected: Vec<Value> =
+        expected.as_array().unwrap().iter().map(|text| text["entities"].clone()).collect();
+    assert_eq!(json!(found(&tagger, &texts)), json!(expected));
+}
+
+#[test]
+fn encoders_learn_and_load_in_transformers() {
+    for family in ["bert", "distilbert", "roberta", "xlm-roberta"] {
+        let base = root().join("tests/fixtures/ner/transformer").join(family);
+        let folder = TempDir::new().unwrap();
+        let (gold, output) = (gold(folder.path()), folder.path().join(family));
+        let more = ["--epochs", "40", "--patience", "40", "--learning-rate", "0.003", "--dropout", "0", "--batch-tokens", "512"];
+        let run = train(&[&gold, &base, &output], &more);
+        assert!(run.status.success(), "{family}: {}", String::from_utf8_lossy(&run.stderr));
+        let tagger = TransformerTagger::load(&output, TransformerOptions::default()).unwrap();
+        check(&output, &tagger);
+
+        // Line by line: transformers takes a line break for a letter where a tokenizer has no prefix
+        // of continuing pieces.
+        let lines: Vec<String> = texts().iter().flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let Some(expected) = reference("ner_transformer.py", &output, &lines) else { return };
+        let expected: Vec<Vec<(usize, usize, String, f64)>> = serde_json::from_value(expected).unwrap();
+        let expected: Vec<Vec<_>> = expected
+            .into_iter()
+            .map(|spans| spans.into_iter().map(|(start, end, label, _)| (start, end, label)).collect())
+            .collect();
+        assert_eq!(found(&tagger, &lines), expected, "{family}");
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_and_leaves_nothing_behind() {
+    let folder = TempDir::new().unwrap();
+    let fixtures = root().join("tests/fixtures/ner/transformer");
+    let (bert, gold) = (fixtures.join("bert"), gold(folder.path()));
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let nothing = write("nothing.iob2", "A\tO\n\nB\tO\n\n");
+    let broken = write("broken.jsonl", "{\"text\": 3}");
+    let output = folder.path().join("model");
+    let validation = ["--validation", gold.to_str().unwrap()];
+    let cases: [(&Path, &Path, &[&str], i32, &str); 8] = [
+        (&gold, folder.path(), &[], 3, "neither a spaCy 3 pipeline"),
+        (&gold, &fixtures.join("deberta-v3"), &[], 3, "DeBERTa cannot be trained"),
+        (&nothing, &bert, &[], 3, "no mention to learn from"),
+        (&broken, &bert, &[], 3, "broken.jsonl"),
+        (&gold, &bert, &validation, 3, "has a text that --gold has too"),
+        (&gold, &bert, &["--epochs", "0"], 2, "must be at least 1"),
+        (&gold, &bert, &["--held-out", "1.5"], 2, "held_out must be between 0 and 1"),
+        (&gold, &bert, &["--learning-rate", "NaN"], 2, "learning_rate must be above 0"),
+    ];
+    for (gold, base, more, code, message) in cases {
+        let run = train(&[gold, base, &output], more);
+        let error = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(code), "{error}");
+        assert!(error.contains(message), "{error}");
+    }
+    let run = train(&[&gold, &bert, folder.path()], &[]);
+    assert_eq!(run.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("exists already"));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
