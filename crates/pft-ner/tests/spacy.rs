@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pft_ner::{Span, Tagger};
 use pft_ner::spacy::SpacyTagger;
+use pft_ner::{Span, Tagger};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -18,7 +18,8 @@ fn model(name: &str) -> Option<PathBuf> {
     let folder = root().join("data/models").join(name);
     let there = folder.join("ner/model").is_file();
     if !there {
-        let fetch = format!("data/models/{name} is not there; run `sh data/fetch-models.sh {name}`");
+        let fetch =
+            format!("data/models/{name} is not there; run `sh data/fetch-models.sh {name}`");
         assert!(std::env::var_os("PFT_PYTHON").is_none(), "{fetch}");
         eprintln!("not checked: {fetch}");
     }
@@ -102,9 +103,7 @@ fn real_texts_are_tagged_as_by_spacy() {
             let agree = found
                 .zip(&views)
                 .zip(&expected)
-                .filter(|((spans, text), expected)| {
-                    description(&tagger, text, spans) == **expected
-                })
+                .filter(|((spans, text), expected)| description(&tagger, text, spans) == **expected)
                 .count();
             assert!(
                 agree as f64 >= share * texts.len() as f64,

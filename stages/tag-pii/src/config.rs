@@ -257,7 +257,8 @@ impl Config {
             }
         }
         for (n, backend) in self.backends.iter().enumerate() {
-            if let Some(label) = backend.labels().iter().find(|label| !self.labels.contains(label)) {
+            if let Some(label) = backend.labels().iter().find(|label| !self.labels.contains(label))
+            {
                 return Err(StageError::config(format!(
                     "backends.{n}.labels: {label:?} is not among the labels that count"
                 ))

@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Share of activations set to zero [default: 0.1]
     #[arg(long)]
     dropout: Option<f64>,
+    /// How many times as much recall counts as precision where models are compared [default: 2]
+    #[arg(long, value_name = "WEIGHT")]
+    recall_weight: Option<f64>,
     /// Decides what is held out, the order, dropout and new weights [default: 0]
     #[arg(long)]
     seed: Option<u64>,
@@ -123,6 +126,7 @@ fn options(arguments: &Arguments, architecture: Architecture) -> TrainOptions {
         batch_tokens: arguments.batch_tokens.unwrap_or(defaults.batch_tokens),
         dropout: arguments.dropout.unwrap_or(defaults.dropout),
         held_out: arguments.held_out.unwrap_or(defaults.held_out),
+        recall_weight: arguments.recall_weight.unwrap_or(defaults.recall_weight),
         seed: arguments.seed.unwrap_or(defaults.seed),
         refit: arguments.refit,
         must_mask_only: !arguments.all_mentions,
@@ -160,14 +164,7 @@ fn show(epoch: &Epoch) {
 }
 
 fn report(output: &Path, outcome: &Outcome, options: &TrainOptions) -> Result<(), StageError> {
-    let best = outcome
-        .epochs
-        .iter()
-        .find(|epoch| epoch.epoch == outcome.best)
-        .and_then(|epoch| epoch.held_out.as_ref());
-    if let Some(report) = best {
-        println!("{}", report.table().trim_end());
-    }
+    println!("{}", outcome.held_out.table().trim_end());
     let epochs: Vec<_> = outcome
         .epochs
         .iter()
@@ -184,14 +181,20 @@ fn report(output: &Path, outcome: &Outcome, options: &TrainOptions) -> Result<()
         "documents": outcome.documents,
         "held_out_documents": outcome.held_out_documents,
         "best_epoch": outcome.best,
+        "lean": outcome.lean,
         "epochs": epochs,
         "options": options,
-        "held_out": best,
+        "held_out": outcome.held_out,
     });
     let path = output.join("training.json");
     std::fs::write(&path, format!("{report:#}\n"))
         .map_err(|error| StageError::config(format!("{}: {error}", path.display())))?;
-    eprintln!("tag-pii train: epoch {} is in {}", outcome.best, output.display());
+    eprintln!(
+        "tag-pii train: epoch {}, leaning by {} towards mentions, is in {}",
+        outcome.best,
+        outcome.lean,
+        output.display()
+    );
     Ok(())
 }
 

@@ -29,10 +29,16 @@ fn report(number: usize) -> Value {
         spans.push(json!({"start": start, "end": start + name.chars().count(), "type": label, "mask": mask}));
     };
     for line in 0..6 {
-        let pick = |words: &[&str; 8], by: usize| words[(number * 5 + line * by + number / 8) % 8].to_owned();
-        text.push_str(["The trawler ", "On Monday the ferry ", "We saw the brig "][(number + line) % 3]);
+        let pick = |words: &[&str; 8], by: usize| {
+            words[(number * 5 + line * by + number / 8) % 8].to_owned()
+        };
+        text.push_str(
+            ["The trawler ", "On Monday the ferry ", "We saw the brig "][(number + line) % 3],
+        );
         mention(&mut text, &pick(&SHIPS, 3), "SHIP", true);
-        text.push_str([" left the harbour — says ", " was met by ", " is owned by "][(number * 2 + line) % 3]);
+        text.push_str(
+            [" left the harbour — says ", " was met by ", " is owned by "][(number * 2 + line) % 3],
+        );
         mention(&mut text, &format!("{} {}", pick(&NAMES, 1), pick(&NAMES, 7)), "PERSON", true);
         text.push_str(" of ");
         mention(&mut text, "Lloyds", "ORG", false);
@@ -114,7 +120,8 @@ fn a_spacy_pipeline_learns_labels_of_its_own_and_loads_in_spacy() {
     let (gold, output) = (gold(folder.path()), folder.path().join("model"));
     let run = train(&[&gold, &base, &output], &["--epochs", "6"]);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let shown = String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
+    let shown =
+        String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
     assert!(shown.contains("epoch   1"), "{shown}");
     assert!(!NAMES.iter().chain(&SHIPS).any(|name| shown.contains(name)), "text in the log");
     let tagger = SpacyTagger::load(&output).unwrap();
@@ -123,7 +130,11 @@ fn a_spacy_pipeline_learns_labels_of_its_own_and_loads_in_spacy() {
     let again = folder.path().join("again");
     train(&[&gold, &base, &again], &["--epochs", "6"]);
     for file in ["ner/model", "ner/moves", "training.json"] {
-        assert_eq!(fs::read(output.join(file)).unwrap(), fs::read(again.join(file)).unwrap(), "{file}");
+        assert_eq!(
+            fs::read(output.join(file)).unwrap(),
+            fs::read(again.join(file)).unwrap(),
+            "{file}"
+        );
     }
 
     let texts = texts();
@@ -139,7 +150,18 @@ fn encoders_learn_and_load_in_transformers() {
         let base = root().join("tests/fixtures/ner/transformer").join(family);
         let folder = TempDir::new().unwrap();
         let (gold, output) = (gold(folder.path()), folder.path().join(family));
-        let more = ["--epochs", "40", "--patience", "40", "--learning-rate", "0.003", "--dropout", "0", "--batch-tokens", "512"];
+        let more = [
+            "--epochs",
+            "40",
+            "--patience",
+            "40",
+            "--learning-rate",
+            "0.003",
+            "--dropout",
+            "0",
+            "--batch-tokens",
+            "512",
+        ];
         let run = train(&[&gold, &base, &output], &more);
         assert!(run.status.success(), "{family}: {}", String::from_utf8_lossy(&run.stderr));
         let tagger = TransformerTagger::load(&output, TransformerOptions::default()).unwrap();
@@ -147,12 +169,18 @@ fn encoders_learn_and_load_in_transformers() {
 
         // Line by line: transformers takes a line break for a letter where a tokenizer has no prefix
         // of continuing pieces.
-        let lines: Vec<String> = texts().iter().flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let lines: Vec<String> = texts()
+            .iter()
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
         let Some(expected) = reference("ner_transformer.py", &output, &lines) else { return };
-        let expected: Vec<Vec<(usize, usize, String, f64)>> = serde_json::from_value(expected).unwrap();
+        let expected: Vec<Vec<(usize, usize, String, f64)>> =
+            serde_json::from_value(expected).unwrap();
         let expected: Vec<Vec<_>> = expected
             .into_iter()
-            .map(|spans| spans.into_iter().map(|(start, end, label, _)| (start, end, label)).collect())
+            .map(|spans| {
+                spans.into_iter().map(|(start, end, label, _)| (start, end, label)).collect()
+            })
             .collect();
         assert_eq!(found(&tagger, &lines), expected, "{family}");
     }
@@ -191,6 +219,7 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing_behind() {
     let run = train(&[&gold, &bert, folder.path()], &[]);
     assert_eq!(run.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&run.stderr).contains("exists already"));
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }

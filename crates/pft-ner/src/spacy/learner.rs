@@ -403,6 +403,11 @@ impl Learner for SpacyLearner {
         self.parameters.iter().map(|parameter| parameter.var.clone()).collect()
     }
 
+    fn outside(&self) -> (Var, usize) {
+        let out = self.moves.find(Action::Out, None);
+        (self.upper.1.clone(), out.expect("every transition system can leave a token out"))
+    }
+
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let changed = self
             .parameters

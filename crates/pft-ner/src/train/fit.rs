@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Var;
 use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -32,6 +32,9 @@ pub(super) fn check(options: &TrainOptions) -> Result<(), TrainError> {
     }
     if options.max_grad_norm.is_nan() || options.max_grad_norm <= 0.0 {
         return wrong("max_grad_norm must be above 0");
+    }
+    if !(options.recall_weight > 0.0 && options.recall_weight.is_finite()) {
+        return wrong("recall_weight must be above 0");
     }
     if !(options.held_out > 0.0 && options.held_out < 1.0) {
         return wrong("held_out must be between 0 and 1");
@@ -67,6 +70,27 @@ pub(super) fn split<'a>(
     Ok((pick(order), pick(measured)))
 }
 
+/// What is tried as [`Outcome::lean`].
+const LEANS: [f32; 8] = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0];
+
+/// The best model so far.
+struct Best {
+    epoch: usize,
+    score: f64,
+    weights: Vec<Tensor>,
+    report: Report,
+    lean: f32,
+}
+
+/// Takes an amount from the score of "no mention".
+fn lean_by<L: Learner>(learner: &L, amount: f32) -> Result<(), TrainError> {
+    let (biases, outside) = learner.outside();
+    let mut values: Vec<f32> = biases.flatten_all()?.to_vec1()?;
+    values[outside] -= amount;
+    biases.set(&Tensor::from_vec(values, biases.shape(), biases.device())?)?;
+    Ok(())
+}
+
 /// What is trained on what.
 pub(super) struct Plan<'a> {
     pub(super) architecture: Architecture,
@@ -92,52 +116,85 @@ impl Plan<'_> {
             )));
         }
         let scratch = Scratch::create(self.output)?;
-        let kept = scratch.0.join("best");
+        let folder = scratch.0.join("model");
         let mut epochs: Vec<Epoch> = Vec::new();
-        let (mut best, mut best_f1) = (0, -1.0);
+        let mut best: Option<Best> = None;
         let mut course = Course::start(learner()?, &self.learned, self.options)?;
         for epoch in 1..=self.options.epochs {
             let loss = course.epoch()?;
-            let folder = scratch.0.join("epoch");
-            remove(&folder)?;
-            course.learner.save(&folder)?;
-            let report = self.measure(&folder)?;
-            let f1 = report.characters.f1;
-            let better = f1 > best_f1;
-            if better {
-                (best, best_f1) = (epoch, f1);
-                remove(&kept)?;
-                std::fs::rename(&folder, &kept).map_err(TrainError::write(&kept))?;
-            }
-            epochs.push(Epoch { epoch, loss, held_out: Some(report), best: better });
+            let report = self.measure(&course.learner, &folder)?;
+            let score = self.score(&report);
+            let better = best.as_ref().is_none_or(|best| score > best.score);
+            epochs.push(Epoch { epoch, loss, held_out: Some(report.clone()), best: better });
             progress(&epochs[epochs.len() - 1]);
-            if epoch - best >= self.options.patience {
+            if better {
+                let weights = course.weights()?;
+                best = Some(Best { epoch, score, weights, report, lean: 0.0 });
+            }
+            if best.as_ref().is_some_and(|best| epoch - best.epoch >= self.options.patience) {
                 break;
             }
         }
+        let Some(mut best) = best else {
+            return Err(TrainError::Options("epochs must be at least 1".to_owned()));
+        };
+        course.restore(&best.weights)?;
+        self.lean(&course.learner, &folder, &mut best)?;
         if self.options.refit {
             let all: Vec<&GoldDocument> = self.all.iter().collect();
-            let mut course = Course::start(learner()?, &all, self.options)?;
-            for epoch in 1..=best {
+            course = Course::start(learner()?, &all, self.options)?;
+            for epoch in 1..=best.epoch {
                 let loss = course.epoch()?;
-                epochs.push(Epoch { epoch, loss, held_out: None, best: epoch == best });
+                epochs.push(Epoch { epoch, loss, held_out: None, best: epoch == best.epoch });
                 progress(&epochs[epochs.len() - 1]);
             }
-            remove(&kept)?;
-            course.learner.save(&kept)?;
         }
-        std::fs::rename(&kept, self.output).map_err(TrainError::write(self.output))?;
+        lean_by(&course.learner, best.lean)?;
+        remove(&folder)?;
+        course.learner.save(&folder)?;
+        std::fs::rename(&folder, self.output).map_err(TrainError::write(self.output))?;
         Ok(Outcome {
             epochs,
-            best,
+            best: best.epoch,
+            lean: best.lean,
+            held_out: best.report,
             labels,
             documents: if self.options.refit { self.all.len() } else { self.learned.len() },
             held_out_documents: self.measured.len(),
         })
     }
 
-    /// Measures a saved model on the documents held out.
-    fn measure(&self, folder: &Path) -> Result<Report, TrainError> {
+    /// Finds how far the model should lean towards mentions, and leaves it upright.
+    fn lean<L: Learner>(
+        &self,
+        learner: &L,
+        folder: &Path,
+        best: &mut Best,
+    ) -> Result<(), TrainError> {
+        for lean in LEANS {
+            lean_by(learner, lean)?;
+            let report = self.measure(learner, folder)?;
+            lean_by(learner, -lean)?;
+            let score = self.score(&report);
+            if score > best.score {
+                (best.score, best.report, best.lean) = (score, report, lean);
+            }
+        }
+        Ok(())
+    }
+
+    /// F measure of the characters, with the weight that recall has.
+    fn score(&self, report: &Report) -> f64 {
+        let (precision, recall) = (report.characters.precision, report.characters.recall);
+        let weight = self.options.recall_weight.powi(2);
+        let sum = weight * precision + recall;
+        if sum > 0.0 { (1.0 + weight) * precision * recall / sum } else { 0.0 }
+    }
+
+    /// Measures a model, saved and loaded again, on the documents held out.
+    fn measure<L: Learner>(&self, learner: &L, folder: &Path) -> Result<Report, TrainError> {
+        remove(folder)?;
+        learner.save(folder)?;
         let tagger = self.architecture.load(folder)?;
         let texts: Vec<&str> = self.measured.iter().map(|document| &*document.text).collect();
         let found = tag_texts(&*tagger, &texts).into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -222,6 +279,19 @@ impl<'a, L: Learner> Course<'a, L> {
             self.steps += 1;
         }
         Ok(total / steps_an_epoch as f64)
+    }
+
+    /// Copies of what was learned so far.
+    fn weights(&self) -> Result<Vec<Tensor>, TrainError> {
+        Ok(self.variables.iter().map(|variable| variable.copy()).collect::<Result<_, _>>()?)
+    }
+
+    /// Goes back to an earlier state of what is learned.
+    fn restore(&self, weights: &[Tensor]) -> Result<(), TrainError> {
+        for (variable, weight) in self.variables.iter().zip(weights) {
+            variable.set(weight)?;
+        }
+        Ok(())
     }
 
     /// Linear warm-up over a tenth of an epoch, then linear decay to zero.

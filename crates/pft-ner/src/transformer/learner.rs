@@ -297,6 +297,10 @@ impl Learner for TransformerLearner {
         names.into_iter().map(|name| self.variables[name].clone()).collect()
     }
 
+    fn outside(&self) -> (Var, usize) {
+        (self.variables["classifier.bias"].clone(), 0)
+    }
+
     fn save(&self, folder: &Path) -> Result<(), TrainError> {
         fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
         for name in TOKENIZER_FILES {
