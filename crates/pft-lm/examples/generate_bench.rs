@@ -8,11 +8,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use pft_lm::allocator;
 use pft_lm::checkpoint::{Checkpoint, Precision};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, Sampling, init};
 use pft_lm::parameters::Parameters;
+use pft_stage::allocator;
 use serde_json::json;
 
 const CONFIG: &str = r#"{"model_type":"llama","vocab_size":49152,"hidden_size":576,

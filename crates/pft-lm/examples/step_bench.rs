@@ -7,12 +7,12 @@
 
 mod works;
 
-use pft_lm::allocator;
 use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
 use pft_lm::kernels::matmul::{Layout, weight_gradient};
 use pft_lm::optimizer::{Optimizer, OptimizerConfig};
+use pft_stage::allocator;
 use serde_json::json;
 
 use works::{Arguments, Timing, Work, peak_mb};

@@ -16,7 +16,6 @@
 //! Every layer is one file with its forward and its backward beside each other, over `f32`
 //! buffers that are reused from step to step. Results do not depend on the number of threads.
 
-pub mod allocator;
 pub mod batch;
 pub mod buffer;
 pub mod checkpoint;

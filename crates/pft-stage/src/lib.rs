@@ -50,6 +50,7 @@ mod outside_path;
 mod progress;
 mod seal;
 
+pub mod allocator;
 pub mod schema;
 pub mod yaml;
 

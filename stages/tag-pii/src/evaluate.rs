@@ -97,11 +97,9 @@ pub fn run(arguments: &Arguments) -> Result<Report, StageError> {
     };
     let set = match arguments.label_set.as_deref().or(guessed_set) {
         None | Some("as-is") => None,
-        Some(set) if map.sets().any(|known| known == set) => Some(set),
         Some(set) => {
-            let known: Vec<&str> = map.sets().collect();
-            return Err(StageError::config(format!("--label-set {set}: not a known set"))
-                .with_help(format!("one of {}, as-is", known.join(", "))));
+            gold::check_set(&map, set)?;
+            Some(set)
         }
     };
     let pairs: Vec<(&GoldDocument, &[Span])> =

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use pft_artifact::{CorpusReader, TagsReader, text_hash};
 use pft_ner::evaluate::{GoldDocument, Mention, parse_iob2, parse_tab};
+use pft_ner::labels::LabelMap;
 use pft_stage::StageError;
 
 /// The documents of `path`, and the label set that its form is usually written in. A `tags` artifact
@@ -33,6 +34,16 @@ pub(crate) fn read(
     };
     let gold = gold.map_err(|error| StageError::input(format!("{}: {error}", path.display())))?;
     Ok((gold, Some(set)))
+}
+
+/// Refuses a label set that the map does not know.
+pub(crate) fn check_set(map: &LabelMap, set: &str) -> Result<(), StageError> {
+    if map.sets().any(|known| known == set) {
+        return Ok(());
+    }
+    let known: Vec<&str> = map.sets().collect();
+    Err(StageError::config(format!("--label-set {set}: not a known set"))
+        .with_help(format!("known sets: {}", known.join(", "))))
 }
 
 fn from_tags(tags: &Path, corpus: &Path) -> Result<Vec<GoldDocument>, StageError> {

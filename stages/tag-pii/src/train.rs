@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pft_ner::evaluate::GoldDocument;
+use pft_ner::labels::LabelMap;
 use pft_ner::train::{Architecture, Epoch, Outcome, TrainError, TrainOptions, train};
 use pft_stage::StageError;
 use serde_json::json;
@@ -30,6 +31,10 @@ pub struct Arguments {
     /// The corpus that gold tags belong to
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
+    /// Teach the labels of this set (tab, ontonotes, conll, presidio) instead of those that the gold is written
+    /// in; what the set has no word for keeps its label
+    #[arg(long, value_name = "SET")]
+    label_set: Option<String>,
     /// The model to go on from, a folder
     #[arg(long, value_name = "DIR")]
     base: PathBuf,
@@ -78,6 +83,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    pft_stage::allocator::keep_pages();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -101,11 +107,18 @@ pub fn run(arguments: &Arguments) -> Result<(), StageError> {
     for path in &arguments.gold {
         learned.extend(gold::read(path, corpus)?.0);
     }
-    let measured = match &arguments.validation {
+    let mut measured = match &arguments.validation {
         Some(path) => gold::read(path, corpus)?.0,
         None => Vec::new(),
     };
     refuse_overlap(&learned, &measured)?;
+    if let Some(set) = &arguments.label_set {
+        let map = LabelMap::built_in();
+        gold::check_set(&map, set)?;
+        for document in learned.iter_mut().chain(&mut measured) {
+            relabel(document, &map, set);
+        }
+    }
     eprintln!(
         "tag-pii train: {} documents; epochs end when {} in a row are no better",
         learned.len(),
@@ -131,6 +144,16 @@ fn options(arguments: &Arguments, architecture: Architecture) -> TrainOptions {
         refit: arguments.refit,
         must_mask_only: !arguments.all_mentions,
         ..defaults
+    }
+}
+
+/// Calls a document's mentions what a label set calls them.
+fn relabel(document: &mut GoldDocument, map: &LabelMap, set: &str) {
+    for mention in &mut document.mentions {
+        let canonical = map.canonical(&mention.label.as_str().into());
+        if let Some(label) = map.translate(set, &canonical) {
+            mention.label = label.to_owned();
+        }
     }
 }
 

@@ -200,12 +200,13 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing_behind() {
     let broken = write("broken.jsonl", "{\"text\": 3}");
     let output = folder.path().join("model");
     let validation = ["--validation", gold.to_str().unwrap()];
-    let cases: [(&Path, &Path, &[&str], i32, &str); 8] = [
+    let cases: [(&Path, &Path, &[&str], i32, &str); 9] = [
         (&gold, folder.path(), &[], 3, "neither a spaCy 3 pipeline"),
         (&gold, &fixtures.join("deberta-v3"), &[], 3, "DeBERTa cannot be trained"),
         (&nothing, &bert, &[], 3, "no mention to learn from"),
         (&broken, &bert, &[], 3, "broken.jsonl"),
         (&gold, &bert, &validation, 3, "has a text that --gold has too"),
+        (&gold, &bert, &["--label-set", "nonsense"], 2, "known sets: "),
         (&gold, &bert, &["--epochs", "0"], 2, "must be at least 1"),
         (&gold, &bert, &["--held-out", "1.5"], 2, "held_out must be between 0 and 1"),
         (&gold, &bert, &["--learning-rate", "NaN"], 2, "learning_rate must be above 0"),

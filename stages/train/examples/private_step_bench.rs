@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use pft_dp::{
     Clipping, Ledger, LedgerHeader, Mechanism, Plan, RELEASE_DRAWS, Randomness, RunSecret,
 };
-use pft_lm::allocator;
 use pft_lm::batch::Batch;
 use pft_lm::optimizer::{Optimizer, OptimizerConfig};
+use pft_stage::allocator;
 use serde_json::json;
 use train::private::UnitGradients;
 

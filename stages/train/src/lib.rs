@@ -49,7 +49,7 @@ impl Stage for Train {
     }
 
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
-        pft_lm::allocator::keep_pages();
+        pft_stage::allocator::keep_pages();
         let prompts = samples::Prompts::read(&config, context)?;
         let trained = training::train(&config, context)?;
         output::write(&config, context, &prompts, trained)

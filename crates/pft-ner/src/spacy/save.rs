@@ -155,14 +155,33 @@ fn config_with(config: &str, parts: &[&str]) -> String {
     kept
 }
 
-/// A pipeline's description with only some of its components, and without figures of the base.
+/// A pipeline's description with only some of its components, and without what is true of the base
+/// alone. The licence stays.
 fn meta(text: &str, parts: &[&str]) -> serde_json::Result<String> {
     let mut meta: Map<String, serde_json::Value> = serde_json::from_str(text)?;
-    for key in ["labels", "performance", "accuracy", "sources", "requirements"] {
+    let name = |key: &str| meta.get(key).and_then(|name| name.as_str()).unwrap_or_default();
+    let description = format!(
+        "Entity recognizer trained with `tag-pii train` from {}_{} {} by {}",
+        name("lang"),
+        name("name"),
+        name("version"),
+        name("author")
+    );
+    for key in [
+        "labels",
+        "performance",
+        "accuracy",
+        "sources",
+        "requirements",
+        "author",
+        "email",
+        "url",
+        "spacy_git_version",
+    ] {
         meta.remove(key);
     }
-    let base = meta.get("name").and_then(|name| name.as_str()).unwrap_or("a spaCy pipeline");
-    let description = format!("Entity recognizer trained with `tag-pii train` from {base}");
+    meta.insert("name".into(), json!("pii"));
+    meta.insert("version".into(), json!("0.0.0"));
     meta.insert("description".into(), json!(description));
     for key in ["pipeline", "components"] {
         meta.insert(key.into(), json!(parts));
