@@ -2,7 +2,7 @@
 //!
 //! Every backend implements [`Tagger`]: [`rules`] with checksums, learned models ([`spacy`],
 //! [`transformer`], [`flair`]), and clients of services that the user runs ([`service`]: Presidio and Private AI). [`combine`] runs backends over texts of any length, maps their [`labels`], and resolves
-//! overlaps by one stated rule; [`consistency`] then finds a name that was found once wherever else
+//! overlaps by one stated rule; [`widen`] completes names that were found in part; [`consistency`] then finds a name that was found once wherever else
 //! its unit writes it; [`evaluate`] measures all of it against gold annotations; [`train`] teaches a model them. This crate knows
 //! texts and byte offsets; it knows no artifact, no Parquet and no stage.
 //!
@@ -33,6 +33,7 @@ pub mod tagger;
 pub mod train;
 pub mod transformer;
 mod weights;
+pub mod widen;
 pub mod window;
 
 pub use tagger::{LoadError, Span, TagError, Tagger};

@@ -206,6 +206,9 @@ pub struct Config {
     pub label_file: Option<OutsidePath>,
     /// Regular expressions of texts that are never personal information; each must match a whole span.
     pub ignore: Vec<String>,
+    /// Labels whose spans grow over capitalised words that touch them or that `of`, `for`, `de` … link to them:
+    /// `Ministry` in `Ministry of Social Affairs`.
+    pub widen: Vec<String>,
     /// The consistency pass: a name found once in a unit is found everywhere in that unit.
     pub consistency: ConsistencyConfig,
     /// What to do with a document that could not be tagged.
@@ -229,6 +232,7 @@ impl Default for Config {
             label_map: BTreeMap::new(),
             label_file: None,
             ignore: Vec::new(),
+            widen: Vec::new(),
             consistency: ConsistencyConfig::default(),
             on_error: OnError::Stop,
             shard: String::new(),

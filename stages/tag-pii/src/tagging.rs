@@ -8,6 +8,7 @@ use pft_artifact::{ArtifactError, CorpusReader, Document, TaggedDocument, TagsWr
 use pft_ner::combine::{Policy, combine, tag_texts};
 use pft_ner::consistency::{Consistency, NameFinder, UnitNames};
 use pft_ner::labels::LabelMap;
+use pft_ner::widen::widen;
 use pft_ner::{LoadError, Span, TagError};
 use pft_stage::{Context, StageError};
 use rayon::prelude::*;
@@ -29,6 +30,8 @@ pub struct Tagging {
     pub backends: Vec<Ranked>,
     /// Which spans count, and as what.
     pub policy: Policy,
+    /// The labels whose spans grow over the words that belong to them.
+    pub widen: Vec<String>,
     /// The consistency pass, where it is on.
     pub consistency: Option<Consistency>,
 }
@@ -63,7 +66,7 @@ impl Tagging {
             policy.ignore(pattern).map_err(|error| StageError::config(error.to_string()))?;
         }
         let consistency = config.consistency.enabled.then(|| Consistency::new(&config.consistency));
-        Ok(Self { backends, policy, consistency })
+        Ok(Self { backends, policy, widen: config.widen.clone(), consistency })
     }
 
     /// Combines what the backends found in a text, in their order, with the names of its unit.
@@ -83,7 +86,8 @@ impl Tagging {
         let mut ranked: Vec<(i32, &[Span])> =
             heard.iter().map(|(priority, spans)| (*priority, &**spans)).collect();
         ranked.push((i32::MIN, &extra));
-        combine(text, &ranked, &self.policy)
+        let spans = combine(text, &ranked, &self.policy);
+        if self.widen.is_empty() { spans } else { widen(text, spans, &self.widen) }
     }
 
     /// Tags documents in memory, each a unit of its own.
