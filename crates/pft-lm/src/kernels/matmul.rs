@@ -83,8 +83,9 @@ pub(crate) unsafe fn product(
     }
 }
 
-/// Elements of a bf16 weight that are widened at a time.
-const WIDENED: usize = 1 << 22;
+/// Elements of a bf16 weight that are widened at a time; few in tests, so that small weights fall
+/// into several blocks.
+const WIDENED: usize = if cfg!(test) { 1 << 11 } else { 1 << 22 };
 
 /// Calls `task(first, count, slice)` for the whole of an f32 weight, or for blocks of rows
 /// of a bf16 weight widened one after the other.
