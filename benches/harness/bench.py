@@ -9,8 +9,9 @@ from .measure import System, label, rounds
 def measure(name: str, systems: list[System], arguments: argparse.Namespace) -> None:
     """Measures the chosen systems turn by turn; keeps the rows and shows their ratios."""
     chosen = [system for system in systems
-              if not arguments.systems
-              or any(wanted in system.name for wanted in arguments.systems)]
+              if (not arguments.systems
+                  or any(wanted in system.name for wanted in arguments.systems))
+              and arguments.only in (None, "private" if system.private else "plain")]
     if arguments.list:
         for system in chosen:
             print(f"{system.work}: {label(system)}")

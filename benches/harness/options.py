@@ -12,6 +12,8 @@ def parse(description: str, works: list[str], **defaults) -> argparse.Namespace:
                         help=f"what to measure, of {', '.join(works)}")
     parser.add_argument("--systems", nargs="+", metavar="TEXT",
                         help="only systems whose name contains one of these texts")
+    parser.add_argument("--only", choices=("plain", "private"),
+                        help="only training without privacy, or with it")
     parser.add_argument("--rounds", type=int, default=defaults.get("rounds", 3),
                         help="how often the row of systems is run through")
     parser.add_argument("--steps", type=int, default=defaults.get("steps", 3),

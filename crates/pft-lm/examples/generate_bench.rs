@@ -36,10 +36,7 @@ fn weights(precision: Precision) -> anyhow::Result<(ModelConfig, Parameters)> {
         return Ok((checkpoint.config().clone(), checkpoint.parameters(precision)?));
     }
     let config = ModelConfig::from_json(CONFIG)?;
-    let parameters = match precision {
-        Precision::F32 => init::random(&config, 1)?,
-        Precision::Bf16 => init::random_bf16(&config, 1)?,
-    };
+    let parameters = init::random_in(&config, 1, precision)?;
     Ok((config, parameters))
 }
 

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use half::bf16;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config::{Architecture, ModelConfig};
@@ -151,6 +153,17 @@ fn llama_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
         specs.push(ParameterSpec::new("lm_head.weight", &[config.vocab_size, width], Weight));
     }
     specs
+}
+
+/// What matrices are kept in. Norms and biases are always 32-bit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats, for weights that are trained.
+    #[default]
+    F32,
+    /// bfloat16: half the memory, for a frozen base model.
+    Bf16,
 }
 
 /// The values of a tensor. Only frozen weights may be kept in bf16.
@@ -375,6 +388,11 @@ impl Parameters {
     /// All parameters in order.
     pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
         self.entries.iter().enumerate().map(|(index, entry)| (ParameterId(index), entry))
+    }
+
+    /// All parameters in order, taken out of the table.
+    pub fn into_entries(self) -> impl Iterator<Item = Parameter> {
+        self.entries.into_iter()
     }
 
     /// All parameters in order, to be changed.

@@ -180,7 +180,7 @@ fn a_merged_adapter_computes_what_the_adapter_did() {
     for name in ["llama-lora", "gpt2-lora"] {
         let fixture = Fixture::read(name);
         let mut adapted = fixture.model();
-        let merged = adapted.merged().unwrap();
+        let merged = adapted.clone().into_merged().unwrap();
         let mut merged = LanguageModel::new(fixture.config.clone(), merged, None, 0).unwrap();
         let batch = Batch::new(&fixture.sequences()).unwrap();
         let distance = distance(&merged.logits(&batch).unwrap(), &adapted.logits(&batch).unwrap());

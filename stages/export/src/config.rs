@@ -2,6 +2,7 @@
 
 use pft_gguf::WriteType;
 use pft_lm::checkpoint::SavedType;
+use pft_lm::parameters::Precision;
 use pft_stage::{OutsidePath, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,16 @@ pub enum Dtype {
     Float16,
     /// Half the size, with the range of 32 bits.
     Bfloat16,
+}
+
+impl Dtype {
+    /// What holds every value of this type.
+    pub(crate) fn precision(self) -> Precision {
+        match self {
+            Self::Float32 | Self::Float16 => Precision::F32,
+            Self::Bfloat16 => Precision::Bf16,
+        }
+    }
 }
 
 impl From<Dtype> for SavedType {

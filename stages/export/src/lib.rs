@@ -15,6 +15,8 @@ use std::path::Path;
 
 use pft_artifact::Manifest;
 use pft_lm::checkpoint::{save_adapter, save_gguf, save_model};
+use pft_lm::model::LanguageModel;
+use pft_lm::parameters::Precision;
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use serde_json::Value;
 
@@ -58,16 +60,17 @@ impl Stage for Export {
         let progress = context.progress();
 
         let bar = progress.start("writing the bundle", Some(1), "models");
-        let mut trained = Trained::load(folder, &manifest.provenance["config"], &config)?;
-        let tokenizer = Tokenizer::read(folder, trained.model.config())?;
+        let (mut model, trained) = Trained::load(folder, &manifest.provenance["config"], &config)?;
+        let tokenizer = Tokenizer::read(folder, model.config())?;
         if config.gguf.is_some() {
             tokenizer.check_gguf()?;
         }
-        let reference = Reference::of(&mut trained)?;
+        let reference = Reference::of(&trained, &mut model)?;
         context.check_interrupted()?;
 
-        write_weights(&config, &trained, &tokenizer, output)?;
-        tokenizer.write(output, trained.model.config())?;
+        tokenizer.write(output, model.config())?;
+        // The model is gone by the time that it is read back: large ones fit the memory once.
+        write_weights(&config, model, &trained, &tokenizer, output)?;
         write_json(&output.join("privacy.json"), &trained.privacy)?;
         write_text(&output.join("README.md"), &card::model_card(&config, &trained, &manifest))?;
         if config.include_diagnostics {
@@ -98,11 +101,11 @@ impl Stage for Export {
 
 fn write_weights(
     config: &Config,
+    model: LanguageModel,
     trained: &Trained,
     tokenizer: &Tokenizer,
     output: &Path,
 ) -> Result<(), StageError> {
-    let model = &trained.model;
     match (config.format, model.lora()) {
         (Format::Peft, Some(lora)) => {
             let base = trained.base.as_ref().map_or("", |base| base.name.as_str());
@@ -120,16 +123,17 @@ fn write_weights(
     if config.format == Format::Peft && config.gguf.is_none() {
         return Ok(());
     }
+    let model_config = model.config().clone();
     let merged = model
-        .merged()
+        .into_merged()
         .map_err(|error| StageError::input(format!("cannot merge the adapters: {error}")))?;
     if config.format == Format::Hf {
-        save_model(output, model.config(), &merged, config.dtype.into())
+        save_model(output, &model_config, &merged, config.dtype.into())
             .map_err(checkpoint_error)?;
     }
     if let Some(kind) = config.gguf {
         let path = output.join("model.gguf");
-        save_gguf(&path, model.config(), &merged, kind.into(), |writer| {
+        save_gguf(&path, &model_config, &merged, kind.into(), |writer| {
             tokenizer.write_gguf(writer);
         })
         .map_err(checkpoint_error)?;
@@ -147,12 +151,12 @@ fn read_back(
     let tolerance = config.perplexity_tolerance;
     let (mut reloaded, what) = match (config.format, &trained.base) {
         (Format::Peft, Some(base)) => (load_adapted(base, output)?, "adapter_model.safetensors"),
-        _ => (load_whole(output)?, "model.safetensors"),
+        _ => (load_whole(output, config.dtype.precision())?, "model.safetensors"),
     };
     let mut difference = reference.check(trained, &mut reloaded, what, tolerance)?;
     drop(reloaded);
     if let Some(kind) = config.gguf {
-        let mut reloaded = load_whole(&output.join("model.gguf"))?;
+        let mut reloaded = load_whole(&output.join("model.gguf"), Precision::F32)?;
         let factor = if kind == GgufType::Q8 { 5.0 } else { 1.0 };
         let other = reference.check(trained, &mut reloaded, "model.gguf", factor * tolerance)?;
         difference = difference.max(other);

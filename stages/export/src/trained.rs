@@ -10,10 +10,8 @@ use serde_json::Value;
 
 use crate::Config;
 
-/// A trained model with what training says of it.
+/// What training says of a model.
 pub(crate) struct Trained {
-    /// The model, with its adapters if it has any.
-    pub(crate) model: LanguageModel,
     /// The base model of adapters.
     pub(crate) base: Option<Base>,
     /// Held-out sequences and the loss that training found on them.
@@ -29,6 +27,8 @@ pub(crate) struct Base {
     /// What users know it as.
     pub(crate) name: String,
     origin: Origin,
+    /// What its matrices were kept in while the adapters trained.
+    precision: Precision,
 }
 
 /// Where a base model comes from.
@@ -54,12 +54,13 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, StageError> {
 }
 
 impl Trained {
-    /// Loads the artifact in `folder`. `made_with` is the config of the stage that made it.
+    /// Loads the artifact in `folder`: the model, with its adapters if it has any, and what is
+    /// known of it. `made_with` is the config of the stage that made it.
     pub(crate) fn load(
         folder: &Path,
         made_with: &Value,
         config: &Config,
-    ) -> Result<Self, StageError> {
+    ) -> Result<(LanguageModel, Self), StageError> {
         let privacy = read_json(&folder.join("privacy.json"))?;
         if !privacy.is_object() {
             return Err(StageError::input(format!(
@@ -73,22 +74,23 @@ impl Trained {
             let model = load_adapted(&base, folder)?;
             (model, Some(base))
         } else {
-            (load_whole(folder)?, None)
+            (load_whole(folder, Precision::F32)?, None)
         };
-        Ok(Self {
-            model,
+        let trained = Self {
             base,
             probe: EvaluationProbe::load(folder).map_err(checkpoint_error)?,
             privacy,
             train: read_json(&folder.join("train.json"))?,
-        })
+        };
+        Ok((model, trained))
     }
 }
 
-/// Loads a whole model from a folder or a GGUF file.
-pub(crate) fn load_whole(path: &Path) -> Result<LanguageModel, StageError> {
+/// Loads a whole model from a folder or a GGUF file, to be read alone.
+pub(crate) fn load_whole(path: &Path, precision: Precision) -> Result<LanguageModel, StageError> {
     let checkpoint = Checkpoint::open(path).map_err(checkpoint_error)?;
-    let parameters = checkpoint.parameters(Precision::F32).map_err(checkpoint_error)?;
+    let mut parameters = checkpoint.parameters(precision).map_err(checkpoint_error)?;
+    parameters.set_trainable(|_| false);
     LanguageModel::new(checkpoint.config().clone(), parameters, None, 0)
         .map_err(|error| StageError::input(format!("{}: {error}", path.display())))
 }
@@ -100,11 +102,12 @@ pub(crate) fn load_adapted(base: &Base, folder: &Path) -> Result<LanguageModel, 
     let (config, mut parameters) = match &base.origin {
         Origin::Checkpoint(path) => {
             let checkpoint = open_base(path)?;
-            let parameters = checkpoint.parameters(Precision::F32).map_err(checkpoint_error)?;
+            let parameters = checkpoint.parameters(base.precision).map_err(checkpoint_error)?;
             (checkpoint.config().clone(), parameters)
         }
         Origin::Random { config, seed } => {
-            (config.clone(), init::random(config, *seed).map_err(|error| unusable(&error))?)
+            let parameters = init::random_in(config, *seed, base.precision);
+            (config.clone(), parameters.map_err(|error| unusable(&error))?)
         }
     };
     let lora = load_adapter(folder, &config, &mut parameters).map_err(checkpoint_error)?;
@@ -114,6 +117,13 @@ pub(crate) fn load_adapted(base: &Base, folder: &Path) -> Result<LanguageModel, 
 fn find_base(folder: &Path, made_with: &Value, config: &Config) -> Result<Base, StageError> {
     let file = folder.join("base.json");
     let json = read_json(&file)?;
+    // Artifacts from before there was a choice do not say.
+    let precision = match &json["precision"] {
+        Value::Null => Precision::F32,
+        value => serde_json::from_value(value.clone()).map_err(|error| {
+            StageError::input(format!("{}: precision: {error}", file.display()))
+        })?,
+    };
     let trained_on = made_with["base_model"].as_str();
     let path = match (&config.base_model, trained_on) {
         (Some(path), _) => Some(path.as_path().to_path_buf()),
@@ -140,10 +150,10 @@ fn find_base(folder: &Path, made_with: &Value, config: &Config) -> Result<Base, 
         };
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
         let config = ModelConfig::from_json(&text).map_err(|error| wrong(&error))?;
-        return Ok(Base { name, origin: Origin::Random { config, seed } });
+        return Ok(Base { name, origin: Origin::Random { config, seed }, precision });
     };
     refuse_another_base(&path, &json["blake3"])?;
-    Ok(Base { name, origin: Origin::Checkpoint(path) })
+    Ok(Base { name, origin: Origin::Checkpoint(path), precision })
 }
 
 /// Adapters are of use on the model that they were trained on alone; `hashes` are of its files.

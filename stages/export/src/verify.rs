@@ -20,10 +20,10 @@ pub(crate) enum Reference {
 
 impl Reference {
     /// What a reloaded model must reach.
-    pub(crate) fn of(trained: &mut Trained) -> Result<Self, StageError> {
+    pub(crate) fn of(trained: &Trained, model: &mut LanguageModel) -> Result<Self, StageError> {
         match &trained.probe {
             Some(probe) => Ok(Self::HeldOut { mean_nll: probe.mean_nll }),
-            None => Ok(Self::FixedTokens { mean_nll: fixed_tokens(&mut trained.model)? }),
+            None => Ok(Self::FixedTokens { mean_nll: fixed_tokens(model)? }),
         }
     }
 

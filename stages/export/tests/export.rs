@@ -8,8 +8,12 @@ use std::process::Command;
 use export::{Config, Dtype, Export, Format, GgufType};
 use pft_artifact::{Kind, Manifest};
 use pft_lm::batch::Batch;
-use pft_lm::checkpoint::{Checkpoint, EvaluationProbe, Precision, load_adapter};
-use pft_lm::model::LanguageModel;
+use pft_lm::checkpoint::{
+    Checkpoint, EvaluationProbe, Precision, SavedType, load_adapter, save_model,
+};
+use pft_lm::layers::lora::adapter_names;
+use pft_lm::model::{LanguageModel, init};
+use pft_lm::parameters::Parameters;
 use pft_stage::{Context, OutsidePath, Stage, StageError};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype as SafeDtype, SafeTensors};
@@ -401,4 +405,72 @@ fn wrong_models_and_settings_are_refused() {
     place.reseal();
     let error = place.export(Config::default()).unwrap_err();
     assert!(error.exit_code() == 3 && error.message().contains("tokenizer.json"), "{error}");
+}
+
+/// Adapters that trained on a base rounded to bf16 are merged into the rounded weights, though the
+/// base lies there in 32 bits.
+#[test]
+fn adapters_are_merged_into_the_weights_that_they_trained_on() {
+    let place = Workplace::common(true);
+    let base = place.path("base");
+    std::fs::create_dir_all(&base).unwrap();
+    let config = Checkpoint::open(&fixtures().join("llama")).unwrap().config().clone();
+    let wide = init::random(&config, 3).unwrap();
+    save_model(&base, &config, &wide, SavedType::F32).unwrap();
+    let json = json!({ "name": "base", "blake3": null, "seed": 7, "precision": "bf16" });
+    std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
+    let adapter = fixtures().join("llama-adapter");
+    let files = ["adapter_config.json", "adapter_model.safetensors"];
+    copy(&adapter, &place.path("model"), &files);
+    let mut narrow = Checkpoint::open(&base).unwrap().parameters(Precision::Bf16).unwrap();
+    let lora = load_adapter(&adapter, &config, &mut narrow).unwrap();
+    let scale = lora.scale();
+    let trained = LanguageModel::new(config, narrow.clone(), Some(lora), 0).unwrap();
+    let place = place.seal(trained);
+    let base = Some(OutsidePath(base.to_string_lossy().into_owned()));
+    let settings = Config { base_model: base.clone(), ..Config::default() };
+    let bundle = place.export(settings).unwrap();
+
+    let merged = Checkpoint::open(&bundle).unwrap().parameters(Precision::F32).unwrap();
+    let tensor =
+        |table: &Parameters, name: &str| table.id(name).map(|id| table.get(id).tensor.clone());
+    let mut adapted = 0;
+    for (_, parameter) in merged.iter() {
+        let name = &parameter.spec.name;
+        let mut expected = tensor(&narrow, name).unwrap().to_f32();
+        if parameter.tensor.len() > parameter.spec.shape[0] {
+            let rounded = tensor(&wide, name).unwrap().to_f32();
+            assert_ne!(expected, rounded, "{name} would show nothing");
+        }
+        let [a, b] = adapter_names(name).map(|name| tensor(&narrow, &name));
+        if let (Some(a), Some(b)) = (a, b) {
+            adapted += 1;
+            let (rank, inputs) = (a.shape[0], a.shape[1]);
+            let (a, b) = (a.to_f32(), b.to_f32());
+            for (at, value) in expected.iter_mut().enumerate() {
+                let (row, column) = (at / inputs, at % inputs);
+                let product: f64 = (0..rank)
+                    .map(|r| f64::from(b[row * rank + r]) * f64::from(a[r * inputs + column]))
+                    .sum();
+                *value = (f64::from(*value) + scale * product) as f32;
+            }
+        }
+        let found = parameter.tensor.to_f32();
+        let near = |(found, expected): (&f32, &f32)| (found - expected).abs() <= 1e-7;
+        assert!(found.iter().zip(&expected).all(near), "{name}");
+    }
+    assert!(adapted > 0);
+
+    // Half the memory to read back, and adapters alone.
+    for settings in [
+        Config { dtype: Dtype::Bfloat16, perplexity_tolerance: 0.2, ..Config::default() },
+        Config { format: Format::Peft, ..Config::default() },
+    ] {
+        place.export(Config { base_model: base.clone(), ..settings }).unwrap();
+    }
+    let json = json!({ "name": "base", "blake3": null, "seed": 7, "precision": "f8" });
+    std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
+    place.reseal();
+    let error = place.export(Config { base_model: base, ..Config::default() }).unwrap_err();
+    assert!(error.exit_code() == 3 && error.message().contains("precision"), "{error}");
 }

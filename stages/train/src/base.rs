@@ -1,6 +1,6 @@
 //! The model that training starts from.
 
-use pft_lm::checkpoint::{Checkpoint, Precision};
+use pft_lm::checkpoint::Checkpoint;
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
@@ -13,7 +13,8 @@ pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {
     let (model_config, parameters) = match (&config.base_model, &config.random_init) {
         (Some(path), _) => {
             let checkpoint = Checkpoint::open(path.as_path()).map_err(|e| unusable(&e))?;
-            let parameters = checkpoint.parameters(Precision::F32).map_err(|e| unusable(&e))?;
+            let parameters =
+                checkpoint.parameters(config.base_precision).map_err(|e| unusable(&e))?;
             (checkpoint.config().clone(), parameters)
         }
         (None, Some(path)) => {
@@ -21,7 +22,8 @@ pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {
                 .map_err(|error| StageError::config(format!("random_init: {}: {error}", path.0)))?;
             let model_config = ModelConfig::from_json(&text)
                 .map_err(|error| StageError::config(format!("random_init: {}: {error}", path.0)))?;
-            let parameters = init::random(&model_config, config.seed).map_err(|e| unusable(&e))?;
+            let parameters = init::random_in(&model_config, config.seed, config.base_precision)
+                .map_err(|e| unusable(&e))?;
             (model_config, parameters)
         }
         (None, None) => return Err(StageError::config("base_model: is missing")),

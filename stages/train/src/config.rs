@@ -4,6 +4,7 @@ use pft_dp::accounting::Accountant;
 use pft_dp::{Clipping, ClippingFunction, ClippingStyle};
 use pft_lm::layers::lora::LoraConfig;
 use pft_lm::optimizer::OptimizerConfig;
+use pft_lm::parameters::Precision;
 use pft_lm::schedule::ScheduleKind;
 use pft_stage::{OutsidePath, StageError};
 use schemars::JsonSchema;
@@ -17,6 +18,9 @@ pub struct Config {
     pub base_model: Option<OutsidePath>,
     /// Without a base model: the `config.json` of a model to initialise at random.
     pub random_init: Option<OutsidePath>,
+    /// What the base model's matrices are kept in. `bf16` rounds them as they are loaded and takes
+    /// half the memory; with `lora` only, since weights that train stay in 32 bits.
+    pub base_precision: Precision,
     /// Trains low-rank adapters; the whole model without it.
     pub lora: Option<Lora>,
     /// The optimizer and its constants.
@@ -204,6 +208,7 @@ impl Default for Config {
         Self {
             base_model: None,
             random_init: None,
+            base_precision: Precision::F32,
             lora: None,
             optimizer: OptimizerConfig::default(),
             learning_rate: 5e-5,
@@ -244,6 +249,9 @@ impl Config {
             (None, None) => return wrong("base_model: is missing; or set random_init"),
             (Some(_), Some(_)) => return wrong("base_model and random_init: set one of them"),
             _ => {}
+        }
+        if self.base_precision == Precision::Bf16 && self.lora.is_none() {
+            return wrong("base_precision: bf16 is for frozen weights; set lora, or use f32");
         }
         if self.batch_size == 0 || self.micro_batch_tokens == 0 {
             return wrong("batch_size and micro_batch_tokens: must be at least 1");

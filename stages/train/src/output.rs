@@ -85,7 +85,8 @@ fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<()
     };
     save_adapter(folder, model.config(), lora, model.parameters(), &base_name(config))
         .map_err(|error| bug(&error))?;
-    // The base model stays where it is; its hash says which one it was.
+    // The base model stays where it is; its hash says which one it was. What merges the adapters
+    // must round it as training did.
     let mut hashes = Vec::new();
     if let Some(path) = &config.base_model {
         let base = Checkpoint::open(path.as_path()).map_err(|error| bug(&error))?;
@@ -93,7 +94,12 @@ fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<()
             hashes.push(pft_artifact::hash_file(&file)?);
         }
     }
-    let base = json!({ "name": base_name(config), "blake3": hashes, "seed": config.seed });
+    let base = json!({
+        "name": base_name(config),
+        "blake3": hashes,
+        "seed": config.seed,
+        "precision": config.base_precision,
+    });
     write_json(&folder.join("base.json"), &base)?;
     let path = folder.join("config.json");
     std::fs::write(&path, model.config().to_json()).map_err(|error| failed(&path, &error))

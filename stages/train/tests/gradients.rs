@@ -7,7 +7,7 @@ use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
 use pft_lm::layers::lora::LoraConfig;
 use pft_lm::model::{LanguageModel, init};
-use pft_lm::parameters::TensorData;
+use pft_lm::parameters::{Parameters, Precision, Tensor, TensorData};
 use train::data::{Sequence, batch_of};
 use train::private::UnitGradients;
 
@@ -51,18 +51,22 @@ fn full(config: &str, seed: u64) -> LanguageModel {
 }
 
 fn adapted(config: &str, targets: &[&str], seed: u64) -> LanguageModel {
+    let parameters = init::random(&ModelConfig::from_json(config).unwrap(), seed).unwrap();
+    adapted_base(config, parameters, targets, seed)
+}
+
+fn adapted_base(config: &str, base: Parameters, targets: &[&str], seed: u64) -> LanguageModel {
     let config = ModelConfig::from_json(config).unwrap();
-    let parameters = init::random(&config, seed).unwrap();
     let target_modules = targets.iter().map(|&name| name.to_owned()).collect();
     let lora = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules };
-    let mut model = LanguageModel::new(config, parameters, Some(lora), seed).unwrap();
+    let mut model = LanguageModel::new(config, base, Some(lora), seed).unwrap();
     perturb(model.parameters_mut(), seed);
     model
 }
 
 /// Moves trainable parameters off their starting values: an adapter's B starts at zero, and a
 /// norm's scale at one, where mistakes would not show.
-fn perturb(parameters: &mut pft_lm::parameters::Parameters, seed: u64) {
+fn perturb(parameters: &mut Parameters, seed: u64) {
     let mut next = noise(seed);
     for (_, parameter) in parameters.iter_mut().filter(|(_, parameter)| parameter.trainable) {
         if let TensorData::F32(values) = &mut parameter.tensor.data {
@@ -319,5 +323,53 @@ fn a_unit_without_a_finite_gradient_adds_nothing_and_is_counted() {
         assert!(found.iter().all(|value| value.is_finite()), "{what}");
         let error = distance(&found, &expected);
         assert!(error <= 1e-5 * norm(&expected), "{what}: {error}");
+    }
+}
+
+/// A base kept in bf16 is the model of its rounded weights: losses and the adapters' gradients,
+/// with privacy and without, are those over the same weights in 32 bits.
+#[test]
+fn a_base_in_bf16_trains_as_its_rounded_weights_do() {
+    let units = units(40);
+    let units = borrowed(&units);
+    let all: Vec<Vec<&Sequence>> = units.clone();
+    let cases: [(&str, &[&str]); 3] =
+        [(GPT2, &["c_attn", "c_fc"]), (LLAMA, &["q_proj", "v_proj"]), (LLAMA_TIED, &["down_proj"])];
+    for (config, targets) in cases {
+        let parsed = ModelConfig::from_json(config).unwrap();
+        let narrow = init::random_in(&parsed, 9, Precision::Bf16).unwrap();
+        let mut wide = Parameters::new();
+        for (_, parameter) in narrow.iter() {
+            let (spec, tensor) = (parameter.spec.clone(), &parameter.tensor);
+            let tensor = Tensor::new(&tensor.shape, tensor.to_f32()).unwrap();
+            wide.insert(spec, tensor, true).unwrap();
+        }
+        assert_ne!(wide, init::random(&parsed, 9).unwrap(), "rounding changed nothing");
+        let mut narrow = adapted_base(config, narrow, targets, 9);
+        let mut wide = adapted_base(config, wide, targets, 9);
+        let kept_narrow = |(_, parameter): (_, &pft_lm::parameters::Parameter)| {
+            matches!(parameter.tensor.data, TensorData::Bf16(_))
+        };
+        assert!(narrow.parameters().iter().any(kept_narrow));
+        assert!(!wide.parameters().iter().any(kept_narrow));
+
+        let batch = batch_of(&all).unwrap();
+        let losses = [&mut narrow, &mut wide].map(|model| {
+            let losses = model.evaluate(&batch).unwrap();
+            (losses.per_token, model.logits(&batch).unwrap())
+        });
+        for (found, expected) in [(&losses[0].0, &losses[1].0), (&losses[0].1, &losses[1].1)] {
+            assert!(distance(found, expected) <= 1e-6 * norm(expected), "{targets:?}");
+        }
+        for unit in &units {
+            let found = unit_gradient(&mut narrow, unit).concat();
+            let expected = unit_gradient(&mut wide, unit).concat();
+            assert!(norm(&expected) > 0.0 || unit.iter().all(|s| s.input_ids.len() < 2));
+            assert!(distance(&found, &expected) <= 1e-5 * norm(&expected), "{targets:?}");
+        }
+        let clipping = Clipping { max_grad_norm: 0.7, ..Clipping::default() };
+        let found = engine(&mut narrow, &[&units], clipping).0.concat();
+        let expected = engine(&mut wide, &[&units], clipping).0.concat();
+        assert!(distance(&found, &expected) <= 1e-5 * norm(&expected), "{targets:?}");
     }
 }

@@ -6,6 +6,10 @@ use std::path::Path;
 
 use house::{House, LLAMA, private, weights};
 use pft_dp::LedgerContents;
+use pft_lm::checkpoint::{SavedType, save_model};
+use pft_lm::config::ModelConfig;
+use pft_lm::model::init;
+use pft_lm::parameters::Precision;
 use train::Config;
 use train::config::{Lora, Privacy};
 
@@ -150,6 +154,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         "q_proj",
         2,
     );
+    refuse(|c| c.base_precision = Precision::Bf16, "base_precision: bf16 is for frozen weights", 2);
     refuse(|c| c.samples.prompts = vec!["The".into()], "tokenizer.json: not a tokenizer", 3);
     let small = LLAMA.replace("\"vocab_size\":64", "\"vocab_size\":32");
     std::fs::write(house.path("model.json"), small).unwrap();
@@ -247,4 +252,51 @@ fn micro_batches_change_neither_sample_nor_noise() {
     }
     let steps = |model: &Path| LedgerContents::read(&model.join("ledger.jsonl")).unwrap().steps;
     assert_eq!(steps(&small), steps(&large));
+}
+
+/// A base in bf16, drawn or loaded, is one base: the same bits come out. Over a checkpoint that
+/// holds the rounded weights, 32 bits give the same up to rounding.
+#[test]
+fn a_base_in_bf16_is_its_rounded_weights() {
+    for privacy in [None, private()] {
+        let house = House::new();
+        let base = house.path("base");
+        std::fs::create_dir(&base).unwrap();
+        let fixed =
+            privacy.map(|privacy| Privacy { fixed_seed_not_for_release: Some(7), ..privacy });
+        let drawn = |base_precision| Config {
+            lora: Some(Lora { rank: 2, ..Lora::default() }),
+            base_precision,
+            ..house.config(fixed.clone())
+        };
+        let loaded = |base_precision| Config {
+            random_init: None,
+            base_model: Some(base.to_string_lossy().as_ref().into()),
+            ..drawn(base_precision)
+        };
+        let model = ModelConfig::from_json(LLAMA).unwrap();
+        let weights_of = |precision| init::random_in(&model, 42, precision).unwrap();
+        save_model(&base, &model, &weights_of(Precision::F32), SavedType::F32).unwrap();
+        let one = house.run("drawn", drawn(Precision::Bf16), 1).unwrap();
+        let two = house.run("loaded", loaded(Precision::Bf16), 2).unwrap();
+        assert_eq!(weights(&one), weights(&two));
+        let read = |model: &Path, name: &str| -> serde_json::Value {
+            serde_json::from_slice(&std::fs::read(model.join(name)).unwrap()).unwrap()
+        };
+        assert_eq!(read(&two, "base.json")["precision"], "bf16");
+        let hashes = ["config.json", "model.safetensors"]
+            .map(|name| pft_artifact::hash_file(&base.join(name)).unwrap());
+        assert_eq!(read(&two, "base.json")["blake3"], serde_json::json!(hashes));
+
+        save_model(&base, &model, &weights_of(Precision::Bf16), SavedType::F32).unwrap();
+        let three = house.run("wide", loaded(Precision::F32), 1).unwrap();
+        assert_eq!(read(&three, "base.json")["precision"], "f32");
+        let perplexity = |model: &Path, when: &str| {
+            read(model, "evaluation.json")[when]["held_out"]["perplexity"].as_f64().unwrap()
+        };
+        for when in ["before", "after"] {
+            let ratio = perplexity(&two, when) / perplexity(&three, when);
+            assert!((ratio - 1.0).abs() < 1e-5, "{when}: {ratio}");
+        }
+    }
 }

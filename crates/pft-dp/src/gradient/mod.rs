@@ -30,6 +30,9 @@ use norms::unit_squared_norm;
 use product::{View, multiply, squared_norm};
 use rows::{BatchRows, gather};
 
+/// Inputs of a linear map that is narrow, as LoRA's B.
+const NARROW: usize = 16;
+
 /// Elements of per-unit gradients that may be kept: 64 MiB.
 const DEFAULT_BUDGET: usize = 1 << 24;
 
@@ -510,6 +513,19 @@ fn weight_gradient(
     parallel: bool,
 ) {
     let rows = input.len() / inputs;
+    if layout == WeightLayout::OutIn && inputs <= NARROW {
+        // The other way round, and turned over: across so few columns the product would read the
+        // output's gradient down its columns.
+        let mut turned = vec![0.0; into.len()];
+        let sizes = [inputs, outputs];
+        weight_gradient(&mut turned, WeightLayout::InOut, [input, output], sizes, false, parallel);
+        for (output, into) in into.chunks_exact_mut(inputs).enumerate() {
+            for (into, turned) in into.iter_mut().zip(turned.chunks_exact(outputs)) {
+                *into = if accumulate { *into + turned[output] } else { turned[output] };
+            }
+        }
+        return;
+    }
     let (input, output) = (View::new(input, rows, inputs), View::new(output, rows, outputs));
     match layout {
         WeightLayout::InOut => multiply(into, input.transposed(), output, accumulate, parallel),

@@ -24,18 +24,10 @@ pub use probe::EvaluationProbe;
 pub use write::{SavedType, save_model};
 
 use crate::config::ModelConfig;
+pub use crate::parameters::Precision;
 use crate::parameters::{Parameters, parameter_specs};
 use gguf::GgufSource;
 use tensors::{SafetensorsSource, read_text};
-
-/// What matrices are kept in. Norms and biases are always 32-bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// 32-bit floats, for weights that are trained.
-    F32,
-    /// bfloat16: half the memory, for a frozen base model.
-    Bf16,
-}
 
 #[derive(Debug)]
 enum Source {
@@ -123,7 +115,8 @@ impl Checkpoint {
         &self.config
     }
 
-    /// Reads all weights; every tensor must have the shape that the config gives it.
+    /// Reads all weights, a tensor at a time: beside the parameters, memory is needed for the
+    /// largest tensor alone. Every tensor must have the shape that the config gives it.
     ///
     /// # Errors
     /// When a tensor is missing, has another shape or an unknown type, or does not belong to this

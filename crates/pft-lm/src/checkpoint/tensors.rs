@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use rayon::prelude::*;
 use safetensors::tensor::TensorInfo;
 use safetensors::{Dtype, SafeTensors};
@@ -78,9 +80,35 @@ impl TensorFile {
         }
         let (start, end) = info.data_offsets;
         let bytes = &self.map[self.data + start..self.data + end];
+        let tensor = self.convert(name, info.dtype, bytes, spec, precision);
+        #[cfg(unix)]
+        self.release(self.data + start, end - start);
+        tensor
+    }
+
+    /// Lets go of mapped pages, which the system reads again if they are asked for again: a model
+    /// would otherwise be in memory twice by the time that it is loaded.
+    #[cfg(unix)]
+    fn release(&self, offset: usize, len: usize) {
+        // SAFETY: the map is of a file and read-only, so pages come back with the same bytes, and
+        // nothing borrows from it here.
+        unsafe {
+            // Where the system refuses, the pages stay: nothing is lost but memory.
+            let _ = self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len);
+        }
+    }
+
+    fn convert(
+        &self,
+        name: &str,
+        dtype: Dtype,
+        bytes: &[u8],
+        spec: &ParameterSpec,
+        precision: Precision,
+    ) -> Result<Tensor, CheckpointError> {
         let matrix = matches!(spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
         if precision == Precision::Bf16 && matrix {
-            let values: Vec<bf16> = match info.dtype {
+            let values: Vec<bf16> = match dtype {
                 Dtype::BF16 => convert(bytes, |b: &[u8; 2]| bf16::from_le_bytes(*b)),
                 Dtype::F16 => convert(bytes, |b| bf16::from_f32(f16::from_le_bytes(*b).to_f32())),
                 Dtype::F32 => convert(bytes, |b| bf16::from_f32(f32::from_le_bytes(*b))),
@@ -88,7 +116,7 @@ impl TensorFile {
             };
             return Ok(Tensor::new_bf16(&spec.shape, values)?);
         }
-        let values: Vec<f32> = match info.dtype {
+        let values: Vec<f32> = match dtype {
             Dtype::BF16 => convert(bytes, |b| bf16::from_le_bytes(*b).to_f32()),
             Dtype::F16 => convert(bytes, |b| f16::from_le_bytes(*b).to_f32()),
             Dtype::F32 => convert(bytes, |b| f32::from_le_bytes(*b)),

@@ -83,8 +83,12 @@ pub(crate) unsafe fn product(
     }
 }
 
-/// Elements of a bf16 weight that are widened at a time.
-const WIDENED: usize = 1 << 22;
+/// Elements of a bf16 weight that are widened at a time; few in tests, so that small weights fall
+/// into several blocks.
+const WIDENED: usize = if cfg!(test) { 1 << 11 } else { 1 << 22 };
+
+/// Inputs of a layer that is narrow, as LoRA's B.
+const NARROW: usize = 16;
 
 /// Calls `task(first, count, slice)` for the whole of an f32 weight, or for blocks of rows
 /// of a bf16 weight widened one after the other.
@@ -211,6 +215,19 @@ pub fn weight_gradient(
         }
         return;
     }
+    if layout == Layout::OutIn && inputs <= NARROW {
+        // The other way round, and turned over: across so few columns the product would read the
+        // output's gradient down its columns.
+        let mut turned = vec![0.0; gradient.len()];
+        let sizes = [rows, inputs, outputs];
+        weight_gradient(Layout::InOut, &mut turned, input, output_gradient, sizes, false);
+        for (output, gradient) in gradient.chunks_exact_mut(inputs).enumerate() {
+            for (gradient, turned) in gradient.iter_mut().zip(turned.chunks_exact(outputs)) {
+                *gradient = if accumulate { *gradient + turned[output] } else { turned[output] };
+            }
+        }
+        return;
+    }
     let target = gradient.as_mut_ptr();
     let input = row_major(input, inputs);
     let output = row_major(output_gradient, outputs);
@@ -264,6 +281,7 @@ mod tests {
     fn the_three_products_match_their_definition_in_both_layouts_and_precisions() {
         for rows in [1, 7] {
             three_products([rows, 133, 78]);
+            three_products([rows, 5, 78]);
         }
     }
 
@@ -301,11 +319,14 @@ mod tests {
                 }
             }
             let mut dw = vec![f32::NAN; inputs * outputs];
-            weight_gradient(layout, &mut dw, &x, &g, [rows, inputs, outputs], false);
-            for i in 0..inputs {
-                for o in 0..outputs {
-                    let sum: f32 = (0..rows).map(|r| x[r * inputs + i] * g[r * outputs + o]).sum();
-                    assert!((at(layout, &dw, [inputs, outputs], i, o) - sum).abs() < 1e-4);
+            for (accumulate, times) in [(false, 1.0), (true, 2.0)] {
+                weight_gradient(layout, &mut dw, &x, &g, [rows, inputs, outputs], accumulate);
+                for i in 0..inputs {
+                    for o in 0..outputs {
+                        let product = |r: usize| x[r * inputs + i] * g[r * outputs + o];
+                        let sum = times * (0..rows).map(product).sum::<f32>();
+                        assert!((at(layout, &dw, [inputs, outputs], i, o) - sum).abs() < 1e-4);
+                    }
                 }
             }
         }

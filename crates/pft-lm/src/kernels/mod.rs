@@ -62,6 +62,15 @@ impl SharedMut {
         unsafe { std::slice::from_raw_parts_mut(self.0.add(offset), len) }
     }
 
+    /// The elements `offset..offset + len`, to be read.
+    ///
+    /// # Safety
+    /// They lie within the slice, and no task writes to them meanwhile.
+    pub(crate) unsafe fn read<'a>(self, offset: usize, len: usize) -> &'a [f32] {
+        // SAFETY: promised by the caller.
+        unsafe { std::slice::from_raw_parts(self.0.add(offset), len) }
+    }
+
     pub(crate) fn pointer(self, offset: usize) -> *mut f32 {
         self.0.wrapping_add(offset)
     }

@@ -2,9 +2,16 @@
 //!
 //! The matrix of scores exists only for one block of queries at a time. Forward keeps the
 //! logarithm of each softmax's denominator; backward computes the probabilities P from it again.
-//! With D = Σ(dO · O) over a head's row, dP = dO·Vᵀ and dS = P · (dP − D):
-//! dQ = dS·K, dK = dSᵀ·Q, dV = Pᵀ·dO, each with the scale 1/√d where due. The gradients
+//! With dP = dO·Vᵀ, D = Σ(P · dP) over a row and dS = P · (dP − D):
+//! dQ = dS·K, dKᵀ = Qᵀ·dS, dVᵀ = dOᵀ·P, each with the scale 1/√d where due. The gradients
 //! overwrite q, k and v.
+//!
+//! A product's right side is read fastest where its rows lie in one piece. So keys and values are
+//! turned over once for a whole sequence, instead of by each block's products, and the gradients
+//! of keys and values are summed turned over.
+//!
+//! D is taken from P and dP, not as the equal Σ(dO · O): where there is one key, dS is then 0 and
+//! no rounding of nothing, which clipping with privacy would scale up.
 
 use rayon::prelude::*;
 
@@ -16,6 +23,8 @@ use crate::kernels::{SharedMut, dot, max, simd};
 
 /// Rows of queries whose scores are held at a time.
 const BLOCK: usize = 64;
+/// Rows that are turned over together: a cache line of the turned ones.
+const TILE: usize = 16;
 
 /// The heads of one attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +80,68 @@ impl Place {
     }
 
     fn pointer(self, row: usize, column: usize) -> *mut f32 {
-        self.base.pointer(self.offset + row * self.stride + column)
+        self.base.pointer(self.at(row, column))
+    }
+
+    fn at(self, row: usize, column: usize) -> usize {
+        self.offset + row * self.stride + column
+    }
+
+    /// Copies `dim` columns from `column` on of `length` rows from `first` on into `turned`,
+    /// `[dim, length]`.
+    ///
+    /// # Safety
+    /// The rows are there, and no other task writes to these columns of them meanwhile.
+    unsafe fn turn_into(self, turned: &mut [f32], first: usize, column: usize, length: usize) {
+        let dim = turned.len() / length;
+        for start in (0..length).step_by(TILE) {
+            let count = TILE.min(length - start);
+            let row = |i: usize| first + start + i.min(count - 1);
+            // SAFETY: promised by the caller.
+            let rows: [&[f32]; TILE] =
+                std::array::from_fn(|i| unsafe { self.base.read(self.at(row(i), column), dim) });
+            turn_tile(turned, &rows[..count], start, length);
+        }
+    }
+
+    /// The way back.
+    ///
+    /// # Safety
+    /// As for [`Place::turn_into`], and no other task reads them either.
+    unsafe fn turn_from(self, turned: &[f32], first: usize, column: usize, length: usize) {
+        let dim = turned.len() / length;
+        // In square tiles, so that what is read across stays in the fastest cache.
+        for start in (0..length).step_by(TILE) {
+            for left in (0..dim).step_by(TILE) {
+                let width = TILE.min(dim - left);
+                for row in start..length.min(start + TILE) {
+                    let at = self.at(first + row, column + left);
+                    // SAFETY: promised by the caller.
+                    let target = unsafe { self.base.slice(at, width) };
+                    turn_row(target, &turned[left * length + row..], length);
+                }
+            }
+        }
+    }
+}
+
+simd! {
+    /// `turned[c, start + r] = rows[r][c]`, `turned` with rows of `width`.
+    fn turn_tile(turned: &mut [f32], rows: &[&[f32]], start: usize, width: usize) {
+        for (column, turned) in turned.chunks_exact_mut(width).enumerate() {
+            for (target, row) in turned[start..start + rows.len()].iter_mut().zip(rows) {
+                *target = row[column];
+            }
+        }
+    }
+}
+
+simd! {
+    /// `row[c] = turned[c · width]`.
+    fn turn_row(row: &mut [f32], turned: &[f32], width: usize) {
+        for (target, source) in row.iter_mut().zip(turned.iter().step_by(width)) {
+            *target = *source;
+        }
     }
 }
 
@@ -143,25 +213,21 @@ simd! {
     /// Overwrites scores with P, and dP with dS · scale.
     fn score_gradients(
         scores: &mut [f32], gradients: &mut [f32], width: usize, diagonal: usize,
-        lse: &[f32], delta: &[f32], scale: f32,
+        lse: &[f32], scale: f32,
     ) {
         let rows = scores.chunks_exact_mut(width).zip(gradients.chunks_exact_mut(width));
-        for (i, ((p, ds), (lse, delta))) in rows.zip(lse.iter().zip(delta)).enumerate() {
+        for (i, ((p, ds), &lse)) in rows.zip(lse).enumerate() {
             let seen = diagonal + i + 1;
-            let (lse, delta) = (*lse, *delta);
-            for (p, ds) in p[..seen].iter_mut().zip(&mut ds[..seen]) {
+            for p in &mut p[..seen] {
                 *p = exp(*p - lse);
+            }
+            let delta = dot(&p[..seen], &ds[..seen]);
+            for (ds, p) in ds[..seen].iter_mut().zip(&p[..seen]) {
                 *ds = *p * (*ds - delta) * scale;
             }
             p[seen..].fill(0.0);
             ds[seen..].fill(0.0);
         }
-    }
-}
-
-simd! {
-    fn row_dot(a: &[f32], b: &[f32]) -> f32 {
-        dot(a, b)
     }
 }
 
@@ -185,6 +251,9 @@ pub(crate) fn forward(
         let column = head * dim;
         let key_column = head / heads.group() * dim;
         let mut scores = pool.take(BLOCK.min(length) * length);
+        let mut keys = pool.take(dim * length);
+        // SAFETY: q, k and v are only read. `tasks` bounds the rows.
+        unsafe { k.turn_into(&mut keys, first, key_column, length) };
         let mut inverse = [0.0; BLOCK];
         for start in (0..length).step_by(BLOCK) {
             let count = BLOCK.min(length - start);
@@ -194,7 +263,7 @@ pub(crate) fn forward(
             // SAFETY: this task alone touches the scores, and its rows of its head's columns of
             // the output and of the logarithms; q, k and v are only read. `tasks` bounds rows.
             unsafe {
-                let keys = k.view(first, key_column).transposed();
+                let keys = row_major(&keys, length);
                 let target = (scores.as_mut_ptr(), seen);
                 let sizes = [count, dim, seen];
                 product(target, q.view(row, column), keys, sizes, heads.scale(), false, false);
@@ -218,7 +287,7 @@ pub(crate) fn backward(
     projected: &mut Projected,
     heads: Heads,
     sequences: Sequences<'_>,
-    (output, lse): (&[f32], &[f32]),
+    lse: &[f32],
     gradient: &[f32],
 ) {
     let rows = projected.rows(heads);
@@ -229,9 +298,15 @@ pub(crate) fn backward(
         let key_column = key_head * dim;
         let mut scores = pool.take(BLOCK.min(length) * length);
         let mut gradients = pool.take(BLOCK.min(length) * length);
-        let mut by_key = pool.zeros(length * dim);
-        let mut by_value = pool.zeros(length * dim);
-        let mut delta = [0.0; BLOCK];
+        let (mut keys, mut values) = (pool.take(dim * length), pool.take(dim * length));
+        let (mut by_key, mut by_value) = (pool.zeros(dim * length), pool.zeros(dim * length));
+        // SAFETY: this task alone touches its rows of its heads' columns of k and v; `tasks`
+        // bounds the rows.
+        unsafe {
+            k.turn_into(&mut keys, first, key_column, length);
+            v.turn_into(&mut values, first, key_column, length);
+        }
+        let (keys, values) = (row_major(&keys, length), row_major(&values, length));
         for head in key_head * heads.group()..(key_head + 1) * heads.group() {
             let column = head * dim;
             for start in (0..length).step_by(BLOCK) {
@@ -240,42 +315,35 @@ pub(crate) fn backward(
                 let row = first + start;
                 let scores = &mut scores[..count * seen];
                 let gradients = &mut gradients[..count * seen];
-                for (i, delta) in delta[..count].iter_mut().enumerate() {
-                    let at = (row + i) * width + column;
-                    *delta = row_dot(&output[at..at + dim], &gradient[at..at + dim]);
-                }
                 let from_output = row_major(&gradient[row * width + column..], width);
-                let (keys, values) = (k.view(first, key_column), v.view(first, key_column));
                 let queries = q.view(row, column);
-                let inward = [count, dim, seen];
+                let (inward, turned) = ([count, dim, seen], [dim, count, seen]);
                 // SAFETY: this task alone touches its rows of its heads' columns of q, k and v,
                 // and its scratch buffers; `tasks` bounds the rows.
                 unsafe {
                     let target = (scores.as_mut_ptr(), seen);
                     let scale = heads.scale();
-                    product(target, queries, keys.transposed(), inward, scale, false, false);
+                    product(target, queries, keys, inward, scale, false, false);
                     let target = (gradients.as_mut_ptr(), seen);
-                    product(target, from_output, values.transposed(), inward, 1.0, false, false);
+                    product(target, from_output, values, inward, 1.0, false, false);
                     let lse = &lse[head * rows + row..][..count];
-                    score_gradients(scores, gradients, seen, start, lse, &delta, scale);
-                    let outward = [seen, count, dim];
+                    score_gradients(scores, gradients, seen, start, lse, scale);
                     let (p, ds) = (row_major(scores, seen), row_major(gradients, seen));
-                    let target = (by_value.as_mut_ptr(), dim);
-                    product(target, p.transposed(), from_output, outward, 1.0, true, false);
-                    let target = (by_key.as_mut_ptr(), dim);
-                    product(target, ds.transposed(), queries, outward, 1.0, true, false);
+                    let target = (by_value.as_mut_ptr(), length);
+                    product(target, from_output.transposed(), p, turned, 1.0, true, false);
+                    let target = (by_key.as_mut_ptr(), length);
+                    product(target, queries.transposed(), ds, turned, 1.0, true, false);
                     // The block's queries are not needed any more.
                     let target = (q.pointer(row, column), q.stride);
+                    let keys = k.view(first, key_column);
                     product(target, ds, keys, [count, seen, dim], 1.0, false, false);
                 }
             }
         }
-        for (place, source) in [(k, &by_key), (v, &by_value)] {
-            for (i, source) in source.chunks_exact(dim).enumerate() {
-                let at = place.offset + (first + i) * place.stride + key_column;
-                // SAFETY: as above.
-                unsafe { place.base.slice(at, dim) }.copy_from_slice(source);
-            }
+        // SAFETY: as above.
+        unsafe {
+            k.turn_from(&by_key, first, key_column, length);
+            v.turn_from(&by_value, first, key_column, length);
         }
     });
 }

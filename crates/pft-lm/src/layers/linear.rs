@@ -5,11 +5,11 @@
 
 use crate::buffer::{Buffer, Matrix};
 use crate::gradient::{GradientSink, LinearGradient};
-use crate::kernels::for_rows;
 use crate::kernels::matmul::{self, Layout};
+use crate::kernels::{for_rows, simd};
 use crate::layers::Pass;
 use crate::layers::lora::{Adapter, AdapterCache};
-use crate::parameters::{ParameterId, TensorData};
+use crate::parameters::ParameterId;
 
 /// One linear layer.
 #[derive(Debug, Clone)]
@@ -29,21 +29,45 @@ pub(crate) struct LinearCache {
     adapter: Option<AdapterCache>,
 }
 
+simd! {
+    /// Each row of `target` becomes that of `source` plus `bias`.
+    fn add_bias(target: &mut [f32], source: &[f32], bias: &[f32]) {
+        let rows = target.chunks_exact_mut(bias.len()).zip(source.chunks_exact(bias.len()));
+        for (target, source) in rows {
+            for ((target, source), bias) in target.iter_mut().zip(source).zip(bias) {
+                *target = source + bias;
+            }
+        }
+    }
+}
+
 impl Linear {
-    /// The output for each row of `input`.
-    pub(crate) fn forward(&self, pass: &Pass<'_>, input: &Matrix) -> (Buffer, LinearCache) {
+    /// The output for each row of `input`, plus `skip` (what goes around the layer) if there is
+    /// any.
+    pub(crate) fn forward(
+        &self,
+        pass: &Pass<'_>,
+        input: &Matrix,
+        skip: Option<&[f32]>,
+    ) -> (Buffer, LinearCache) {
         let (parameters, pool, rows) = (pass.parameters, pass.pool, input.rows());
         let mut output = pool.take(rows * self.outputs);
-        if let Some(bias) = self.bias
-            && let TensorData::F32(bias) = &parameters.get(bias).tensor.data
-        {
-            for_rows(&mut output, self.outputs, |_, rows| {
-                for row in rows.chunks_exact_mut(self.outputs) {
-                    row.copy_from_slice(bias);
-                }
-            });
+        let bias = self.bias.and_then(|bias| parameters.get(bias).tensor.as_f32());
+        let width = self.outputs;
+        // What the product is added to.
+        match (bias, skip) {
+            (Some(bias), Some(skip)) => for_rows(&mut output, width, |first, rows| {
+                add_bias(rows, &skip[first * width..][..rows.len()], bias);
+            }),
+            (Some(bias), None) => for_rows(&mut output, width, |_, rows| {
+                rows.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(bias));
+            }),
+            (None, Some(skip)) => for_rows(&mut output, width, |first, rows| {
+                rows.copy_from_slice(&skip[first * width..][..rows.len()]);
+            }),
+            (None, None) => {}
         }
-        let accumulate = self.bias.is_some();
+        let accumulate = bias.is_some() || skip.is_some();
         if let Some(weight) = pass.int8(self.weight).filter(|_| rows == 1) {
             weight.forward(&mut output, input.as_slice(), accumulate);
         } else {

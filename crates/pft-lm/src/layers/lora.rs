@@ -3,7 +3,7 @@
 //! The scale rides on A's output, h = s · A(dropout(x)), so that B's gradient is gᵀ·h and A's
 //! is (s · g·B)ᵀ · dropout(x) without a scaled copy of g.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::buffer::Matrix;
 use crate::gradient::{GradientSink, LinearGradient, Sequences};
@@ -111,19 +111,19 @@ fn matches(weight: &str, target: &str) -> bool {
 ///
 /// # Errors
 /// When the adapter's shapes do not fit the weight's.
-pub fn merge(parameters: &Parameters, scale: f64) -> Result<Parameters, ParameterError> {
+pub fn merge(parameters: Parameters, scale: f64) -> Result<Parameters, ParameterError> {
+    let is_adapter = |parameter: &Parameter| {
+        matches!(parameter.spec.kind, ParameterKind::LoraA | ParameterKind::LoraB)
+    };
+    let (adapters, base): (Vec<_>, Vec<_>) = parameters.into_entries().partition(is_adapter);
+    let adapters: HashMap<String, Tensor> =
+        adapters.into_iter().map(|adapter| (adapter.spec.name, adapter.tensor)).collect();
     let mut merged = Parameters::new();
-    for (_, parameter) in parameters.iter() {
-        let Parameter { spec, tensor, trainable } = parameter.clone();
-        if matches!(spec.kind, ParameterKind::LoraA | ParameterKind::LoraB) {
-            continue;
-        }
-        let [a, b] = adapter_names(&spec.name).map(|name| parameters.id(&name));
+    for Parameter { spec, tensor, trainable } in base {
+        let [a, b] = adapter_names(&spec.name).map(|name| adapters.get(&name));
         let tensor = match (a, b) {
             (Some(a), Some(b)) => {
                 let mut values = tensor.to_f32();
-                let a = &parameters.get(a).tensor;
-                let b = &parameters.get(b).tensor;
                 add_product(&mut values, layout_of(&spec.name), a, b, scale)?;
                 Tensor::new(&tensor.shape, values)?
             }

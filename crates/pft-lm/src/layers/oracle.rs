@@ -294,8 +294,7 @@ fn grouped_and_fused_attention() {
             Projected::Split { q, k, v }
         };
         let (output, lse) = attention::forward(&pool, &mut projected, heads, &sequences);
-        let kept = (&output[..], &lse[..]);
-        attention::backward(&pool, &mut projected, heads, &sequences, kept, &g);
+        attention::backward(&pool, &mut projected, heads, &sequences, &lse, &g);
         let [by_q, by_k, by_v] = match &projected {
             Projected::Split { q, k, v } => [q, k, v].map(|part| part.to_vec()),
             Projected::Fused(all) => {
@@ -308,6 +307,11 @@ fn grouped_and_fused_attention() {
                 })
             }
         };
+        for &first in &sequences[..sequences.len() - 1] {
+            // One key has all the weight, whatever the query.
+            let row = &by_q[first * q_width..(first + 1) * q_width];
+            assert!(row.iter().all(|&value| value == 0.0), "{row:?}");
+        }
         let oracle = |t: &[Candle]| {
             let parts: Vec<Candle> = sequences
                 .windows(2)
@@ -354,7 +358,16 @@ fn linear_layers_with_bias_and_adapter() {
             adapter: Some(Adapter { a, b, rank, scale: 1.5, dropout: 0.0, index: 0 }),
         };
         let pass = pass(&parameters, &pool, &[0, 9], None);
-        let (output, cache) = linear.forward(&pass, &matrix(&pool, &x, inputs));
+        let input = matrix(&pool, &x, inputs);
+        let unbiased = Linear { bias: None, ..linear.clone() };
+        for linear in [&linear, &unbiased] {
+            let [alone, with_skip] =
+                [None, Some(&g[..])].map(|skip| linear.forward(&pass, &input, skip).0);
+            for ((found, alone), skip) in with_skip.iter().zip(alone.iter()).zip(&g) {
+                assert!((found - (alone + skip)).abs() < 1e-5);
+            }
+        }
+        let (output, cache) = linear.forward(&pass, &input, None);
         let mut by_x = vec![f32::NAN; x.len()];
         let mut sum = GradientSum::new(&parameters);
         let by_output = matrix(&pool, &g, outputs);
@@ -409,7 +422,7 @@ fn dropout_keeps_its_share_and_its_mask() {
     let dropping = pass(&parameters, &pool, &sequences, Some(&seeds[0]));
     let other = pass(&parameters, &pool, &sequences, Some(&seeds[1]));
     let plain = pass(&parameters, &pool, &sequences, None);
-    let run = |pass: &Pass<'_>| linear.forward(pass, &ones);
+    let run = |pass: &Pass<'_>| linear.forward(pass, &ones, None);
     let (output, cache) = run(&dropping);
     assert_eq!(lora::row_seeds(9, &tokens[120..], &[0, 80]), seeds[0][120..], "no mates' draw");
     let kept = output.iter().filter(|&&value| value != 0.0).count() as f64;

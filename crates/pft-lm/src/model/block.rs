@@ -2,7 +2,6 @@
 
 use crate::buffer::{Buffer, Matrix, Pool};
 use crate::gradient::GradientSink;
-use crate::kernels::{add, for_rows};
 use crate::layers::attention::{self, Heads, Projected};
 use crate::layers::linear::{Linear, LinearCache};
 use crate::layers::norm::Norm;
@@ -52,7 +51,6 @@ pub(crate) struct BlockCache {
     stats1: Buffer,
     projection: ProjectionCache,
     projected: Projected,
-    attended: Matrix,
     lse: Buffer,
     output: LinearCache,
     middle: Matrix,
@@ -97,15 +95,10 @@ impl KeyValues {
     }
 }
 
-/// `target += source`, in parallel.
-fn add_rows(target: &mut [f32], source: &[f32]) {
-    for_rows(target, 1, |first, target| add(target, &source[first..first + target.len()]));
-}
-
 impl Projection {
     /// Projects the normalised rows and turns queries and keys to their positions.
     fn forward(&self, pass: &Pass<'_>, x: &Matrix) -> (Projected, ProjectionCache) {
-        let run = |linear: &Linear| linear.forward(pass, x);
+        let run = |linear: &Linear| linear.forward(pass, x, None);
         match self {
             Self::Fused(linear) => {
                 let (qkv, cache) = run(linear);
@@ -167,22 +160,24 @@ impl Projection {
 }
 
 impl Mlp {
-    fn forward(&self, pass: &Pass<'_>, x: &Matrix) -> (Buffer, MlpCache) {
-        let run = |linear: &Linear, x: &Matrix| linear.forward(pass, x);
+    /// The output for each row of `x`, plus `skip`.
+    fn forward(&self, pass: &Pass<'_>, x: &Matrix, skip: &[f32]) -> (Buffer, MlpCache) {
         match self {
             Self::Gelu { fc, proj, exact } => {
-                let (hidden, fc_cache) = run(fc, x);
+                let (hidden, fc_cache) = fc.forward(pass, x, None);
                 let mut active = pass.pool.take(hidden.len());
                 gelu::forward(&hidden, &mut active, *exact);
-                let (y, proj) = run(proj, &Matrix::new(active, x.rows(), fc.outputs));
+                let active = Matrix::new(active, x.rows(), fc.outputs);
+                let (y, proj) = proj.forward(pass, &active, Some(skip));
                 (y, MlpCache::Gelu { hidden, fc: fc_cache, proj })
             }
             Self::SwiGlu { gate, up, down } => {
-                let (gated, gate_cache) = run(gate, x);
-                let (upward, up_cache) = run(up, x);
+                let (gated, gate_cache) = gate.forward(pass, x, None);
+                let (upward, up_cache) = up.forward(pass, x, None);
                 let mut active = pass.pool.take(gated.len());
                 swiglu::forward(&gated, &upward, &mut active);
-                let (y, down) = run(down, &Matrix::new(active, x.rows(), gate.outputs));
+                let active = Matrix::new(active, x.rows(), gate.outputs);
+                let (y, down) = down.forward(pass, &active, Some(skip));
                 (y, MlpCache::SwiGlu { gated, upward, gate: gate_cache, up: up_cache, down })
             }
         }
@@ -252,17 +247,14 @@ impl Block {
         drop(normed);
         let (attended, lse) = attention::forward(pool, &mut projected, self.heads, pass.sequences);
         let attended = Matrix::new(attended, rows, self.heads.query_width());
-        let (mut middle, output) = self.output.forward(pass, &attended);
-        add_rows(&mut middle, x.as_slice());
+        let (middle, output) = self.output.forward(pass, &attended, Some(x.as_slice()));
         let (normed, stats2) = self.norm2.forward(pass, &middle);
-        let (mut y, mlp) = self.mlp.forward(pass, &normed);
-        add_rows(&mut y, &middle);
+        let (y, mlp) = self.mlp.forward(pass, &normed, &middle);
         let cache = BlockCache {
             input: x.clone(),
             stats1,
             projection,
             projected,
-            attended,
             lse,
             output,
             middle: Matrix::new(middle, rows, width),
@@ -282,11 +274,9 @@ impl Block {
         let kept = (&cache.keys[..], &cache.values[..]);
         let attended = attention::extend(pool, &queries, kept, self.heads, past);
         let attended = Matrix::new(attended, rows, self.heads.query_width());
-        let (mut middle, _) = self.output.forward(pass, &attended);
-        add_rows(&mut middle, x.as_slice());
+        let (middle, _) = self.output.forward(pass, &attended, Some(x.as_slice()));
         let (normed, _) = self.norm2.forward(pass, &middle);
-        let (mut y, _) = self.mlp.forward(pass, &normed);
-        add_rows(&mut y, &middle);
+        let (y, _) = self.mlp.forward(pass, &normed, &middle);
         Matrix::new(y, rows, width)
     }
 
@@ -314,15 +304,8 @@ impl Block {
         let target = Some((&mut by_attended[..], false));
         self.output.backward(pass, cache.output, &by_middle, target, sink);
         let mut projected = cache.projected;
-        attention::backward(
-            pool,
-            &mut projected,
-            self.heads,
-            sequences,
-            (cache.attended.as_slice(), &cache.lse),
-            &by_attended,
-        );
-        drop((cache.attended, cache.lse, by_attended));
+        attention::backward(pool, &mut projected, self.heads, sequences, &cache.lse, &by_attended);
+        drop((cache.lse, by_attended));
 
         let through = wanted || self.norm1.trains(pass);
         let mut by_input =

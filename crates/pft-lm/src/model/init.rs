@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::config::{Architecture, ModelConfig};
 use crate::parameters::{
-    ParameterError, ParameterKind, ParameterSpec, Parameters, Tensor, parameter_specs,
+    ParameterError, ParameterKind, ParameterSpec, Parameters, Precision, Tensor, parameter_specs,
 };
 
 /// A model with random weights: N(0, `initializer_range`²), GPT-2's output projections divided
@@ -16,18 +16,27 @@ use crate::parameters::{
 /// # Errors
 /// When a config repeats a name, which no config made by this crate does.
 pub fn random(config: &ModelConfig, seed: u64) -> Result<Parameters, ParameterError> {
-    table(config, |spec, stream| Tensor::new(&spec.shape, values(config, spec, seed, stream)))
+    random_in(config, seed, Precision::F32)
 }
 
-/// [`random`] with every tensor rounded to bf16 as it is drawn, for frozen models that fill the
-/// memory.
+/// [`random`] in either precision: matrices are rounded to bf16 as they are drawn, so that frozen
+/// models that fill the memory are never there in 32 bits.
 ///
 /// # Errors
 /// As [`random`].
-pub fn random_bf16(config: &ModelConfig, seed: u64) -> Result<Parameters, ParameterError> {
+pub fn random_in(
+    config: &ModelConfig,
+    seed: u64,
+    precision: Precision,
+) -> Result<Parameters, ParameterError> {
     table(config, |spec, stream| {
         let values = values(config, spec, seed, stream);
-        Tensor::new_bf16(&spec.shape, values.into_iter().map(bf16::from_f32).collect())
+        let matrix = matches!(spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
+        if precision == Precision::Bf16 && matrix {
+            let narrow = values.into_iter().map(bf16::from_f32).collect();
+            return Tensor::new_bf16(&spec.shape, narrow);
+        }
+        Tensor::new(&spec.shape, values)
     })
 }
 

@@ -150,12 +150,13 @@ impl LanguageModel {
         &mut self.parameters
     }
 
-    /// The base model's parameters with the adapters added to the weights.
+    /// The base model's parameters with the adapters added to the weights as they are kept. A
+    /// weight that has an adapter comes out in 32 bits, the others as they were.
     ///
     /// # Errors
     /// When adapters do not fit, which a model that was made by [`LanguageModel::new`] rules out.
-    pub fn merged(&self) -> Result<Parameters, ParameterError> {
-        lora::merge(&self.parameters, self.lora.as_ref().map_or(0.0, LoraConfig::scale))
+    pub fn into_merged(self) -> Result<Parameters, ParameterError> {
+        lora::merge(self.parameters, self.lora.as_ref().map_or(0.0, LoraConfig::scale))
     }
 
     /// Whether blocks keep only their input for the backward and compute the rest again: a
