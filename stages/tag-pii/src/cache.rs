@@ -5,6 +5,7 @@
 //! is torn, so a process killed at any moment loses only its last batch. Each process writes a segment of
 //! its own, so any number of them may share a folder.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Write};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 
 use pft_ner::{Span, Tagger};
 use pft_stage::StageError;
+use serde::Deserialize;
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
 
 /// Bumped when windows or the record's form change.
 const REVISION: u32 = 1;
@@ -122,16 +125,8 @@ impl Cache {
         self.segments[place.segment]
             .read_exact_at(&mut payload, place.offset)
             .map_err(|error| lost(&format!("cannot be read: {error}")))?;
-        let mut labels: HashMap<String, Arc<str>> = HashMap::new();
-        let rows: Vec<(usize, usize, u32, String)> =
-            serde_json::from_slice(&payload).map_err(|_| lost("is damaged"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(start, end, score, label)| {
-                let label = labels.entry(label).or_insert_with_key(|label| label.as_str().into());
-                Span::new(start, end, label, f32::from_bits(score), &self.source)
-            })
-            .collect())
+        let mut reader = serde_json::Deserializer::from_slice(&payload);
+        reader.deserialize_seq(Rows(&self.source)).map_err(|_| lost("is damaged"))
     }
 
     /// Adds finished texts; they are on disk when this returns.
@@ -183,6 +178,37 @@ impl Cache {
             }
         }
         Err(StageError::bug("no free segment number"))
+    }
+}
+
+/// One span in a payload: start, end, the bits of the score, label.
+#[derive(Deserialize)]
+struct Row<'p>(usize, usize, u32, #[serde(borrow)] Cow<'p, str>);
+
+/// Makes spans of a payload's rows as they are read.
+struct Rows<'s>(&'s Arc<str>);
+
+impl<'p> Visitor<'p> for Rows<'_> {
+    type Value = Vec<Span>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a list of spans")
+    }
+
+    fn visit_seq<A: SeqAccess<'p>>(self, mut rows: A) -> Result<Vec<Span>, A::Error> {
+        let mut spans = Vec::new();
+        let mut labels: Vec<Arc<str>> = Vec::new();
+        while let Some(Row(start, end, score, label)) = rows.next_element()? {
+            let label = match labels.iter().find(|known| ***known == *label) {
+                Some(label) => label,
+                None => {
+                    labels.push(Arc::from(&*label));
+                    &labels[labels.len() - 1]
+                }
+            };
+            spans.push(Span::new(start, end, label, f32::from_bits(score), self.0));
+        }
+        Ok(spans)
     }
 }
 
