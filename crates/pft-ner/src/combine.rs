@@ -94,26 +94,32 @@ pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Spa
         })
         .collect();
     spans.sort_by(|(_, a), (_, b)| (a.start, b.end).cmp(&(b.start, a.end)));
-    let mut combined: Vec<(Range<usize>, (i32, Span))> = Vec::new();
+    let mut combined: Vec<Span> = Vec::new();
+    let mut add = |(range, _, span): (Range<usize>, i32, Span)| match combined.last_mut() {
+        Some(last) if is_one_date(text, last, range.start, &span.label) => last.end = range.end,
+        _ => combined.push(Span { start: range.start, end: range.end, ..span }),
+    };
+    // The union that may still grow, and what it takes its label from.
+    let mut open: Option<(Range<usize>, i32, Span)> = None;
     for (priority, span) in spans {
-        match combined.last_mut() {
-            Some((range, best)) if span.start < range.end => {
+        match &mut open {
+            Some((range, best_priority, best)) if span.start < range.end => {
                 range.end = range.end.max(span.end);
-                if outranks((priority, &span), (best.0, &best.1)) {
-                    *best = (priority, span);
+                if outranks((priority, &span), (*best_priority, best)) {
+                    (*best_priority, *best) = (priority, span);
                 }
             }
-            _ => combined.push((span.start..span.end, (priority, span))),
+            _ => {
+                if let Some(union) = open.replace((span.start..span.end, priority, span)) {
+                    add(union);
+                }
+            }
         }
     }
-    let mut spans: Vec<Span> = Vec::with_capacity(combined.len());
-    for (range, (_, span)) in combined {
-        match spans.last_mut() {
-            Some(last) if is_one_date(text, last, range.start, &span.label) => last.end = range.end,
-            _ => spans.push(Span { start: range.start, end: range.end, ..span }),
-        }
+    if let Some(union) = open {
+        add(union);
     }
-    spans
+    combined
 }
 
 /// Whether a date and the next one are one expression: `1 March and 31 December 1998`.

@@ -254,8 +254,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
         cache.add(&[([1; 32], &spans(3)), ([2; 32], &[])]).unwrap();
-        cache.add(&[([3; 32], &spans(1))]).unwrap();
+        let quoted = [Span::new(0, 2, &"A \"B\" é".into(), 1.0, &"test".into())];
+        cache.add(&[([3; 32], &spans(1)), ([4; 32], &quoted)]).unwrap();
         assert_eq!(cache.get(&[3; 32]).unwrap(), spans(1));
+        assert_eq!(cache.get(&[4; 32]).unwrap(), quoted);
         let again = Cache::open(folder.path(), &Named("a")).unwrap();
         assert_eq!(again.get(&[1; 32]).unwrap(), spans(3));
         assert_eq!(again.get(&[2; 32]).unwrap(), Vec::new());

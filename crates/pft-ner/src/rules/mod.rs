@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use rayon::prelude::*;
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -102,17 +103,17 @@ impl RulesTagger {
     /// # Errors
     /// When a pattern is not a regular expression or matches the empty text, or a word is empty.
     pub fn new(config: &RulesConfig) -> Result<Self, LoadError> {
-        let (mut searched, mut starting) = (Vec::new(), Vec::new());
-        for pattern in patterns::built_in() {
-            if config.disable.iter().any(|label| label == pattern.label) {
-                continue;
-            }
-            if pattern.needs.is_some() {
-                searched.push(Rule::built_in(pattern, false)?);
-            } else {
-                starting.push(Rule::built_in(pattern, true)?);
-            }
-        }
+        let wanted = |pattern: &Pattern| !config.disable.iter().any(|label| label == pattern.label);
+        let (searched, starting): (Vec<Pattern>, Vec<Pattern>) = patterns::built_in()
+            .into_iter()
+            .filter(wanted)
+            .partition(|pattern| pattern.needs.is_some());
+        let rules = |patterns: Vec<Pattern>, anchored| {
+            let rules = patterns.into_par_iter().map(|pattern| Rule::built_in(pattern, anchored));
+            rules.collect::<Result<Vec<Rule>, LoadError>>()
+        };
+        let mut searched = rules(searched, false)?;
+        let starting = rules(starting, true)?;
         let starts = Starts::new(starting)?;
         for (number, pattern) in config.patterns.iter().enumerate() {
             let at = |message: String| {

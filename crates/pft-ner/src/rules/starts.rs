@@ -1,8 +1,8 @@
 //! Patterns that are tried only where one of them can start.
 //!
 //! Nearly every built-in pattern starts where a word, a number or one of a few signs does. One
-//! automaton over all patterns says at each such place which of them match there, and mostly gives up
-//! after a few bytes; only those that match are asked for where they end. A search for each pattern
+//! automaton over all patterns says at each such place which of them may match there, and mostly gives up
+//! after a few bytes; only those that may match are asked whether they do, and where they end. A search for each pattern
 //! through the whole text would read it as often as there are patterns.
 
 use std::sync::Arc;
@@ -18,14 +18,15 @@ const SIGNS: &[u8] = b"+(:$";
 /// Rules whose matches start at the places of [`starts`], and whose patterns are anchored.
 pub(super) struct Starts {
     rules: Vec<Rule>,
+    /// Matches where a rule does, and maybe elsewhere.
     all: RegexSet,
 }
 
 impl Starts {
     /// Puts the patterns of anchored rules into one automaton.
     pub(super) fn new(rules: Vec<Rule>) -> Result<Self, LoadError> {
-        let all = RegexSetBuilder::new(rules.iter().map(|rule| rule.regex.as_str()))
-            .size_limit(256 << 20)
+        let all = RegexSetBuilder::new(rules.iter().map(|rule| relaxed(rule.regex.as_str())))
+            .size_limit(64 << 20)
             .dfa_size_limit(32 << 20)
             .build()
             .map_err(|error| LoadError::Config(format!("built-in patterns: {error}")))?;
@@ -49,6 +50,17 @@ impl Starts {
             }
         }
     }
+}
+
+/// The pattern with everything beyond ASCII in its classes of Unicode: those make up most of an
+/// automaton, and few texts have much to tell apart there.
+fn relaxed(pattern: &str) -> String {
+    const BEYOND: &str = r"\x{80}-\x{10FFFF}]";
+    [(r"\p{Lu}", "[A-Z"), (r"\p{Ll}", "[a-z"), (r"\p{L}", "[A-Za-z"), (r"\p{M}", "[")]
+        .into_iter()
+        .fold(pattern.to_owned(), |pattern, (class, ascii)| {
+            pattern.replace(class, &format!("{ascii}{BEYOND}"))
+        })
 }
 
 /// Places in a text where a letter, digit or sign follows something that is no letter or digit.
