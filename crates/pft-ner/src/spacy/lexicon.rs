@@ -11,8 +11,8 @@ use super::tokenizer::{Piece, Tokenizer, chunks};
 /// Words that are kept at most, about 25 MB of embeddings.
 const WORDS: usize = 1 << 16;
 
-/// Words whose products with the first convolution are kept at most, about 40 MB.
-const PRODUCTS: usize = 12 << 10;
+/// Words whose products with the first convolution are kept at most, about 28 MB.
+const PRODUCTS: usize = 8 << 10;
 
 /// Chunks whose tokens are kept at most.
 const CHUNKS: usize = 1 << 17;
