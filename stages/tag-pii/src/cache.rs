@@ -17,6 +17,7 @@ use pft_ner::{Span, Tagger};
 use pft_stage::StageError;
 use serde::Deserialize;
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
+use serde::ser::Serializer as _;
 
 /// Bumped when windows or the record's form change.
 const REVISION: u32 = 1;
@@ -143,18 +144,19 @@ impl Cache {
         };
         let mut records = Vec::new();
         for (hash, spans) in texts {
-            let rows: Vec<(usize, usize, u32, &str)> =
-                spans.iter().map(|s| (s.start, s.end, s.score.to_bits(), &*s.label)).collect();
-            let payload =
-                serde_json::to_vec(&rows).map_err(|error| StageError::bug(error.to_string()))?;
-            let len = u32::try_from(payload.len())
-                .map_err(|_| StageError::input("a document has more entities than fit in 4 GiB"))?;
             records.extend_from_slice(hash);
-            records.extend_from_slice(&len.to_le_bytes());
-            self.places
-                .insert(*hash, Place { segment, offset: length + records.len() as u64, len });
-            records.extend_from_slice(&payload);
-            records.extend_from_slice(&checksum(hash, &payload));
+            let header = records.len();
+            records.extend_from_slice(&[0; 4]);
+            let payload = records.len();
+            serde_json::Serializer::new(&mut records)
+                .collect_seq(spans.iter().map(|s| (s.start, s.end, s.score.to_bits(), &*s.label)))
+                .map_err(|error| StageError::bug(error.to_string()))?;
+            let len = u32::try_from(records.len() - payload)
+                .map_err(|_| StageError::input("a document has more entities than fit in 4 GiB"))?;
+            records[header..payload].copy_from_slice(&len.to_le_bytes());
+            self.places.insert(*hash, Place { segment, offset: length + payload as u64, len });
+            let checksum = checksum(hash, &records[payload..]);
+            records.extend_from_slice(&checksum);
         }
         (&self.segments[segment])
             .write_all(&records)

@@ -28,6 +28,11 @@ const CERTAIN: f32 = 1.0;
 /// Score of any other match.
 const LIKELY: f32 = 0.85;
 
+/// Bytes that a thread's automaton of a pattern may take: of one that reads whole texts, and of one
+/// that is only tried in places.
+const SEARCH_CACHE: usize = 16 << 20;
+const TRIED_CACHE: usize = 2 << 20;
+
 /// Settings of the rules.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -119,7 +124,8 @@ impl RulesTagger {
             let at = |message: String| {
                 LoadError::Config(format!("rules.patterns.{number}.regex: {message}"))
             };
-            let regex = compile(&pattern.regex).map_err(|error| at(error.to_string()))?;
+            let regex =
+                compile(&pattern.regex, SEARCH_CACHE).map_err(|error| at(error.to_string()))?;
             if regex.is_match("") {
                 return Err(at("the pattern matches the empty text".into()));
             }
@@ -204,9 +210,9 @@ impl Rule {
     /// The rule of a built-in pattern, which matches anywhere or, `anchored`, where a text begins.
     fn built_in(pattern: Pattern, anchored: bool) -> Result<Self, LoadError> {
         let regex = if anchored { format!("^(?:{})", pattern.regex) } else { pattern.regex };
-        let regex = compile(&regex).map_err(|error| {
-            LoadError::Config(format!("built-in {} pattern: {error}", pattern.label))
-        })?;
+        let regex = compile(&regex, if anchored { TRIED_CACHE } else { SEARCH_CACHE }).map_err(
+            |error| LoadError::Config(format!("built-in {} pattern: {error}", pattern.label)),
+        )?;
         let score = match pattern.label {
             "EMAIL" | "URL" | "IP_ADDRESS" | "IBAN" | "CREDIT_CARD" => CERTAIN,
             _ => LIKELY,
@@ -272,8 +278,8 @@ impl Rule {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(pattern).size_limit(64 << 20).dfa_size_limit(16 << 20).build()
+fn compile(pattern: &str, cache: usize) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(pattern).size_limit(64 << 20).dfa_size_limit(cache).build()
 }
 
 fn named_group(regex: &Regex) -> Option<usize> {

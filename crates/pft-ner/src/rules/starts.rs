@@ -27,7 +27,7 @@ impl Starts {
     pub(super) fn new(rules: Vec<Rule>) -> Result<Self, LoadError> {
         let all = RegexSetBuilder::new(rules.iter().map(|rule| relaxed(rule.regex.as_str())))
             .size_limit(64 << 20)
-            .dfa_size_limit(32 << 20)
+            .dfa_size_limit(super::SEARCH_CACHE)
             .build()
             .map_err(|error| LoadError::Config(format!("built-in patterns: {error}")))?;
         Ok(Self { rules, all })
