@@ -228,6 +228,14 @@ impl Rule {
         })
     }
 
+    /// The rule of an anchored one's pattern, matching anywhere.
+    fn without_anchor(&self) -> Self {
+        let anchored = self.regex.as_str();
+        let pattern = anchored.strip_prefix('^').unwrap_or(anchored);
+        let regex = compile(pattern, SEARCH_CACHE).expect("it was compiled with an anchor");
+        Self { label: Arc::clone(&self.label), regex, ..*self }
+    }
+
     fn find(&self, text: &str, source: &Arc<str>, spans: &mut Vec<Span>) {
         let mut at = 0;
         while let Some(whole) = self.regex.find_at(text, at) {

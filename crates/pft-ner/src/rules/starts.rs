@@ -5,7 +5,7 @@
 //! after a few bytes; only those that may match are asked whether they do, and where they end. A search for each pattern
 //! through the whole text would read it as often as there are patterns.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex::{RegexSet, RegexSetBuilder};
 
@@ -15,11 +15,17 @@ use crate::{LoadError, Span};
 /// Signs that a pattern may start with, besides letters, digits and whatever is not ASCII.
 const SIGNS: &[u8] = b"+(:$";
 
+/// Bytes without white space from which on a text is searched for each pattern: in a chain such as
+/// `A-A-A-…` a pattern would read on to its end from every start.
+const LONGEST_WORD: usize = 2048;
+
 /// Rules whose matches start at the places of [`starts`], and whose patterns are anchored.
 pub(super) struct Starts {
     rules: Vec<Rule>,
     /// Matches where a rule does, and maybe elsewhere.
     all: RegexSet,
+    /// The rules without their anchors.
+    searched: OnceLock<Vec<Rule>>,
 }
 
 impl Starts {
@@ -30,11 +36,18 @@ impl Starts {
             .dfa_size_limit(super::SEARCH_CACHE)
             .build()
             .map_err(|error| LoadError::Config(format!("built-in patterns: {error}")))?;
-        Ok(Self { rules, all })
+        Ok(Self { rules, all, searched: OnceLock::new() })
     }
 
     /// Adds what the rules find.
     pub(super) fn find(&self, text: &str, source: &Arc<str>, spans: &mut Vec<Span>) {
+        if text.split_ascii_whitespace().any(|word| word.len() > LONGEST_WORD) {
+            let searched = || self.rules.iter().map(Rule::without_anchor).collect();
+            for rule in self.searched.get_or_init(searched) {
+                rule.find(text, source, spans);
+            }
+            return;
+        }
         // Where each rule's search goes on: a rule's spans do not overlap.
         let mut resume = vec![0; self.rules.len()];
         for start in starts(text) {
@@ -92,6 +105,17 @@ mod tests {
     /// The same rules, each searched for through the whole text.
     fn searched() -> Vec<Rule> {
         built_in().into_iter().map(|pattern| Rule::built_in(pattern, false).unwrap()).collect()
+    }
+
+    #[test]
+    fn endless_words_are_searched() {
+        let tagger = RulesTagger::new(&RulesConfig::default()).unwrap();
+        let text = format!("{} on 12 March 1999", "A-".repeat(LONGEST_WORD));
+        let mut found = Vec::new();
+        tagger.find_patterns(&text, &mut found);
+        let expected = text.len() - "12 March 1999".len()..text.len();
+        assert!(found.iter().any(|s| (s.start..s.end) == expected && &*s.label == "DATE"));
+        assert!(tagger.starts.searched.get().is_some());
     }
 
     proptest! {
