@@ -64,9 +64,17 @@ impl<R: Record> RecordWriter<R> {
     /// # Errors
     /// When the record breaks a rule of its schema, or the disk refuses.
     pub fn push(&mut self, record: &R) -> Result<(), ArtifactError> {
+        self.push_owned(record.clone())
+    }
+
+    /// Adds a record without a copy of it.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_owned(&mut self, record: R) -> Result<(), ArtifactError> {
         record.check()?;
         self.pending_bytes += record.bytes();
-        self.pending.push(record.clone());
+        self.pending.push(record);
         self.rows += 1;
         if self.pending_bytes >= ROW_GROUP_BYTES || self.pending.len() >= ROW_GROUP_ROWS {
             self.flush()?;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use rayon::prelude::*;
-use regex::Regex;
+use regex::{RegexSet, RegexSetBuilder};
 
 use crate::labels::LabelMap;
 use crate::window::{Window, windows};
@@ -30,7 +30,7 @@ pub struct Policy {
     /// The score that a span of a label needs, instead of `min_score`.
     pub thresholds: BTreeMap<String, f32>,
     /// Spans whose whole text matches one of these are left out.
-    pub ignore: Vec<Regex>,
+    pub ignore: RegexSet,
 }
 
 impl Policy {
@@ -41,7 +41,7 @@ impl Policy {
             pii: pii.into_iter().collect(),
             min_score: 0.0,
             thresholds: BTreeMap::new(),
-            ignore: Vec::new(),
+            ignore: RegexSet::empty(),
         }
     }
 
@@ -50,9 +50,14 @@ impl Policy {
     /// # Errors
     /// When it is not a regular expression.
     pub fn ignore(&mut self, pattern: &str) -> Result<(), LoadError> {
-        let regex = Regex::new(&format!("^(?:{pattern})$"))
+        let mut patterns = self.ignore.patterns().to_vec();
+        patterns.push(format!("^(?:{pattern})$"));
+        // As much as each would have alone.
+        let limit = patterns.len() * (10 << 20);
+        self.ignore = RegexSetBuilder::new(patterns)
+            .size_limit(limit)
+            .build()
             .map_err(|error| LoadError::Config(format!("ignore: {error}")))?;
-        self.ignore.push(regex);
         Ok(())
     }
 
@@ -64,7 +69,7 @@ impl Policy {
             return None;
         }
         let (start, end) = trim(text, span.start..span.end)?;
-        if self.ignore.iter().any(|pattern| pattern.is_match(&text[start..end])) {
+        if self.ignore.is_match(&text[start..end]) {
             return None;
         }
         Some(Span { start, end, label, score: span.score, source: span.source.clone() })
@@ -89,26 +94,32 @@ pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Spa
         })
         .collect();
     spans.sort_by(|(_, a), (_, b)| (a.start, b.end).cmp(&(b.start, a.end)));
-    let mut combined: Vec<(Range<usize>, (i32, Span))> = Vec::new();
+    let mut combined: Vec<Span> = Vec::new();
+    let mut add = |(range, _, span): (Range<usize>, i32, Span)| match combined.last_mut() {
+        Some(last) if is_one_date(text, last, range.start, &span.label) => last.end = range.end,
+        _ => combined.push(Span { start: range.start, end: range.end, ..span }),
+    };
+    // The union that may still grow, and what it takes its label from.
+    let mut open: Option<(Range<usize>, i32, Span)> = None;
     for (priority, span) in spans {
-        match combined.last_mut() {
-            Some((range, best)) if span.start < range.end => {
+        match &mut open {
+            Some((range, best_priority, best)) if span.start < range.end => {
                 range.end = range.end.max(span.end);
-                if outranks((priority, &span), (best.0, &best.1)) {
-                    *best = (priority, span);
+                if outranks((priority, &span), (*best_priority, best)) {
+                    (*best_priority, *best) = (priority, span);
                 }
             }
-            _ => combined.push((span.start..span.end, (priority, span))),
+            _ => {
+                if let Some(union) = open.replace((span.start..span.end, priority, span)) {
+                    add(union);
+                }
+            }
         }
     }
-    let mut spans: Vec<Span> = Vec::with_capacity(combined.len());
-    for (range, (_, span)) in combined {
-        match spans.last_mut() {
-            Some(last) if is_one_date(text, last, range.start, &span.label) => last.end = range.end,
-            _ => spans.push(Span { start: range.start, end: range.end, ..span }),
-        }
+    if let Some(union) = open {
+        add(union);
     }
-    spans
+    combined
 }
 
 /// Whether a date and the next one are one expression: `1 March and 31 December 1998`.
@@ -134,10 +145,10 @@ pub fn tag_texts(tagger: &dyn Tagger, texts: &[&str]) -> Vec<Result<Vec<Span>, T
         .collect();
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     order.sort_by_key(|&piece| std::cmp::Reverse(pieces[piece].1.range.len()));
-    // Small enough that every thread has several; backends answer for each text alone, so the
+    // Small enough that no thread waits long for the last; backends answer for each text alone, so the
     // grouping changes no answer.
     let total: usize = pieces.iter().map(|(_, window)| window.range.len()).sum();
-    let bytes = tagger.batch_bytes().min(total / (4 * rayon::current_num_threads())).max(4096);
+    let bytes = tagger.batch_bytes().min(total / (16 * rayon::current_num_threads())).max(4096);
     let batches = batches(&order, bytes, |piece| pieces[piece].1.range.len());
 
     let tagged: Vec<(usize, Result<Vec<Span>, TagError>)> = batches

@@ -5,6 +5,7 @@
 //! is torn, so a process killed at any moment loses only its last batch. Each process writes a segment of
 //! its own, so any number of them may share a folder.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Write};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 
 use pft_ner::{Span, Tagger};
 use pft_stage::StageError;
+use serde::Deserialize;
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
+use serde::ser::Serializer as _;
 
 /// Bumped when windows or the record's form change.
 const REVISION: u32 = 1;
@@ -122,16 +126,8 @@ impl Cache {
         self.segments[place.segment]
             .read_exact_at(&mut payload, place.offset)
             .map_err(|error| lost(&format!("cannot be read: {error}")))?;
-        let mut labels: HashMap<String, Arc<str>> = HashMap::new();
-        let rows: Vec<(usize, usize, u32, String)> =
-            serde_json::from_slice(&payload).map_err(|_| lost("is damaged"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(start, end, score, label)| {
-                let label = labels.entry(label).or_insert_with_key(|label| label.as_str().into());
-                Span::new(start, end, label, f32::from_bits(score), &self.source)
-            })
-            .collect())
+        let mut reader = serde_json::Deserializer::from_slice(&payload);
+        reader.deserialize_seq(Rows(&self.source)).map_err(|_| lost("is damaged"))
     }
 
     /// Adds finished texts; they are on disk when this returns.
@@ -148,18 +144,19 @@ impl Cache {
         };
         let mut records = Vec::new();
         for (hash, spans) in texts {
-            let rows: Vec<(usize, usize, u32, &str)> =
-                spans.iter().map(|s| (s.start, s.end, s.score.to_bits(), &*s.label)).collect();
-            let payload =
-                serde_json::to_vec(&rows).map_err(|error| StageError::bug(error.to_string()))?;
-            let len = u32::try_from(payload.len())
-                .map_err(|_| StageError::input("a document has more entities than fit in 4 GiB"))?;
             records.extend_from_slice(hash);
-            records.extend_from_slice(&len.to_le_bytes());
-            self.places
-                .insert(*hash, Place { segment, offset: length + records.len() as u64, len });
-            records.extend_from_slice(&payload);
-            records.extend_from_slice(&checksum(hash, &payload));
+            let header = records.len();
+            records.extend_from_slice(&[0; 4]);
+            let payload = records.len();
+            serde_json::Serializer::new(&mut records)
+                .collect_seq(spans.iter().map(|s| (s.start, s.end, s.score.to_bits(), &*s.label)))
+                .map_err(|error| StageError::bug(error.to_string()))?;
+            let len = u32::try_from(records.len() - payload)
+                .map_err(|_| StageError::input("a document has more entities than fit in 4 GiB"))?;
+            records[header..payload].copy_from_slice(&len.to_le_bytes());
+            self.places.insert(*hash, Place { segment, offset: length + payload as u64, len });
+            let checksum = checksum(hash, &records[payload..]);
+            records.extend_from_slice(&checksum);
         }
         (&self.segments[segment])
             .write_all(&records)
@@ -183,6 +180,37 @@ impl Cache {
             }
         }
         Err(StageError::bug("no free segment number"))
+    }
+}
+
+/// One span in a payload: start, end, the bits of the score, label.
+#[derive(Deserialize)]
+struct Row<'p>(usize, usize, u32, #[serde(borrow)] Cow<'p, str>);
+
+/// Makes spans of a payload's rows as they are read.
+struct Rows<'s>(&'s Arc<str>);
+
+impl<'p> Visitor<'p> for Rows<'_> {
+    type Value = Vec<Span>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a list of spans")
+    }
+
+    fn visit_seq<A: SeqAccess<'p>>(self, mut rows: A) -> Result<Vec<Span>, A::Error> {
+        let mut spans = Vec::new();
+        let mut labels: Vec<Arc<str>> = Vec::new();
+        while let Some(Row(start, end, score, label)) = rows.next_element()? {
+            let label = match labels.iter().find(|known| ***known == *label) {
+                Some(label) => label,
+                None => {
+                    labels.push(Arc::from(&*label));
+                    &labels[labels.len() - 1]
+                }
+            };
+            spans.push(Span::new(start, end, label, f32::from_bits(score), self.0));
+        }
+        Ok(spans)
     }
 }
 
@@ -228,8 +256,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
         cache.add(&[([1; 32], &spans(3)), ([2; 32], &[])]).unwrap();
-        cache.add(&[([3; 32], &spans(1))]).unwrap();
+        let quoted = [Span::new(0, 2, &"A \"B\" é".into(), 1.0, &"test".into())];
+        cache.add(&[([3; 32], &spans(1)), ([4; 32], &quoted)]).unwrap();
         assert_eq!(cache.get(&[3; 32]).unwrap(), spans(1));
+        assert_eq!(cache.get(&[4; 32]).unwrap(), quoted);
         let again = Cache::open(folder.path(), &Named("a")).unwrap();
         assert_eq!(again.get(&[1; 32]).unwrap(), spans(3));
         assert_eq!(again.get(&[2; 32]).unwrap(), Vec::new());

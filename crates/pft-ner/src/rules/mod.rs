@@ -1,21 +1,24 @@
 //! The `rules` backend: regular expressions, validated where the format has a checksum, and word
-//! lists. Every automaton is linear in the text and shared by all threads.
+//! lists. All automata are shared by all threads.
 
 mod checksum;
 mod nations;
 mod patterns;
+mod starts;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use rayon::prelude::*;
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{LoadError, Span, TagError, Tagger};
 use nations::Nations;
-use patterns::{Check, Edge};
+use patterns::{Check, Edge, Pattern};
+use starts::Starts;
 
 /// Bumped when the built-in patterns change.
 const REVISION: u32 = 1;
@@ -24,6 +27,11 @@ const REVISION: u32 = 1;
 const CERTAIN: f32 = 1.0;
 /// Score of any other match.
 const LIKELY: f32 = 0.85;
+
+/// Bytes that a thread's automaton of a pattern may take: of one that reads whole texts, and of one
+/// that is only tried in places.
+const SEARCH_CACHE: usize = 16 << 20;
+const TRIED_CACHE: usize = 2 << 20;
 
 /// Settings of the rules.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -84,7 +92,11 @@ struct Words {
 /// The `rules` backend.
 pub struct RulesTagger {
     source: Arc<str>,
-    rules: Vec<Rule>,
+    /// Searched for through the whole text: the user's patterns, and built-in ones that hold a byte
+    /// or begin with letters that most texts lack.
+    searched: Vec<Rule>,
+    /// The other built-in patterns.
+    starts: Starts,
     words: Vec<Words>,
     nations: Nations,
     fingerprint: String,
@@ -96,39 +108,29 @@ impl RulesTagger {
     /// # Errors
     /// When a pattern is not a regular expression or matches the empty text, or a word is empty.
     pub fn new(config: &RulesConfig) -> Result<Self, LoadError> {
-        let mut rules = Vec::new();
-        for pattern in patterns::built_in() {
-            if config.disable.iter().any(|label| label == pattern.label) {
-                continue;
-            }
-            let regex = compile(&pattern.regex).map_err(|error| {
-                LoadError::Config(format!("built-in {} pattern: {error}", pattern.label))
-            })?;
-            let group = named_group(&regex);
-            let score = match pattern.label {
-                "EMAIL" | "URL" | "IP_ADDRESS" | "IBAN" | "CREDIT_CARD" => CERTAIN,
-                _ => LIKELY,
-            };
-            rules.push(Rule {
-                label: pattern.label.into(),
-                regex,
-                group,
-                edge: Some(pattern.edge),
-                check: pattern.check,
-                needs: pattern.needs,
-                score,
-            });
-        }
+        let wanted = |pattern: &Pattern| !config.disable.iter().any(|label| label == pattern.label);
+        let (searched, starting): (Vec<Pattern>, Vec<Pattern>) = patterns::built_in()
+            .into_iter()
+            .filter(wanted)
+            .partition(|pattern| pattern.needs.is_some());
+        let rules = |patterns: Vec<Pattern>, anchored| {
+            let rules = patterns.into_par_iter().map(|pattern| Rule::built_in(pattern, anchored));
+            rules.collect::<Result<Vec<Rule>, LoadError>>()
+        };
+        let mut searched = rules(searched, false)?;
+        let starting = rules(starting, true)?;
+        let starts = Starts::new(starting)?;
         for (number, pattern) in config.patterns.iter().enumerate() {
             let at = |message: String| {
                 LoadError::Config(format!("rules.patterns.{number}.regex: {message}"))
             };
-            let regex = compile(&pattern.regex).map_err(|error| at(error.to_string()))?;
+            let regex =
+                compile(&pattern.regex, SEARCH_CACHE).map_err(|error| at(error.to_string()))?;
             if regex.is_match("") {
                 return Err(at("the pattern matches the empty text".into()));
             }
             let group = named_group(&regex);
-            rules.push(Rule {
+            searched.push(Rule {
                 label: pattern.label.as_str().into(),
                 regex,
                 group,
@@ -155,17 +157,13 @@ impl RulesTagger {
         let fingerprint =
             format!("rules/{REVISION}/{}", blake3::hash(settings.as_bytes()).to_hex());
         let nations = Nations::new(&config.disable)?;
-        Ok(Self { source: "rules".into(), rules, words, nations, fingerprint })
+        Ok(Self { source: "rules".into(), searched, starts, words, nations, fingerprint })
     }
 
     /// All matches in a text, sorted; they may overlap.
     pub fn tag(&self, text: &str) -> Vec<Span> {
         let mut spans = Vec::new();
-        for rule in &self.rules {
-            if rule.needs.is_none_or(|byte| memchr(byte, text)) {
-                rule.find(text, &self.source, &mut spans);
-            }
-        }
+        self.find_patterns(text, &mut spans);
         for list in &self.words {
             for found in list.automaton.find_iter(text) {
                 if is_whole(text, found.range(), Edge::Word) {
@@ -182,6 +180,15 @@ impl RulesTagger {
         self.nations.find(text, LIKELY, &self.source, &mut spans);
         spans.sort_by(|a, b| (a.start, b.end, &a.label).cmp(&(b.start, a.end, &b.label)));
         spans
+    }
+
+    fn find_patterns(&self, text: &str, spans: &mut Vec<Span>) {
+        self.starts.find(text, &self.source, spans);
+        for rule in &self.searched {
+            if rule.needs.is_none_or(|byte| memchr(byte, text)) {
+                rule.find(text, &self.source, spans);
+            }
+        }
     }
 }
 
@@ -200,13 +207,43 @@ impl Tagger for RulesTagger {
 }
 
 impl Rule {
+    /// The rule of a built-in pattern, which matches anywhere or, `anchored`, where a text begins.
+    fn built_in(pattern: Pattern, anchored: bool) -> Result<Self, LoadError> {
+        let regex = if anchored { format!("^(?:{})", pattern.regex) } else { pattern.regex };
+        let regex = compile(&regex, if anchored { TRIED_CACHE } else { SEARCH_CACHE }).map_err(
+            |error| LoadError::Config(format!("built-in {} pattern: {error}", pattern.label)),
+        )?;
+        let score = match pattern.label {
+            "EMAIL" | "URL" | "IP_ADDRESS" | "IBAN" | "CREDIT_CARD" => CERTAIN,
+            _ => LIKELY,
+        };
+        Ok(Self {
+            label: pattern.label.into(),
+            group: named_group(&regex),
+            regex,
+            edge: Some(pattern.edge),
+            check: pattern.check,
+            needs: pattern.needs,
+            score,
+        })
+    }
+
+    /// The rule of an anchored one's pattern, matching anywhere.
+    fn without_anchor(&self) -> Self {
+        let anchored = self.regex.as_str();
+        let pattern = anchored.strip_prefix('^').unwrap_or(anchored);
+        let regex = compile(pattern, SEARCH_CACHE).expect("it was compiled with an anchor");
+        Self { label: Arc::clone(&self.label), regex, ..*self }
+    }
+
     fn find(&self, text: &str, source: &Arc<str>, spans: &mut Vec<Span>) {
         let mut at = 0;
         while let Some(whole) = self.regex.find_at(text, at) {
             // Where a match is refused the search goes on right behind its first character.
             let next =
                 whole.start() + text[whole.start()..].chars().next().map_or(1, char::len_utf8);
-            match self.accept(text, whole.range(), at) {
+            let entity = |group| Some(self.regex.captures_at(text, at)?.get(group)?.range());
+            match self.accept(text, whole.range(), entity) {
                 Some(range) => {
                     at = range.end.max(next);
                     spans.push(Span::new(range.start, range.end, &self.label, self.score, source));
@@ -216,13 +253,28 @@ impl Rule {
         }
     }
 
-    fn accept(&self, text: &str, whole: Range<usize>, at: usize) -> Option<Range<usize>> {
+    /// The entity where an anchored rule matches at a place.
+    fn accept_at(&self, text: &str, start: usize) -> Option<Range<usize>> {
+        let rest = &text[start..];
+        let moved = |range: Range<usize>| start + range.start..start + range.end;
+        let whole = self.regex.find(rest)?.range();
+        let entity = |group| Some(moved(self.regex.captures(rest)?.get(group)?.range()));
+        self.accept(text, moved(whole), entity)
+    }
+
+    /// The entity in a match, if it counts; `entity` says where a group matched.
+    fn accept(
+        &self,
+        text: &str,
+        whole: Range<usize>,
+        entity: impl FnOnce(usize) -> Option<Range<usize>>,
+    ) -> Option<Range<usize>> {
         let edge_at_start = self.edge.is_none() || is_start(text, whole.start, self.edge?);
         if !edge_at_start {
             return None;
         }
         let range = match self.group {
-            Some(group) => self.regex.captures_at(text, at)?.get(group)?.range(),
+            Some(group) => entity(group)?,
             None => whole,
         };
         let kept = (self.check)(&text[range.clone()])?;
@@ -234,8 +286,8 @@ impl Rule {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(pattern).size_limit(64 << 20).dfa_size_limit(16 << 20).build()
+fn compile(pattern: &str, cache: usize) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(pattern).size_limit(64 << 20).dfa_size_limit(cache).build()
 }
 
 fn named_group(regex: &Regex) -> Option<usize> {

@@ -5,11 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::hash::string_id;
 use super::lexeme::{Norms, is_space};
-use super::network::Embedder;
+use super::network::{Embedder, WordProducts};
 use super::tokenizer::{Piece, Tokenizer, chunks};
 
 /// Words that are kept at most, about 25 MB of embeddings.
 const WORDS: usize = 1 << 16;
+
+/// Words whose products with the first convolution are kept at most, about 28 MB.
+const PRODUCTS: usize = 8 << 10;
 
 /// Chunks whose tokens are kept at most.
 const CHUNKS: usize = 1 << 17;
@@ -24,6 +27,8 @@ pub(super) struct Lexeme {
     pub(super) is_space: bool,
     pub(super) piece: Piece,
     pub(super) vector: Vec<f32>,
+    /// What [`WordProducts::of`] gives, of the words that came first.
+    pub(super) products: Option<Box<[f32]>>,
 }
 
 /// A token of a text.
@@ -42,19 +47,31 @@ pub(super) struct Lexicon {
     tokenizer: Tokenizer,
     norms: Norms,
     embedder: Embedder,
+    products: WordProducts,
     words: RwLock<HashMap<Piece, Arc<Lexeme>>>,
     chunks: RwLock<HashMap<Box<str>, Chunk>>,
 }
 
 impl Lexicon {
     /// An empty cache in front of the parts of a model.
-    pub(super) fn new(tokenizer: Tokenizer, norms: Norms, embedder: Embedder) -> Self {
-        Self { tokenizer, norms, embedder, words: RwLock::default(), chunks: RwLock::default() }
+    pub(super) fn new(
+        tokenizer: Tokenizer,
+        norms: Norms,
+        embedder: Embedder,
+        products: WordProducts,
+    ) -> Self {
+        let (words, chunks) = (RwLock::default(), RwLock::default());
+        Self { tokenizer, norms, embedder, products, words, chunks }
     }
 
     /// Width of a word's vector.
     pub(super) fn width(&self) -> usize {
         self.embedder.width()
+    }
+
+    /// What the first convolution makes of words alone.
+    pub(super) fn products(&self) -> &WordProducts {
+        &self.products
     }
 
     /// The rows of each hash embedding whose sum stands for a word.
@@ -134,12 +151,15 @@ impl Lexicon {
             return Arc::clone(lexeme);
         }
         let room = known.len() < WORDS && piece.text.len() <= CHUNK_BYTES;
+        let with_products = room && known.len() < PRODUCTS;
         drop(known);
+        let vector = self.embedder.embed(&self.norms, &piece.text, piece.norm.as_deref());
         let lexeme = Arc::new(Lexeme {
             id: string_id(&piece.text),
             is_space: piece.text.chars().all(is_space),
             piece: piece.clone(),
-            vector: self.embedder.embed(&self.norms, &piece.text, piece.norm.as_deref()),
+            products: with_products.then(|| self.products.of(&vector)),
+            vector,
         });
         if room {
             let mut known = self.words.write().unwrap_or_else(PoisonError::into_inner);

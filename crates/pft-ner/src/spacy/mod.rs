@@ -7,8 +7,9 @@
 //! answers are those of spaCy with only its `ner` enabled (a parser's sentence borders would
 //! forbid entities across them), up to ties that floating point decides.
 //!
-//! A word's embedding does not depend on its context, so it is computed once and kept; what is
-//! left per token are the convolutions and one step of the transition system.
+//! A word's embedding does not depend on its context, and neither do its products with the first
+//! convolution, so both are computed once and kept; what is left per token are the other
+//! convolutions and one step of the transition system.
 
 mod hash;
 mod learner;
@@ -31,7 +32,7 @@ use lexeme::Norms;
 use lexicon::{Lexicon, Token};
 use moves::Moves;
 use msgpack::PackedFile;
-use network::{Embedder, Encoder, Scorer, layout};
+use network::{Choice, Embedder, Encoder, Scorer, layout};
 use thinc::ThincModel;
 use tokenizer::Tokenizer;
 use vectors::StaticVectors;
@@ -52,6 +53,7 @@ pub struct SpacyTagger {
     encoder: Encoder,
     scorer: Scorer,
     moves: Moves,
+    choices: Vec<Choice>,
     name: Arc<str>,
     fingerprint: String,
 }
@@ -91,8 +93,9 @@ impl SpacyTagger {
         let tokenizer = Tokenizer::read(tokenizer_file.root())?;
         let norms = Norms::read(lookups.root())?;
         let fingerprint = format!("spacy/{REVISION}/{}", hasher.finalize().to_hex());
-        let lexicon = Lexicon::new(tokenizer, norms, embedder);
-        Ok(Self { lexicon, encoder, scorer, moves, name: "spacy".into(), fingerprint })
+        let lexicon = Lexicon::new(tokenizer, norms, embedder, encoder.word_products());
+        let choices = moves.choices(&scorer);
+        Ok(Self { lexicon, encoder, scorer, moves, choices, name: "spacy".into(), fingerprint })
     }
 
     /// Byte ranges of a text's tokens.
@@ -112,11 +115,31 @@ impl SpacyTagger {
                 row.copy_from_slice(&token.lexeme.vector);
             }
         }
-        let features = self.encoder.features(words);
+        // Of words that came too late for theirs to be kept.
+        let computed: Vec<Box<[f32]>> = texts
+            .iter()
+            .flatten()
+            .filter(|token| token.lexeme.products.is_none())
+            .map(|token| self.lexicon.products().of(&token.lexeme.vector))
+            .collect();
+        let mut computed = computed.iter();
+        let mut products: Vec<Option<&[f32]>> = vec![None; rows];
+        for (tokens, range) in texts.iter().zip(&ranges) {
+            for (token, row) in tokens.iter().zip(&mut products[range.clone()]) {
+                *row = token.lexeme.products.as_deref().or_else(|| computed.next().map(|p| &**p));
+            }
+        }
+        let features = self.encoder.features(words, &products);
         let parsed = texts.iter().zip(ranges).map(|(tokens, range)| {
             let is_space = |token: usize| tokens[token].lexeme.is_space;
-            let entities =
-                self.moves.parse(&self.scorer, &features, range.start, range.len(), is_space);
+            let entities = self.moves.parse(
+                &self.scorer,
+                &self.choices,
+                &features,
+                range.start,
+                range.len(),
+                is_space,
+            );
             let span = |entity: moves::Entity| {
                 let (start, end) = (tokens[entity.start].start, tokens[entity.end - 1].end);
                 Span::new(start, end, &entity.label, 1.0, &self.name)

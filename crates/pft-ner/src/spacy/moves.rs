@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::msgpack::Packed;
-use super::network::{LabelCounts, Scorer};
+use super::network::{Choice, LabelCounts, Scorer};
 use crate::LoadError;
 
 /// What a move does.
@@ -131,11 +131,25 @@ impl Moves {
         }
     }
 
-    /// The entities of one text by the best valid move at each token. `features` is the batch's,
-    /// `first` the text's first row in it, `is_space` tells whether a token is white space.
+    /// The moves that may be made at some token, by the label that is open there: none, then each.
+    pub(super) fn choices(&self, scorer: &Scorer) -> Vec<Choice> {
+        let open = std::iter::once(None).chain((0..self.labels.len()).map(Some));
+        let choices = open.map(|open| {
+            let may = |&index: &usize| {
+                self.is_valid(index, open, false, false) || self.is_valid(index, open, true, false)
+            };
+            scorer.choice((0..self.moves.len()).filter(may).collect())
+        });
+        choices.collect()
+    }
+
+    /// The entities of one text by the best valid move at each token. `choices` are [`Self::choices`],
+    /// `features` is the batch's, `first` the text's first row in it, `is_space` tells whether a token is
+    /// white space.
     pub(super) fn parse(
         &self,
         scorer: &Scorer,
+        choices: &[Choice],
         features: &[f32],
         first: usize,
         length: usize,
@@ -147,14 +161,15 @@ impl Moves {
         for token in 0..length {
             let row = first + token;
             let words = [Some(row), open.map(|(start, _)| first + start), open.map(|_| row - 1)];
-            scorer.score(&mut scores, &mut scratch, features, words);
+            let choice = &choices[open.map_or(0, |(_, label)| 1 + label)];
+            scorer.score(&mut scores, &mut scratch, features, words, choice);
             let last = token + 1 == length;
             let space = is_space(token);
-            let mut best: Option<usize> = None;
-            for index in 0..self.moves.len() {
-                let valid = self.is_valid(index, open.map(|(_, label)| label), last, space);
-                if valid && best.is_none_or(|best| scores[index] > scores[best]) {
-                    best = Some(index);
+            let mut best: Option<(usize, f32)> = None;
+            for (&index, &score) in choice.moves.iter().zip(&scores) {
+                let better = best.is_none_or(|(_, best)| score > best);
+                if better && self.is_valid(index, open.map(|(_, label)| label), last, space) {
+                    best = Some((index, score));
                 }
             }
             let entity = |start: usize, label: usize| Entity {
@@ -162,7 +177,7 @@ impl Moves {
                 end: token + 1,
                 label: Arc::clone(&self.labels[label]),
             };
-            match best.map(|best| self.moves[best]) {
+            match best.map(|(best, _)| self.moves[best]) {
                 Some((Action::Begin, Some(label))) => open = Some((token, label)),
                 Some((Action::Unit, Some(label))) => entities.push(entity(token, label)),
                 Some((Action::Last, _)) => {

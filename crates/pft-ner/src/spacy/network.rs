@@ -23,6 +23,8 @@ pub(super) struct Embedder {
     tables: Vec<Table>,
     vectors: Option<(StaticVectors, Linear)>,
     mix: Maxout,
+    /// The weight of `mix`, `[inputs, pieces · outputs]`.
+    mix_by_input: Vec<f32>,
 }
 
 struct Table {
@@ -75,6 +77,11 @@ fn by_piece(values: &[f32], [outputs, pieces]: [usize; 2], width: usize) -> Vec<
     ordered
 }
 
+/// `[outputs, inputs]` to `[inputs, outputs]`.
+fn by_input(weight: &[f32], inputs: usize) -> Vec<f32> {
+    (0..inputs).flat_map(|input| weight[input..].iter().step_by(inputs)).copied().collect()
+}
+
 impl Embedder {
     /// Takes the embedding layers out of a model.
     pub(super) fn load(
@@ -121,7 +128,9 @@ impl Embedder {
         let ([first, ..], [norm, ..]) = (&maxouts[..], &norms[..]) else {
             return Err(model.error("no maxout layer behind the embeddings"));
         };
-        Ok(Self { attributes, tables, vectors, mix: Maxout::load(*first, *norm, width)? })
+        let mix = Maxout::load(*first, *norm, width)?;
+        let mix_by_input = by_input(&mix.linear.weight, width);
+        Ok(Self { attributes, tables, vectors, mix, mix_by_input })
     }
 
     /// Width of an embedded word.
@@ -160,12 +169,29 @@ impl Embedder {
             }
             features.extend(projected);
         }
-        let mut pieces = Vec::new();
-        self.mix.linear.forward(&mut pieces, &features);
+        let mut pieces = self.mix.linear.bias.clone();
+        add_rows(&mut pieces, &features, &self.mix_by_input);
         let mut output = vec![0.0; self.mix.outputs()];
         maxout(&mut output, &pieces, self.mix.pieces, self.mix.outputs());
         self.mix.norm.apply(&mut output);
         output
+    }
+}
+
+/// The first convolution's products with a word, which do not depend on its context.
+pub(super) struct WordProducts {
+    /// `[width, places · pieces · width]` for the places before, at and behind a word.
+    by_input: Vec<f32>,
+    outputs: usize,
+}
+
+impl WordProducts {
+    /// What a word of this vector adds to the first convolution of the word behind it, its own, and
+    /// that of the word before it, `[places, pieces · width]`.
+    pub(super) fn of(&self, vector: &[f32]) -> Box<[f32]> {
+        let mut products = vec![0.0; self.outputs];
+        add_rows(&mut products, vector, &self.by_input);
+        products.into_boxed_slice()
     }
 }
 
@@ -238,6 +264,20 @@ impl Encoder {
         })
     }
 
+    /// What the first convolution makes of single words.
+    pub(super) fn word_products(&self) -> WordProducts {
+        let weight = &self.layers[0].linear.weight;
+        let places = (0..3).flat_map(|place| {
+            let row = move |row: &'_ [f32]| row[place * self.width..][..self.width].to_vec();
+            weight.chunks_exact(3 * self.width).flat_map(row)
+        });
+        let weight: Vec<f32> = places.collect();
+        WordProducts {
+            by_input: by_input(&weight, self.width),
+            outputs: 3 * self.layers[0].linear.bias.len(),
+        }
+    }
+
     /// Rows of zeros that part the texts of a batch, as in spaCy: a convolution reaches no
     /// further.
     pub(super) fn padding(&self) -> usize {
@@ -245,13 +285,14 @@ impl Encoder {
     }
 
     /// Features of every row of `words`, which holds the texts' words parted, preceded and
-    /// followed by [`Self::padding`] rows of zeros.
-    pub(super) fn features(&self, mut words: Vec<f32>) -> Vec<f32> {
+    /// followed by [`Self::padding`] rows of zeros; `products` has the [`WordProducts`] of every row,
+    /// none for zeros.
+    pub(super) fn features(&self, words: Vec<f32>, products: &[Option<&[f32]>]) -> Vec<f32> {
         let width = self.width;
         let rows = words.len() / width;
-        let mut next = words.clone();
+        let (mut next, mut words) = (words.clone(), words);
         let mut pieces = Vec::new();
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
             let wide = layer.linear.bias.len();
             let mut row = 1;
             while row + 1 < rows {
@@ -260,16 +301,26 @@ impl Encoder {
                 for _ in 0..count {
                     pieces.extend_from_slice(&layer.linear.bias);
                 }
-                // A row and its neighbours lie next to each other: windows without a copy.
-                let windows = Matrix {
-                    data: &words,
-                    offset: (row - 1) * width,
-                    row_stride: width,
-                    column_stride: 1,
-                };
-                let weight = Matrix::rows(&layer.linear.weight, 3 * width).transposed();
-                let sizes = [count, 3 * width, wide];
-                product((&mut pieces, 0, wide), windows, weight, sizes, 1.0, true);
+                if index == 0 {
+                    for (row, pieces) in (row..).zip(pieces.chunks_exact_mut(wide)) {
+                        for (place, word) in products[row - 1..=row + 1].iter().enumerate() {
+                            if let Some(word) = word {
+                                add(pieces, &word[place * wide..][..wide]);
+                            }
+                        }
+                    }
+                } else {
+                    // A row and its neighbours lie next to each other: windows without a copy.
+                    let windows = Matrix {
+                        data: &words,
+                        offset: (row - 1) * width,
+                        row_stride: width,
+                        column_stride: 1,
+                    };
+                    let weight = Matrix::rows(&layer.linear.weight, 3 * width).transposed();
+                    let sizes = [count, 3 * width, wide];
+                    product((&mut pieces, 0, wide), windows, weight, sizes, 1.0, true);
+                }
                 let target = &mut next[row * width..(row + count) * width];
                 maxout(target, &pieces, layer.pieces, width);
                 layer.norm.apply(target);
@@ -292,9 +343,8 @@ pub(super) struct Scorer {
     bias: Vec<f32>,
     pieces: usize,
     hidden: usize,
-    /// `[hidden, moves]`.
-    weight: Vec<f32>,
-    moves: Vec<f32>,
+    /// The upper layer: `[moves, hidden]`, and its bias.
+    upper: Linear,
 }
 
 impl Scorer {
@@ -306,9 +356,6 @@ impl Scorer {
         let [upper, _] = linears[..] else {
             return Err(ner.error("the transition model has no upper layer (use_upper = false)"));
         };
-        let rows = upper.parameter("W", &[moves, hidden])?;
-        let weight =
-            (0..hidden).flat_map(|h| rows.iter().skip(h).step_by(hidden)).copied().collect();
         let padding = affine.parameter("pad", &[1, 3, hidden, pieces])?;
         Ok(Self {
             padding: padding
@@ -318,19 +365,30 @@ impl Scorer {
             bias: by_piece(&affine.parameter("b", &[hidden, pieces])?, [hidden, pieces], 1),
             pieces,
             hidden,
-            weight,
-            moves: upper.parameter("b", &[moves])?,
+            upper: Linear {
+                weight: upper.parameter("W", &[moves, hidden])?,
+                bias: upper.parameter("b", &[moves])?,
+            },
         })
     }
 
-    /// Scores of all moves in a state with these words as features (`None`: no word); `features`
-    /// is what [`Encoder::features`] gave, `scratch` keeps its memory between calls.
+    /// What scores these moves.
+    pub(super) fn choice(&self, moves: Vec<usize>) -> Choice {
+        let rows = moves.iter().flat_map(|&m| &self.upper.weight[m * self.hidden..][..self.hidden]);
+        let rows: Vec<f32> = rows.copied().collect();
+        let bias = moves.iter().map(|&m| self.upper.bias[m]).collect();
+        Choice { moves, weight: by_input(&rows, self.hidden), bias }
+    }
+
+    /// Scores of the moves of a choice in a state with these words as features (`None`: no word);
+    /// `features` is what [`Encoder::features`] gave, `scratch` keeps its memory between calls.
     pub(super) fn score(
         &self,
         scores: &mut Vec<f32>,
         scratch: &mut Vec<f32>,
         features: &[f32],
         words: [Option<usize>; 3],
+        choice: &Choice,
     ) {
         let size = self.pieces * self.hidden;
         scratch.clear();
@@ -346,9 +404,18 @@ impl Scorer {
         }
         maxout(hidden, state, self.pieces, self.hidden);
         scores.clear();
-        scores.extend_from_slice(&self.moves);
-        add_rows(scores, hidden, &self.weight);
+        scores.extend_from_slice(&choice.bias);
+        add_rows(scores, hidden, &choice.weight);
     }
+}
+
+/// The part of the upper layer that scores some of the moves.
+pub(super) struct Choice {
+    /// The moves' numbers.
+    pub(super) moves: Vec<usize>,
+    /// `[hidden, moves]`.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
 }
 
 /// Row ranges of texts of the given lengths in a padded batch, and its number of rows.

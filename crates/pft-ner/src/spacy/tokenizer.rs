@@ -2,13 +2,12 @@
 //! exceptions that span several tokens.
 
 use std::collections::HashMap;
-
-use fancy_regex::Regex;
+use std::ops::Range;
 
 use super::hash::string_id;
 use super::lexeme::is_space;
 use super::msgpack::Packed;
-use super::pattern;
+use super::pattern::Pattern;
 use crate::LoadError;
 
 /// Keys of ORTH and NORM in the exceptions of a tokenizer file.
@@ -17,11 +16,11 @@ const NORM: u64 = 67;
 
 /// A tokenizer read from a model's `tokenizer` file.
 pub(super) struct Tokenizer {
-    prefix: Option<Regex>,
-    suffix: Option<Regex>,
-    infix: Option<Regex>,
-    token_match: Option<Regex>,
-    url_match: Option<Regex>,
+    prefix: Option<Pattern>,
+    suffix: Option<Pattern>,
+    infix: Option<Pattern>,
+    token_match: Option<Pattern>,
+    url_match: Option<Pattern>,
     exceptions: HashMap<String, Vec<Piece>>,
     spanning: Trie,
 }
@@ -45,9 +44,9 @@ struct Trie {
 impl Tokenizer {
     /// Reads the fields of a `tokenizer` file.
     pub(super) fn read(file: Packed<'_>) -> Result<Self, LoadError> {
-        let regex = |name: &str| -> Result<Option<Regex>, LoadError> {
+        let pattern = |name: &str| -> Result<Option<Pattern>, LoadError> {
             let Some(field) = file.find(name) else { return Ok(None) };
-            pattern::compile(field.text()?)
+            Pattern::compile(field.text()?)
                 .map(Some)
                 .map_err(|error| field.error(format!("`{name}` is not understood: {error}")))
         };
@@ -74,11 +73,11 @@ impl Tokenizer {
             exceptions.insert(text.to_owned(), pieces);
         }
         let mut tokenizer = Self {
-            prefix: regex("prefix_search")?,
-            suffix: regex("suffix_search")?,
-            infix: regex("infix_finditer")?,
-            token_match: regex("token_match")?,
-            url_match: regex("url_match")?,
+            prefix: pattern("prefix_search")?,
+            suffix: pattern("suffix_search")?,
+            infix: pattern("infix_finditer")?,
+            token_match: pattern("token_match")?,
+            url_match: pattern("url_match")?,
             exceptions,
             spanning: Trie::default(),
         };
@@ -86,10 +85,9 @@ impl Tokenizer {
             file.find("faster_heuristics").is_some_and(|flag| flag.value.as_bool() == Some(false));
         let mut spanning = Trie::default();
         for text in tokenizer.exceptions.keys() {
-            let affixed = [&tokenizer.prefix, &tokenizer.suffix, &tokenizer.infix]
-                .into_iter()
-                .any(|regex| found(regex.as_ref(), text).is_some_and(|range| !range.is_empty()))
-                || matches(tokenizer.infix.as_ref(), text);
+            let affixed = [&tokenizer.prefix, &tokenizer.suffix, &tokenizer.infix].into_iter().any(
+                |pattern| found(pattern.as_ref(), text).is_some_and(|range| !range.is_empty()),
+            ) || found(tokenizer.infix.as_ref(), text).is_some();
             if every || affixed || text.contains(' ') {
                 let mut node = &mut spanning;
                 for (start, end, _) in chunks(text) {
@@ -169,7 +167,7 @@ impl Tokenizer {
         let mut parts = Vec::new();
         let mut start = 0;
         if let Some(infix) = self.infix.as_ref().filter(|_| !whole) {
-            for range in infix.find_iter(text).map_while(Result::ok).map(|found| found.range()) {
+            for range in infix.find_iter(text) {
                 if range.start == 0 {
                     continue;
                 }
@@ -251,18 +249,14 @@ pub(super) fn chunks(text: &str) -> Vec<(usize, usize, bool)> {
     chunks
 }
 
-/// The first match. A pattern that gives up after too many steps does not match.
-fn found(regex: Option<&Regex>, text: &str) -> Option<std::ops::Range<usize>> {
-    regex?.find(text).ok().flatten().map(|found| found.range())
-}
-
-fn matches(regex: Option<&Regex>, text: &str) -> bool {
-    found(regex, text).is_some()
+/// The first match.
+fn found(pattern: Option<&Pattern>, text: &str) -> Option<Range<usize>> {
+    pattern?.find_at(text, 0)
 }
 
 /// `re.match`: a match that starts where the text does.
-fn matches_at_start(regex: Option<&Regex>, text: &str) -> bool {
-    found(regex, text).is_some_and(|range| range.start == 0)
+fn matches_at_start(pattern: Option<&Pattern>, text: &str) -> bool {
+    found(pattern, text).is_some_and(|range| range.start == 0)
 }
 
 #[cfg(test)]
