@@ -261,13 +261,16 @@ fn clipped_sums_are_those_of_one_unit_at_a_time() {
                 let parts = [&units[..3], &units[3..]];
                 let on_cpu = engine(&mut model, &parts, clipping);
                 let on_device = engine_on_device(&model, &parts, clipping);
-                for (engine, (found, not_finite)) in [("CPU", on_cpu), ("device", on_device)] {
+                // The device's model rounds elsewhere, and a layer's gradient may be small against
+                // what it is the difference of.
+                let engines = [("CPU", on_cpu, 1e-5), ("device", on_device, 1e-4)];
+                for (engine, (found, not_finite), share) in engines {
                     assert_eq!(not_finite, 0);
                     assert_eq!(found.len(), names.len());
                     for ((name, found), expected) in names.iter().zip(&found).zip(&expected) {
                         let error = distance(found, expected);
                         assert!(
-                            error <= 1e-5 * norm(expected) + 1e-6 * bound,
+                            error <= share * norm(expected) + 1e-6 * bound,
                             "{what}, {function:?}, {style:?}, {name}, {engine}: {error} of {}",
                             norm(expected)
                         );

@@ -116,7 +116,8 @@ fn activations() {
     let (up, g) = (numbers(&[40], 2), numbers(&[40], 3));
     for exact in [false, true] {
         let by_x = gelu::backward(&x, &g, exact).unwrap();
-        check(&[x.clone()], &g, |t| gelu::forward(&t[0], exact), &[by_x]);
+        let inputs = std::slice::from_ref(&x);
+        check(inputs, &g, |t| gelu::forward(&t[0], exact), &[by_x]);
     }
     let gradients = swiglu::backward(&x, &up, &g).unwrap();
     check(&[x, up], &g, |t| swiglu::forward(&t[0], &t[1]), &gradients);
