@@ -12,11 +12,11 @@ from benches.harness.measure import Sample, System, sample
 from benches.harness.paths import EXAMPLES, python
 from benches.harness.process import KEPT_PAGES, run
 
-from .shapes import LENGTH, WORKS
+from .shapes import CPU_WORKS, LENGTH, WORKS
 
 
 def main() -> None:
-    arguments = options.parse(__doc__, list(WORKS), steps=3, rounds=3)
+    arguments = options.parse(__doc__, CPU_WORKS, steps=3, rounds=3)
     made = [system for work in arguments.works for system in systems(work, arguments)]
     measure("train", made, arguments)
 
@@ -45,8 +45,8 @@ def systems(work: str, arguments) -> list[System]:
     return made
 
 
-def own(example: str, work: str, arguments) -> Sample:
-    command = [EXAMPLES / example, work, "--steps", arguments.steps, "--json"]
+def own(example: str, work: str, arguments, more: list[str] = ()) -> Sample:
+    command = [EXAMPLES / example, work, "--steps", arguments.steps, "--json", *more]
     return sample(run(command, arguments.threads))
 
 

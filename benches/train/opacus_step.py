@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from benches.harness import peer
 
-from .torch_model import adamw, model_and_batch, packages
+from .torch_model import adamw, model_and_batch, packages, wait
 
 
 def main(work: str, mode: str, steps: int) -> None:
@@ -46,6 +46,7 @@ def main(work: str, mode: str, steps: int) -> None:
             loss = criterion(logits.flatten(0, 1), labels.flatten(), shape=logits.shape)
         loss.backward()
         optimizer.step()
+        wait()
 
     peer.finish(peer.timed(step, steps), "opacus", *packages(work))
 

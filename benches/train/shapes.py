@@ -1,6 +1,6 @@
 """The works of crates/pft-lm/examples/works, for the peers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LENGTH = 256
 
@@ -23,6 +23,8 @@ def _gpt2(vocabulary: int, width: int, layers: int, heads: int, positions: int) 
     }
 
 
+CPU_WORKS = ["w1", "w2", "w3"]
+GPU_WORKS = ["g1", "g2"]
 WORKS = {
     "w1": Work(_gpt2(8192, 256, 6, 4, 256), batch=8),
     "w2": Work(_gpt2(50257, 768, 12, 12, 1024), batch=4),
@@ -37,6 +39,18 @@ WORKS = {
         lora=True,
     ),
 }
+# On a GPU: SmolLM2-135M's shape again and that of Llama 3.2 1B, of stages/train/examples.
+WORKS["g1"] = replace(WORKS["w3"], batch=32)
+WORKS["g2"] = Work(
+    {
+        "model_type": "llama", "vocab_size": 128256, "hidden_size": 2048,
+        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "intermediate_size": 8192, "max_position_embeddings": 2048,
+        "tie_word_embeddings": True, "attention_dropout": 0.0,
+    },
+    batch=32,
+    lora=True,
+)
 
 
 def sequences(work: Work) -> list[list[int]]:

@@ -1,11 +1,15 @@
 """The model and batch that every PyTorch peer trains."""
 
+import os
+
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from .shapes import LENGTH, WORKS, sequences
 
 LEARNING_RATE = 1e-4
+# `cuda` computes in bf16.
+DEVICE = os.environ.get("PFT_BENCH_DEVICE", "cpu")
 
 
 def model_and_batch(name: str):
@@ -23,9 +27,11 @@ def model_and_batch(name: str):
             task_type="CAUSAL_LM",
         ))
     model.train()
-    ids = torch.tensor(sequences(work))
+    if DEVICE != "cpu":
+        model.to(DEVICE, torch.bfloat16)
+    ids = torch.tensor(sequences(work), device=DEVICE)
     # Spelled out, because Opacus and fastDP fail on positions that the model broadcasts itself.
-    positions = torch.arange(LENGTH).expand(work.batch, LENGTH).contiguous()
+    positions = torch.arange(LENGTH, device=DEVICE).expand(work.batch, LENGTH).contiguous()
     return model, {"input_ids": ids, "position_ids": positions}
 
 
@@ -35,6 +41,12 @@ def trained(model) -> list:
 
 def adamw(model) -> torch.optim.AdamW:
     return torch.optim.AdamW(trained(model), lr=LEARNING_RATE)
+
+
+def wait() -> None:
+    """Waits for the GPU, so that a step's time is its own."""
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
 
 
 def packages(name: str) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 
 from benches.harness import peer
 
-from .torch_model import adamw, model_and_batch, packages
+from .torch_model import adamw, model_and_batch, packages, wait
 
 
 def main(work: str, steps: int) -> None:
@@ -18,6 +18,7 @@ def main(work: str, steps: int) -> None:
         optimizer.zero_grad()
         model(**batch, labels=batch["input_ids"]).loss.backward()
         optimizer.step()
+        wait()
 
     peer.finish(peer.timed(step, steps), *packages(work))
 

@@ -5,8 +5,9 @@
 //! its sensitivity; noise can be added to nothing else, and only against the receipt of a step
 //! that the [`Ledger`] holds already.
 //!
-//! This crate knows mechanisms and slices of floats; it knows no model and no file format but its
-//! own ledger. It may depend on numerical crates and on nothing of this workspace.
+//! This crate knows mechanisms, slices of floats and, for GPUs, candle's tensors; it knows no model
+//! and no file format but its own ledger. It may depend on numerical crates and on nothing of this
+//! workspace.
 
 pub mod accounting;
 pub mod audit;
@@ -23,7 +24,8 @@ mod sum;
 
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
 pub use gradient::{
-    GradientError, Heap, LinearPieces, Memory, ParameterShape, PrivateGradient, Rows, WeightLayout,
+    DeviceGradient, DevicePieces, GradientError, Heap, LinearPieces, Memory, ParameterShape,
+    PrivateGradient, Rows, WeightLayout,
 };
 pub use ledger::{
     Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, software,

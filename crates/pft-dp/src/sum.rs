@@ -5,8 +5,8 @@ use crate::mechanism::Mechanism;
 use crate::noise::GaussianNoise;
 
 /// A sum of clipped per-unit gradients. Adding or removing one unit moves it by at most
-/// `l2_sensitivity`. Only [`PrivateGradient`](crate::PrivateGradient) makes one, by clipping every
-/// unit.
+/// `l2_sensitivity`. Only [`PrivateGradient`](crate::PrivateGradient) and
+/// [`DeviceGradient`](crate::DeviceGradient) make one, by clipping every unit.
 #[derive(Debug)]
 pub struct ClippedSum {
     pub(crate) tensors: Vec<Vec<f32>>,

@@ -25,9 +25,10 @@ use crate::parameters::{ParameterId, Parameters};
 /// How the rows of a batch divide into sequences: `offsets[i]..offsets[i + 1]`.
 pub type Sequences<'a> = &'a [usize];
 
-/// The pieces of a linear layer's gradient: `output = input · weight (+ bias)`.
+/// The pieces of a linear layer's gradient: `output = input · weight (+ bias)`. `M` is where the
+/// matrices are: [`Matrix`] on the CPU, a candle tensor on a [device](crate::device).
 #[derive(Debug)]
-pub struct LinearGradient<'a> {
+pub struct LinearGradient<'a, M = Matrix> {
     /// The weight, if it is trainable.
     pub weight: Option<ParameterId>,
     /// The bias, if there is one and it is trainable.
@@ -35,31 +36,31 @@ pub struct LinearGradient<'a> {
     /// How the weight is stored: `[out, in]`, or `[in, out]` for GPT-2's `Conv1D`.
     pub layout: Layout,
     /// The layer's input, `[rows, in]`.
-    pub input: &'a Matrix,
+    pub input: &'a M,
     /// The gradient of the loss by the layer's output, `[rows, out]`.
-    pub output_gradient: &'a Matrix,
+    pub output_gradient: &'a M,
     /// The batch row that row 0 of the two matrices is; not 0 only in chunks of the head.
     pub first_row: usize,
 }
 
 /// The pieces of a lookup table's gradient: row `ids[r]` gets `output_gradient[r]`.
 #[derive(Debug)]
-pub struct EmbeddingGradient<'a> {
+pub struct EmbeddingGradient<'a, M = Matrix> {
     /// The table.
     pub table: ParameterId,
     /// The row looked up for each row of the batch: token ids, or positions.
     pub ids: &'a [u32],
     /// The gradient of the loss by what was looked up, `[rows, hidden]`.
-    pub output_gradient: &'a Matrix,
+    pub output_gradient: &'a M,
 }
 
 /// The gradient of a small parameter (a norm's scale or shift), one for each sequence.
 #[derive(Debug)]
-pub struct SequenceGradient<'a> {
+pub struct SequenceGradient<'a, M = Matrix> {
     /// The parameter.
     pub parameter: ParameterId,
     /// `[sequences, elements of the parameter]`.
-    pub gradient: &'a Matrix,
+    pub gradient: &'a M,
 }
 
 /// How the head's rows are cut into calls of [`GradientSink::linear`].

@@ -11,6 +11,7 @@
 //! - [`model::LanguageModel`] runs them: `forward_backward` over a [`batch::Batch`] gives losses
 //!   and hands gradients to a [`gradient::GradientSink`]; `evaluate` gives each token's negative
 //!   log-likelihood; `generate` samples with a key-value cache.
+//! - [`device::DeviceModel`] is the same training over candle's tensors, on a GPU.
 //! - [`optimizer`] and [`schedule`] turn the sums of a [`gradient::GradientSum`] into steps.
 //!
 //! Every layer is one file with its forward and its backward beside each other, over `f32`
@@ -20,6 +21,7 @@ pub mod batch;
 pub mod buffer;
 pub mod checkpoint;
 pub mod config;
+pub mod device;
 pub mod gradient;
 pub mod kernels;
 pub mod layers;

@@ -155,7 +155,8 @@ simd! {
 }
 
 impl OptimizerConfig {
-    fn moments(&self) -> &'static [&'static str] {
+    /// The names of what is kept for each parameter.
+    pub(crate) fn moments(&self) -> &'static [&'static str] {
         match self {
             Self::AdamW { .. } => &["exp_avg", "exp_avg_sq"],
             Self::Sgd { momentum, .. } if *momentum != 0.0 => &["momentum_buffer"],
@@ -163,7 +164,7 @@ impl OptimizerConfig {
         }
     }
 
-    fn weight_decay(&self) -> f64 {
+    pub(crate) fn weight_decay(&self) -> f64 {
         match self {
             Self::AdamW { weight_decay, .. } | Self::Sgd { weight_decay, .. } => *weight_decay,
         }
@@ -182,6 +183,11 @@ impl Optimizer {
             })
             .collect();
         Self { config, slots, steps: 0 }
+    }
+
+    /// The rule.
+    pub fn config(&self) -> OptimizerConfig {
+        self.config
     }
 
     /// Steps taken.

@@ -13,11 +13,13 @@ use pft_dp::{Ledger, LedgerHeader, Mechanism, Randomness, RunSecret};
 use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
 use pft_lm::model::{LanguageModel, init};
+use pft_lm::optimizer::{Optimizer, OptimizerConfig};
 use pft_lm::parameters::TensorData;
 use pft_stage::StageError;
 
 use crate::data::{Sequence, batch_of};
-use crate::private::{UnitGradients, add_units};
+use crate::private::add_units;
+use crate::processor::{Cpu, Processor};
 use crate::state::Row;
 
 pub mod command;
@@ -139,7 +141,10 @@ fn scores(
     let units: Vec<&str> = present.iter().map(|&index| all[index].as_str()).collect();
     let mut sampler = mechanism.sampler(secret, &units).map_err(|error| bug(&error))?;
     let noise = mechanism.noise(secret);
-    let mut gradients = UnitGradients::new(&model, mechanism);
+    let rule = OptimizerConfig::Sgd { momentum: 0.0, weight_decay: 0.0 };
+    let optimizer = Optimizer::new(rule, model.parameters());
+    let mut processor = Cpu::new(model, optimizer);
+    let mut gradients = processor.units(mechanism);
     let folder = tempfile::tempdir().map_err(|error| bug(&error))?;
     let header = LedgerHeader::new(mechanism, randomness, secret.commitment(), Default::default());
     let mut ledger =
@@ -149,15 +154,15 @@ fn scores(
     for step in 0..mechanism.plan().steps {
         let drawn = sampler.sample(step).into_iter().map(|index| vec![&sequences[index]]).collect();
         add_units(
+            &mut processor,
             &mut gradients,
-            &mut model,
             drawn,
             MICRO_BATCH_TOKENS,
             |_| 0,
             &mut Row::step(step),
         )?;
         let receipt = ledger.record(mechanism, step).map_err(|error| bug(&error))?;
-        let mean = gradients.take().privatize(mechanism, &noise, &receipt);
+        let mean = processor.take(&mut gradients)?.privatize(mechanism, &noise, &receipt);
         let rows = mean.tensors()[head].as_chunks::<HIDDEN_SIZE>().0;
         for (score, row) in scores.iter_mut().zip(&rows[RESERVED..]) {
             *score += dot(row, &direction);

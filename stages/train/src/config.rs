@@ -1,5 +1,7 @@
 //! The settings of `train`.
 
+mod device;
+
 use pft_dp::accounting::Accountant;
 use pft_dp::{Clipping, ClippingFunction, ClippingStyle};
 use pft_lm::layers::lora::LoraConfig;
@@ -9,6 +11,8 @@ use pft_lm::schedule::ScheduleKind;
 use pft_stage::{OutsidePath, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use device::{Device, Dtype};
 
 /// Settings of the stage.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +47,15 @@ pub struct Config {
     pub max_grad_norm: f64,
     /// Keeps only the input of each block for the backward pass: less memory, more time.
     pub checkpoint_activations: bool,
+    /// Where to train: `cpu`, or a GPU, `cuda` or `cuda:1`, with a build that has the feature
+    /// `cuda`. `candle-cpu` computes as on a GPU, slowly, without one: for tests.
+    #[serde(skip_serializing_if = "Device::is_default")]
+    #[schemars(with = "String")]
+    pub device: Device,
+    /// What a GPU computes in: `f32`, or `bf16` for half the memory and more speed. Weights that
+    /// train, clipping and noise are in f32 either way.
+    #[serde(skip_serializing_if = "Dtype::is_default")]
+    pub dtype: Dtype,
     /// Seed of initial adapters, shuffling and dropout. Not of the randomness of privacy.
     pub seed: u64,
     /// Differential privacy by DP-SGD; none without it.
@@ -220,6 +233,8 @@ impl Default for Config {
             micro_batch_tokens: 1024,
             max_grad_norm: 1.0,
             checkpoint_activations: false,
+            device: Device::default(),
+            dtype: Dtype::default(),
             seed: 42,
             privacy: None,
             evaluation: Evaluation::default(),
@@ -262,6 +277,7 @@ impl Config {
         if self.max_steps.is_none() && !(self.epochs > 0.0 && self.epochs.is_finite()) {
             return wrong("epochs: must be greater than 0");
         }
+        self.device.validate(self.dtype)?;
         let Some(privacy) = &self.privacy else { return Ok(()) };
         if self.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0) {
             // A mask would depend on where in the batch a unit stands, and so on other units.

@@ -1,10 +1,10 @@
 //! Perplexity: over all tokens, over those in personal data, and over the others.
 
-use pft_lm::model::LanguageModel;
 use pft_stage::StageError;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Sequence, batch_of, micro_batches};
+use crate::processor::Processor;
 
 /// Sums of negative log-likelihoods (nats) by class of token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ fn exp_mean(sum: f64, count: u64) -> Option<f64> {
 ///
 /// # Errors
 /// When a sequence does not fit the model.
-pub fn evaluate(
-    model: &mut LanguageModel,
+pub(crate) fn evaluate<P: Processor>(
+    processor: &mut P,
     sequences: &[&Sequence],
     micro_batch_tokens: usize,
 ) -> Result<Scores, StageError> {
@@ -53,9 +53,7 @@ pub fn evaluate(
     let groups = sequences.iter().map(|sequence| vec![*sequence]).collect();
     for groups in micro_batches(groups, micro_batch_tokens) {
         let batch = batch_of(&groups)?;
-        let losses = model
-            .evaluate(&batch)
-            .map_err(|error| StageError::input(format!("evaluation: {error}")))?;
+        let losses = processor.evaluate(&batch)?;
         let mut rows = losses.per_token.iter();
         for sequence in groups.iter().flatten() {
             for (index, (&pii, &nll)) in sequence.pii.iter().zip(rows.by_ref()).enumerate() {

@@ -20,6 +20,7 @@ mod claim;
 mod order;
 mod output;
 mod plain;
+mod processor;
 mod samples;
 
 use pft_stage::{Context, Kind, Port, Stage, StageError};

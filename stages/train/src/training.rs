@@ -16,6 +16,7 @@ use crate::data::{Data, Sequence, spread};
 use crate::evaluate::{Scores, evaluate};
 use crate::plain::PlainSteps;
 use crate::private::PrivateSteps;
+use crate::processor::{Cpu, OnDevice, Processor};
 use crate::state::{Row, States};
 
 /// A trained model and what was seen on the way.
@@ -38,12 +39,12 @@ pub struct Trained {
 }
 
 /// Where steps come from.
-enum Steps<'a> {
-    Plain(Box<PlainSteps<'a>>),
-    Private(Box<PrivateSteps<'a>>),
+enum Steps<'a, P: Processor> {
+    Plain(Box<PlainSteps<'a, P>>),
+    Private(Box<PrivateSteps<'a, P>>),
 }
 
-impl Steps<'_> {
+impl<P: Processor> Steps<'_, P> {
     /// ε spent after `steps` steps, with privacy.
     fn epsilon(&self, config: &Config, steps: u64) -> Option<f64> {
         match (self, &config.privacy) {
@@ -56,11 +57,25 @@ impl Steps<'_> {
     }
 }
 
-/// Trains as config says.
+/// Trains as config says, on the device that it names.
 ///
 /// # Errors
-/// When model and tokens do not go together, the settings are not private, or the disk refuses.
+/// When model and tokens do not go together, the settings are not private, or the disk or the
+/// device refuses.
 pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> {
+    match config.device.open()? {
+        None => train_on(config, context, |model, optimizer| Ok(Cpu::new(model, optimizer))),
+        Some(device) => train_on(config, context, |model, optimizer| {
+            OnDevice::new(model, optimizer, &device, config.dtype.into())
+        }),
+    }
+}
+
+fn train_on<P: Processor>(
+    config: &Config,
+    context: &Context,
+    processor: impl FnOnce(LanguageModel, Optimizer) -> Result<P, StageError>,
+) -> Result<Trained, StageError> {
     let mut model = base::load(config)?;
     let limits = (model.config().vocab_size, model.config().max_position_embeddings);
     let data = Data::read(context.input("tokens")?, limits.0, limits.1)?;
@@ -86,6 +101,11 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
         total_steps: planned,
     };
     let inputs = claim(config, context)?;
+    let states = States::new(context.scratch(), config.checkpoints.save_total_limit);
+    let mut rows = states.resume(&mut model, &mut optimizer)?;
+    let first = optimizer.steps();
+    announce(&model, planned, context);
+    let mut processor = processor(model, optimizer)?;
     let mut steps = match &config.privacy {
         Some(privacy) => Steps::Private(Box::new(PrivateSteps::new(
             config,
@@ -93,32 +113,29 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
             context,
             inputs,
             &data.train,
-            &model,
+            &processor,
             planned,
         )?)),
         None => {
             let examples = data.train.iter().flat_map(|unit| &unit.examples).collect();
-            Steps::Plain(Box::new(PlainSteps::new(examples, config, &model)))
+            Steps::Plain(Box::new(PlainSteps::new(examples, config, &processor)))
         }
     };
-    let states = States::new(context.scratch(), config.checkpoints.save_total_limit);
-    let mut rows = states.resume(&mut model, &mut optimizer)?;
-    let first = optimizer.steps();
     if first > 0 {
         context.progress().note(format!("going on after step {first}"));
     }
-    announce(&steps, &model, planned, context);
+    announce_privacy(&steps, planned, context);
 
     let tokens = config.micro_batch_tokens as usize;
-    let score = |model: &mut LanguageModel, step: u64| -> Result<Row, StageError> {
+    let score = |processor: &mut P, step: u64| -> Result<Row, StageError> {
         let held_out: Vec<&Sequence> = held_out.iter().collect();
-        let held_out = evaluate(model, &held_out, tokens)?;
-        let seen = evaluate(model, &train_sample, tokens)?;
+        let held_out = evaluate(processor, &held_out, tokens)?;
+        let seen = evaluate(processor, &train_sample, tokens)?;
         note_scores(context, step, &held_out, &seen);
         Ok(Row::evaluation(step, held_out, seen))
     };
     if first == 0 && rows.is_empty() {
-        rows.push(score(&mut model, 0)?);
+        rows.push(score(&mut processor, 0)?);
     }
     let bar = context.progress().start("training", Some(planned), "steps");
     bar.advance(first);
@@ -133,8 +150,8 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
         let started = Instant::now();
         let rate = schedule.rate(step);
         let mut row = match &mut steps {
-            Steps::Plain(steps) => steps.step(config, &mut model, &mut optimizer, step, rate)?,
-            Steps::Private(steps) => steps.step(config, &mut model, &mut optimizer, step, rate)?,
+            Steps::Plain(steps) => steps.step(config, &mut processor, step, rate)?,
+            Steps::Private(steps) => steps.step(config, &mut processor, step, rate)?,
         };
         row.seconds = started.elapsed().as_secs_f64();
         let done = step + 1;
@@ -148,10 +165,11 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
         rows.push(row);
         let is_due = |every: Option<u64>| every.is_some_and(|n| n > 0 && done % n == 0);
         if is_due(config.evaluation.every_steps) || done == planned {
-            rows.push(score(&mut model, done)?);
+            rows.push(score(&mut processor, done)?);
         }
         if is_due(config.checkpoints.every_steps) && done < planned {
-            states.save(&model, &optimizer, &rows)?;
+            let (model, optimizer) = processor.state()?;
+            states.save(model, optimizer, &rows)?;
         }
         bar.advance(1);
     }
@@ -161,6 +179,7 @@ pub fn train(config: &Config, context: &Context) -> Result<Trained, StageError> 
         Steps::Private(steps) => Some(steps.into_ledger()),
         Steps::Plain(_) => None,
     };
+    let model = processor.into_model()?;
     Ok(Trained { model, rows, ledger, counted_units, held_out, units: data.train.len(), examples })
 }
 
@@ -175,9 +194,12 @@ fn planned_steps(config: &Config, units: usize, examples: usize) -> u64 {
     })
 }
 
-fn announce(steps: &Steps<'_>, model: &LanguageModel, planned: u64, context: &Context) {
+fn announce(model: &LanguageModel, planned: u64, context: &Context) {
     let (all, trainable) = model.parameters().count();
     context.progress().note(format!("{trainable} of {all} parameters train for {planned} steps"));
+}
+
+fn announce_privacy<P: Processor>(steps: &Steps<'_, P>, planned: u64, context: &Context) {
     if let Steps::Private(steps) = steps {
         let plan = steps.mechanism().plan();
         if let Ok(epsilon) = steps.mechanism().epsilon(Accountant::Pld, planned) {

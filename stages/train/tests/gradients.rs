@@ -1,15 +1,17 @@
 //! The private sum of gradients against a brute-force oracle: one unit at a time through the
 //! non-private path, clipped by the formulas of the papers.
 
+use candle_core::{DType, Device};
 use pft_dp::{Clipping, ClippingFunction, ClippingStyle, Mechanism, Plan, UnitOutcome};
 use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;
+use pft_lm::device::DeviceModel;
 use pft_lm::gradient::GradientSum;
 use pft_lm::layers::lora::LoraConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_lm::parameters::{Parameters, Precision, Tensor, TensorData};
 use train::data::{Sequence, batch_of};
-use train::private::UnitGradients;
+use train::private::{DeviceUnitGradients, UnitGradients};
 
 const VOCABULARY: u32 = 23;
 
@@ -212,6 +214,26 @@ fn engine(
     (gradients.take().tensors().to_vec(), not_finite)
 }
 
+/// The same by the model and the engine for devices.
+fn engine_on_device(
+    model: &LanguageModel,
+    micro_batches: &[&[Vec<&Sequence>]],
+    clipping: Clipping,
+) -> (Vec<Vec<f32>>, u64) {
+    let mut on_device = DeviceModel::new(model, &Device::Cpu, DType::F32).unwrap();
+    let mut gradients = DeviceUnitGradients::new(model, &mechanism(clipping), &Device::Cpu);
+    let mut not_finite = 0;
+    for units in micro_batches {
+        let batch = batch_of(units).unwrap();
+        let sequences: Vec<usize> = units.iter().map(Vec::len).collect();
+        gradients.expect(&sequences);
+        on_device.forward_backward(&batch, 0, &mut gradients).unwrap();
+        let outcomes = gradients.clip().unwrap();
+        not_finite += outcomes.iter().filter(|&&o| o == UnitOutcome::NotFinite).count() as u64;
+    }
+    (gradients.take().unwrap().tensors().to_vec(), not_finite)
+}
+
 fn norm(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
 }
@@ -240,16 +262,23 @@ fn clipped_sums_are_those_of_one_unit_at_a_time() {
             for style in STYLES {
                 let clipping = Clipping { function, style, max_grad_norm: bound, stability: 0.01 };
                 let expected = brute_force(&mut model, &units, &clipping);
-                let (found, not_finite) = engine(&mut model, &[&units[..3], &units[3..]], clipping);
-                assert_eq!(not_finite, 0);
-                assert_eq!(found.len(), names.len());
-                for ((name, found), expected) in names.iter().zip(&found).zip(&expected) {
-                    let error = distance(found, expected);
-                    assert!(
-                        error <= 1e-5 * norm(expected) + 1e-6 * bound,
-                        "{what}, {function:?}, {style:?}, {name}: {error} of {}",
-                        norm(expected)
-                    );
+                let parts = [&units[..3], &units[3..]];
+                let on_cpu = engine(&mut model, &parts, clipping);
+                let on_device = engine_on_device(&model, &parts, clipping);
+                // The device's model rounds elsewhere, and a layer's gradient may be small against
+                // what it is the difference of.
+                let engines = [("CPU", on_cpu, 1e-5), ("device", on_device, 1e-4)];
+                for (engine, (found, not_finite), share) in engines {
+                    assert_eq!(not_finite, 0);
+                    assert_eq!(found.len(), names.len());
+                    for ((name, found), expected) in names.iter().zip(&found).zip(&expected) {
+                        let error = distance(found, expected);
+                        assert!(
+                            error <= share * norm(expected) + 1e-6 * bound,
+                            "{what}, {function:?}, {style:?}, {name}, {engine}: {error} of {}",
+                            norm(expected)
+                        );
+                    }
                 }
             }
         }
@@ -323,6 +352,10 @@ fn a_unit_without_a_finite_gradient_adds_nothing_and_is_counted() {
         assert!(found.iter().all(|value| value.is_finite()), "{what}");
         let error = distance(&found, &expected);
         assert!(error <= 1e-5 * norm(&expected), "{what}: {error}");
+        let (found, not_finite) = engine_on_device(&model, &[&units], clipping);
+        assert_eq!(not_finite, lost, "{what} on a device");
+        let error = distance(&found.concat(), &expected);
+        assert!(error <= 1e-5 * norm(&expected), "{what} on a device: {error}");
     }
 }
 

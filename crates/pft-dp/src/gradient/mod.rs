@@ -13,6 +13,7 @@
 //!
 //! All rows of a unit must be in one pass: its norm is that of the sum over its sequences.
 
+mod device;
 mod kept;
 mod norms;
 mod product;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use crate::clipping::{Clipping, UnitOutcome};
 use crate::mechanism::Mechanism;
 use crate::sum::{ClippedSum, PrivateMean};
+pub use device::{DeviceGradient, DevicePieces};
 use kept::Kept;
 pub use kept::{Heap, Memory};
 use norms::unit_squared_norm;
@@ -100,6 +102,15 @@ pub enum GradientError {
          freeze it"
     )]
     Missing(String),
+    /// A device could not compute them.
+    #[error("the device refused: {0}")]
+    Device(String),
+}
+
+impl From<candle_core::Error> for GradientError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Device(error.to_string())
+    }
 }
 
 #[derive(Debug)]

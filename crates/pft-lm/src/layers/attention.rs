@@ -40,7 +40,7 @@ impl Heads {
         self.queries / self.keys
     }
 
-    fn scale(self) -> f32 {
+    pub(crate) fn scale(self) -> f32 {
         (1.0 / (self.dim as f64).sqrt()) as f32
     }
 

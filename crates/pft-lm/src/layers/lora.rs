@@ -231,7 +231,7 @@ simd! {
 
 impl Adapter {
     /// `y` is what dropout leaves of the rows of `x`.
-    fn drop_out(&self, y: &mut [f32], x: &[f32], width: usize, seeds: &[u64]) {
+    pub(crate) fn drop_out(&self, y: &mut [f32], x: &[f32], width: usize, seeds: &[u64]) {
         let salt = mix(self.index);
         for_rows(y, width, |first, y| {
             let rows = y.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width));

@@ -52,6 +52,11 @@ impl Rope {
         }
     }
 
+    /// The tables as far as they reach: cosines and sines, `[positions, head_dim / 2]`.
+    pub(crate) fn tables(&self) -> [&[f32]; 2] {
+        [&self.cosines, &self.sines]
+    }
+
     /// Turns every head of every row of `x` (`[rows, heads · head_dim]`) in place; row `r` is at
     /// `positions[r]`. Backward turns the other way.
     pub(crate) fn apply(&self, x: &mut [f32], width: usize, positions: &[u32], backward: bool) {

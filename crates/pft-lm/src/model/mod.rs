@@ -1,7 +1,7 @@
 //! A whole decoder: tokens in, losses and gradients out.
 
-mod block;
-mod build;
+pub(crate) mod block;
+pub(crate) mod build;
 mod generate;
 pub mod init;
 
@@ -33,7 +33,8 @@ pub struct Losses {
 }
 
 impl Losses {
-    fn new(batch: &Batch, by_row: &[f32]) -> Self {
+    /// From each row's loss, which is that of predicting the next row's token.
+    pub(crate) fn new(batch: &Batch, by_row: &[f32]) -> Self {
         let mut per_token = vec![0.0; batch.rows()];
         let mut per_sequence = Vec::with_capacity(batch.len());
         for range in batch.offsets().windows(2) {
@@ -283,13 +284,24 @@ impl LanguageModel {
         Ok(Losses::new(batch, &by_row))
     }
 
-    fn embeddings_train(&self) -> bool {
+    /// The layers, as indices into the parameters.
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// Whether blocks compute their activations again in the backward.
+    pub(crate) fn checkpoints_activations(&self) -> bool {
+        self.checkpoint_activations
+    }
+
+    /// Whether the backward must go through all blocks to the embeddings.
+    pub(crate) fn embeddings_train(&self) -> bool {
         let trains = |id: ParameterId| self.parameters.get(id).trainable;
         trains(self.layers.tokens) || self.layers.positions.is_some_and(trains)
     }
 
     /// The lowest block that the backward must reach.
-    fn lowest_trainable(&self) -> Option<usize> {
+    pub(crate) fn lowest_trainable(&self) -> Option<usize> {
         if self.embeddings_train() {
             return Some(0);
         }
@@ -353,17 +365,20 @@ fn check_shape(parameters: &Parameters, name: &str, shape: &[usize]) -> Result<(
     Ok(())
 }
 
-/// What follows from a batch's layout.
+/// What follows from a batch's layout, a value for each row.
 #[derive(Debug)]
-struct Inputs {
-    positions: Vec<u32>,
-    targets: Vec<u32>,
-    weights: Vec<f32>,
+pub(crate) struct Inputs {
+    /// The row's place in its sequence.
+    pub(crate) positions: Vec<u32>,
+    /// The token that it is to predict; any where there is none.
+    pub(crate) targets: Vec<u32>,
+    /// How much its loss counts.
+    pub(crate) weights: Vec<f32>,
 }
 
 impl Inputs {
     /// Row `r` predicts the token of row `r + 1`; the last row of a sequence predicts nothing.
-    fn new(batch: &Batch) -> Self {
+    pub(crate) fn new(batch: &Batch) -> Self {
         let mut inputs = Self { positions: Vec::new(), targets: Vec::new(), weights: Vec::new() };
         for range in batch.offsets().windows(2) {
             let (first, end) = (range[0], range[1]);

@@ -1,5 +1,6 @@
 //! Steps of DP-SGD: what connects the model's backward pass to the mechanisms of `pft-dp`.
 
+mod device_sink;
 mod sink;
 
 use std::collections::BTreeMap;
@@ -9,28 +10,28 @@ use pft_dp::{
     Ledger, LedgerError, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness,
     RunSecret, UnitOutcome, default_delta,
 };
-use pft_lm::model::LanguageModel;
-use pft_lm::optimizer::Optimizer;
 use pft_stage::{Context, StageError};
 
 use crate::config::{Config, Privacy};
 use crate::data::{Sequence, Unit, batch_of, micro_batches};
+use crate::processor::Processor;
 use crate::state::Row;
 use crate::training::dropout_seed;
 
+pub use device_sink::DeviceUnitGradients;
 pub use sink::UnitGradients;
 
 /// Poisson-sampled units, and all that makes their gradients private.
-pub(crate) struct PrivateSteps<'a> {
+pub(crate) struct PrivateSteps<'a, P: Processor> {
     units: &'a [Unit],
     mechanism: Mechanism,
     secret: RunSecret,
     sampler: PoissonSampler,
     ledger: Ledger,
-    gradients: UnitGradients,
+    gradients: P::Units,
 }
 
-impl<'a> PrivateSteps<'a> {
+impl<'a, P: Processor> PrivateSteps<'a, P> {
     /// `planned` private steps over `units`; the ledger and the secret of a killed attempt are
     /// taken up again. `inputs` are hashes of what the run reads, for the ledger.
     pub(crate) fn new(
@@ -39,7 +40,7 @@ impl<'a> PrivateSteps<'a> {
         context: &Context,
         inputs: BTreeMap<String, String>,
         units: &'a [Unit],
-        model: &LanguageModel,
+        processor: &P,
         planned: u64,
     ) -> Result<Self, StageError> {
         let refuse =
@@ -61,7 +62,7 @@ impl<'a> PrivateSteps<'a> {
             .map_err(|error| refuse_ledger(&error))?;
         let names: Vec<&str> = units.iter().map(|unit| unit.unit_id.as_str()).collect();
         let sampler = mechanism.sampler(&secret, &names).map_err(|error| refuse(&error))?;
-        let gradients = UnitGradients::new(model, &mechanism);
+        let gradients = processor.units(&mechanism);
         Ok(Self { units, mechanism, secret, sampler, ledger, gradients })
     }
 
@@ -80,8 +81,7 @@ impl<'a> PrivateSteps<'a> {
     pub(crate) fn step(
         &mut self,
         config: &Config,
-        model: &mut LanguageModel,
-        optimizer: &mut Optimizer,
+        processor: &mut P,
         step: u64,
         learning_rate: f64,
     ) -> Result<Row, StageError> {
@@ -89,7 +89,7 @@ impl<'a> PrivateSteps<'a> {
         let units = self.draw(step);
         let tokens = config.micro_batch_tokens as usize;
         let seed = |first_unit| dropout_seed(config, step, first_unit);
-        add_units(&mut self.gradients, model, units, tokens, seed, &mut row)?;
+        add_units(processor, &mut self.gradients, units, tokens, seed, &mut row)?;
         row.loss /= row.units.max(1) as f64;
         row.gradient_norm /= row.units.max(1) as f64;
         row.gradient_scale = 1.0;
@@ -100,10 +100,9 @@ impl<'a> PrivateSteps<'a> {
             .record(&self.mechanism, step)
             .map_err(|error| StageError::bug(error.to_string()))?;
         let noise = self.mechanism.noise(&self.secret);
-        let mean = self.gradients.take().privatize(&self.mechanism, &noise, &receipt);
-        let tensors = mean.tensors().iter().map(Vec::as_slice);
-        optimizer.step(model.parameters_mut(), tensors, learning_rate, 1.0);
-        self.gradients.recycle(mean);
+        let sum = processor.take(&mut self.gradients)?;
+        let mean = sum.privatize(&self.mechanism, &noise, &receipt);
+        processor.step_private(mean, learning_rate, &mut self.gradients)?;
         Ok(row)
     }
 
@@ -127,9 +126,9 @@ impl<'a> PrivateSteps<'a> {
 ///
 /// # Errors
 /// When a sequence does not fit the model, or a parameter's gradient cannot be clipped.
-pub(crate) fn add_units(
-    gradients: &mut UnitGradients,
-    model: &mut LanguageModel,
+pub(crate) fn add_units<P: Processor>(
+    processor: &mut P,
+    gradients: &mut P::Units,
     units: Vec<Vec<&Sequence>>,
     micro_batch_tokens: usize,
     dropout_seed: impl Fn(u64) -> u64,
@@ -138,15 +137,11 @@ pub(crate) fn add_units(
     for units in micro_batches(units, micro_batch_tokens) {
         let batch = batch_of(&units)?;
         let sequences: Vec<usize> = units.iter().map(Vec::len).collect();
-        gradients.expect(&sequences);
-        let losses = model
-            .forward_backward(&batch, dropout_seed(row.units), gradients)
-            .map_err(|error| StageError::input(error.to_string()))?;
-        let outcomes = gradients.clip().map_err(|error| StageError::config(error.to_string()))?;
-        row.gradient_norm += gradients.unit_norms().iter().sum::<f64>();
+        let pass = processor.add_units(&batch, &sequences, dropout_seed(row.units), gradients)?;
+        row.gradient_norm += pass.unit_norms.iter().sum::<f64>();
         row.not_finite +=
-            outcomes.iter().filter(|&&outcome| outcome == UnitOutcome::NotFinite).count() as u64;
-        row.loss += losses.total();
+            pass.outcomes.iter().filter(|&&o| o == UnitOutcome::NotFinite).count() as u64;
+        row.loss += pass.losses.total();
         row.units += units.len() as u64;
         row.tokens += batch.rows() as u64;
     }

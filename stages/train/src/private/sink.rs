@@ -34,6 +34,38 @@ impl Memory for FromPool {
     }
 }
 
+/// What `pft-dp` calls each parameter of a model (none for frozen ones), and what it knows of
+/// those that train.
+pub(super) fn shapes(model: &LanguageModel) -> (Vec<Option<usize>>, Vec<ParameterShape>) {
+    let parameters = model.parameters();
+    let mut index = vec![None; parameters.len()];
+    let mut shapes = Vec::new();
+    for (id, parameter) in parameters.trainable() {
+        index[id.0] = Some(shapes.len());
+        let spec = &parameter.spec;
+        shapes.push(ParameterShape {
+            name: spec.name.clone(),
+            elements: spec.len(),
+            shared: model.tied_table() == Some(id),
+        });
+    }
+    (index, shapes)
+}
+
+/// The unit of each sequence, where unit `u` owns the next `sequences_of_unit[u]`.
+pub(super) fn units_of_sequences(sequences_of_unit: &[usize]) -> Vec<usize> {
+    let owned = |(unit, &count)| std::iter::repeat_n(unit, count);
+    sequences_of_unit.iter().enumerate().flat_map(owned).collect()
+}
+
+/// `pft-dp`'s word for how a weight lies.
+pub(super) fn weight_layout(layout: Layout) -> WeightLayout {
+    match layout {
+        Layout::OutIn => WeightLayout::OutIn,
+        Layout::InOut => WeightLayout::InOut,
+    }
+}
+
 /// Takes one backward pass after the other and sums the clipped gradients of their units.
 #[derive(Debug)]
 pub struct UnitGradients {
@@ -47,18 +79,7 @@ pub struct UnitGradients {
 impl UnitGradients {
     /// A sum over a model's trainable parameters, clipped as the mechanism says.
     pub fn new(model: &LanguageModel, mechanism: &Mechanism) -> Self {
-        let parameters = model.parameters();
-        let mut index = vec![None; parameters.len()];
-        let mut shapes = Vec::new();
-        for (id, parameter) in parameters.trainable() {
-            index[id.0] = Some(shapes.len());
-            let spec = &parameter.spec;
-            shapes.push(ParameterShape {
-                name: spec.name.clone(),
-                elements: spec.len(),
-                shared: model.tied_table() == Some(id),
-            });
-        }
+        let (index, shapes) = shapes(model);
         let memory = FromPool(model.pool().clone());
         let gradient = PrivateGradient::with_memory(mechanism, shapes, memory);
         Self { gradient, index, units: Vec::new() }
@@ -67,10 +88,7 @@ impl UnitGradients {
     /// Says how many sequences each unit of the next pass has: unit `u` owns the next
     /// `sequences_of_unit[u]`.
     pub fn expect(&mut self, sequences_of_unit: &[usize]) {
-        self.units.clear();
-        for (unit, &count) in sequences_of_unit.iter().enumerate() {
-            self.units.extend(std::iter::repeat_n(unit, count));
-        }
+        self.units = units_of_sequences(sequences_of_unit);
     }
 
     /// Clips the units of the pass that has just run, and adds them to the sum.
@@ -107,10 +125,7 @@ impl GradientSink for UnitGradients {
     }
 
     fn linear(&mut self, pieces: LinearGradient<'_>) {
-        let layout = match pieces.layout {
-            Layout::OutIn => WeightLayout::OutIn,
-            Layout::InOut => WeightLayout::InOut,
-        };
+        let layout = weight_layout(pieces.layout);
         let weight = pieces.weight.and_then(|id| self.index(id)).map(|index| (index, layout));
         let bias = pieces.bias.and_then(|id| self.index(id));
         self.gradient.linear(LinearPieces {

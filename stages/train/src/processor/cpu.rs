@@ -1,0 +1,108 @@
+//! Steps by pft's own kernels.
+
+use pft_dp::{ClippedSum, Mechanism, PrivateMean};
+use pft_lm::batch::{Batch, BatchError};
+use pft_lm::gradient::GradientSum;
+use pft_lm::model::{LanguageModel, Losses};
+use pft_lm::optimizer::{Optimizer, global_norm};
+use pft_stage::StageError;
+
+use super::{Pass, Processor};
+use crate::private::UnitGradients;
+
+/// A model on the CPU.
+pub(crate) struct Cpu {
+    model: LanguageModel,
+    optimizer: Optimizer,
+}
+
+impl Cpu {
+    /// A model and an optimizer of its parameters.
+    pub(crate) fn new(model: LanguageModel, optimizer: Optimizer) -> Self {
+        Self { model, optimizer }
+    }
+}
+
+fn wrong_batch(error: BatchError) -> StageError {
+    StageError::input(error.to_string())
+}
+
+impl Processor for Cpu {
+    type Sum = GradientSum;
+    type Units = UnitGradients;
+
+    fn sum(&self) -> GradientSum {
+        GradientSum::new(self.model.parameters())
+    }
+
+    fn units(&self, mechanism: &Mechanism) -> UnitGradients {
+        UnitGradients::new(&self.model, mechanism)
+    }
+
+    fn evaluate(&mut self, batch: &Batch) -> Result<Losses, StageError> {
+        self.model.evaluate(batch).map_err(wrong_batch)
+    }
+
+    fn add(
+        &mut self,
+        batch: &Batch,
+        dropout_seed: u64,
+        sum: &mut GradientSum,
+    ) -> Result<Losses, StageError> {
+        self.model.forward_backward(batch, dropout_seed, sum).map_err(wrong_batch)
+    }
+
+    fn norm(&mut self, sum: &mut GradientSum) -> Result<f64, StageError> {
+        Ok(global_norm(sum))
+    }
+
+    fn step(
+        &mut self,
+        sum: &mut GradientSum,
+        learning_rate: f64,
+        scale: f64,
+    ) -> Result<(), StageError> {
+        let parameters = self.model.parameters_mut();
+        self.optimizer.step(parameters, sum.in_order(), learning_rate, scale as f32);
+        sum.clear();
+        Ok(())
+    }
+
+    fn add_units(
+        &mut self,
+        batch: &Batch,
+        sequences_of_unit: &[usize],
+        dropout_seed: u64,
+        units: &mut UnitGradients,
+    ) -> Result<Pass, StageError> {
+        units.expect(sequences_of_unit);
+        let losses =
+            self.model.forward_backward(batch, dropout_seed, units).map_err(wrong_batch)?;
+        let outcomes = units.clip().map_err(|error| StageError::config(error.to_string()))?;
+        Ok(Pass { losses, outcomes, unit_norms: units.unit_norms() })
+    }
+
+    fn take(&mut self, units: &mut UnitGradients) -> Result<ClippedSum, StageError> {
+        Ok(units.take())
+    }
+
+    fn step_private(
+        &mut self,
+        mean: PrivateMean,
+        learning_rate: f64,
+        units: &mut UnitGradients,
+    ) -> Result<(), StageError> {
+        let tensors = mean.tensors().iter().map(Vec::as_slice);
+        self.optimizer.step(self.model.parameters_mut(), tensors, learning_rate, 1.0);
+        units.recycle(mean);
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<(&LanguageModel, &Optimizer), StageError> {
+        Ok((&self.model, &self.optimizer))
+    }
+
+    fn into_model(self) -> Result<LanguageModel, StageError> {
+        Ok(self.model)
+    }
+}
