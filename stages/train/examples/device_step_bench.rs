@@ -138,7 +138,7 @@ fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    pft_lm::allocator::keep_pages();
+    pft_stage::allocator::keep_pages();
     let arguments = Arguments::read();
     let named = |work: &&Work| std::env::args().any(|argument| argument == work.name);
     let on_gpus: Vec<&Work> = GPU_WORKS.iter().filter(named).collect();
