@@ -48,8 +48,12 @@ pub(super) fn pipeline(
     copy(base, folder, "tokenizer")?;
     for entry in fs::read_dir(base.join("vocab")).map_err(TrainError::write(&base.join("vocab")))? {
         let name = entry.map_err(TrainError::write(base))?.file_name();
-        copy(base, folder, &format!("vocab/{}", name.to_string_lossy()))?;
+        if name != "strings.json" {
+            copy(base, folder, &format!("vocab/{}", name.to_string_lossy()))?;
+        }
     }
+    // spaCy takes up a word when it meets it; those that the base's makers met are not needed.
+    write(folder, "vocab/strings.json", b"[]\n")?;
     let mut parts = vec!["ner"];
     let shared = changed.iter().any(|changed| changed.file == File::Shared);
     if shared {
