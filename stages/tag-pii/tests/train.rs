@@ -139,11 +139,34 @@ fn a_spacy_pipeline_learns_labels_of_its_own_and_loads_in_spacy() {
     assert_eq!(json!(found(&tagger, &texts)), json!(expected));
 }
 
+/// A fixture's checkpoint with what real ones have beside: a description of the tokenizer, without
+/// which transformers puts its own idea of the family's in the place of tokenizer.json's.
+fn base_of(family: &str, folder: &Path) -> PathBuf {
+    let base = folder.join("base");
+    fs::create_dir(&base).unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let fixture = root().join("tests/fixtures/ner/transformer").join(family).join(file);
+        fs::copy(fixture, base.join(file)).unwrap();
+    }
+    let special = match family {
+        "bert" | "distilbert" => ["[UNK]", "[PAD]", "[CLS]", "[SEP]"],
+        _ => ["<unk>", "<pad>", "<s>", "</s>"],
+    };
+    let [unknown, padding, first, last] = special;
+    let description = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "attention_mask"],
+        "unk_token": unknown, "pad_token": padding, "cls_token": first, "sep_token": last,
+    });
+    fs::write(base.join("tokenizer_config.json"), description.to_string()).unwrap();
+    base
+}
+
 #[test]
 fn encoders_learn_and_load_in_transformers() {
     for family in ["bert", "distilbert", "roberta", "xlm-roberta"] {
-        let base = root().join("tests/fixtures/ner/transformer").join(family);
         let folder = TempDir::new().unwrap();
+        let base = base_of(family, folder.path());
         let (gold, output) = (gold(folder.path()), folder.path().join(family));
         // Random weights of width 32: they learn, not as well as a real base.
         let more = "--epochs 14 --patience 14 --learning-rate 0.003 --dropout 0 --batch-tokens 512 \
