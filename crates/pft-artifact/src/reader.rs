@@ -66,9 +66,17 @@ impl<R: Record> RecordReader<R> {
 
 struct Records<R: Record> {
     shards: std::vec::IntoIter<PathBuf>,
-    open: Option<(PathBuf, ParquetRecordBatchReader)>,
+    open: Option<Shard>,
     batch: std::vec::IntoIter<R>,
     failed: bool,
+}
+
+/// A shard that is being read.
+struct Shard {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    /// Rows that it has still to give.
+    rows: usize,
 }
 
 impl<R: Record> Records<R> {
@@ -77,22 +85,26 @@ impl<R: Record> Records<R> {
             if let Some(record) = self.batch.next() {
                 return Ok(Some(record));
             }
-            let Some((path, reader)) = &mut self.open else {
+            let Some(shard) = &mut self.open else {
                 let Some(path) = self.shards.next() else {
                     return Ok(None);
                 };
-                let reader = open_shard(&path)?;
-                self.open = Some((path, reader));
+                self.open = Some(open_shard(path)?);
                 continue;
             };
-            match reader.next() {
-                Some(batch) => {
-                    let batch = batch.map_err(|error| unreadable(path, &error))?;
-                    let records = R::from_batch(&batch)
-                        .map_err(|message| ArtifactError::invalid(&*path, message))?;
-                    self.batch = records.into_iter();
-                }
-                None => self.open = None,
+            let Some(batch) = shard.reader.next() else {
+                self.open = None;
+                continue;
+            };
+            let path = &shard.path;
+            let batch = batch.map_err(|error| unreadable(path, &error))?;
+            let records = R::from_batch(&batch)
+                .map_err(|message| ArtifactError::invalid(&**path, message))?;
+            self.batch = records.into_iter();
+            shard.rows = shard.rows.saturating_sub(batch.num_rows());
+            if shard.rows == 0 {
+                // The reader keeps its last page, which for a long text is another copy of it.
+                self.open = None;
             }
         }
     }
@@ -111,11 +123,14 @@ impl<R: Record> Iterator for Records<R> {
     }
 }
 
-fn open_shard(path: &Path) -> Result<ParquetRecordBatchReader, ArtifactError> {
-    let file = File::open(path).map_err(ArtifactError::io(path, "open"))?;
-    ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-        .map_err(|error| unreadable(path, &error))
+fn open_shard(path: PathBuf) -> Result<Shard, ArtifactError> {
+    let file = File::open(&path).map_err(ArtifactError::io(&path, "open"))?;
+    let opened = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| {
+        let rows = builder.metadata().file_metadata().num_rows();
+        Ok((builder.with_batch_size(BATCH_ROWS).build()?, rows))
+    });
+    let (reader, rows) = opened.map_err(|error| unreadable(&path, &error))?;
+    Ok(Shard { path, reader, rows: usize::try_from(rows).unwrap_or(0) })
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> ArtifactError {

@@ -344,6 +344,7 @@ impl SecondPass<'_> {
                 let document = &batch.documents[d];
                 let found = recall(self.caches, &batch.hashes[d])?;
                 let spans = self.tagging.combine(&document.text, &found, finders[d].as_deref());
+                drop(found);
                 Ok(TaggedDocument {
                     doc_id: document.doc_id.clone(),
                     text_hash: blake3::Hash::from(batch.hashes[d]).to_hex().to_string(),
