@@ -12,7 +12,7 @@ use pft_ner::evaluate::{GoldDocument, Report, evaluate, svg};
 use pft_ner::labels::LabelMap;
 use pft_stage::{ConfigSource, Description, Override, StageError, load_config};
 
-use crate::{Config, TagPii, Tagging, gold};
+use crate::{Config, TagPii, Tagging, gold, subcommand};
 
 /// Measures tags against gold annotations
 #[derive(Debug, Parser)]
@@ -52,29 +52,16 @@ pub struct Arguments {
 
 /// The subcommand's `main`; the first argument is the subcommand's name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help goes to standard output with code 0, wrong usage to standard error with 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    match run(&arguments) {
-        Ok(report) if arguments.json => print(&serde_json::json!(report).to_string()),
-        Ok(report) => print(report.table().trim_end()),
-        Err(error) => {
-            eprintln!("tag-pii evaluate: error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-/// A reader that has gone away is no failure.
-fn print(text: &str) -> ExitCode {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
-    ExitCode::SUCCESS
+    subcommand::run("evaluate", arguments, |arguments: Arguments| {
+        let report = run(&arguments)?;
+        let json = || serde_json::json!(report).to_string();
+        subcommand::print(&if arguments.json {
+            json()
+        } else {
+            report.table().trim_end().to_owned()
+        });
+        Ok(())
+    })
 }
 
 /// Measures as the arguments say.

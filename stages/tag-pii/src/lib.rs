@@ -12,6 +12,7 @@ pub mod evaluate;
 mod gold;
 pub mod merge;
 pub mod shard;
+mod subcommand;
 mod tagging;
 pub mod train;
 

@@ -9,6 +9,8 @@ use pft_artifact::{CorpusReader, Kind, Manifest, TaggedDocument, TagsReader, Tag
 use pft_stage::StageError;
 use serde_json::json;
 
+use crate::subcommand;
+
 /// Puts the parts that --shard I/N made of a corpus's tags together
 #[derive(Debug, Parser)]
 #[command(name = "tag-pii merge")]
@@ -29,24 +31,11 @@ pub struct Arguments {
 
 /// The subcommand's `main`; the first argument is the subcommand's name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help goes to standard output with code 0, wrong usage to standard error with 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    match merge(&arguments.corpus, &arguments.parts, &arguments.output, arguments.allow_dropped) {
-        Ok(rows) => {
-            eprintln!("tag-pii merge: {rows} documents");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("tag-pii merge: error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    subcommand::run("merge", arguments, |Arguments { corpus, parts, output, allow_dropped }| {
+        let rows = merge(&corpus, &parts, &output, allow_dropped)?;
+        eprintln!("tag-pii merge: {rows} documents");
+        Ok(())
+    })
 }
 
 /// Writes the parts' rows in the corpus's order into a new artifact and returns their number.

@@ -11,7 +11,7 @@ use pft_ner::train::{Architecture, Epoch, Outcome, TrainError, TrainOptions, tra
 use pft_stage::StageError;
 use serde_json::json;
 
-use crate::gold;
+use crate::{gold, subcommand};
 
 /// Trains a tagger on gold annotations, from a model that a backend reads
 ///
@@ -75,22 +75,10 @@ pub struct Arguments {
 
 /// The subcommand's `main`; the first argument is the subcommand's name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help goes to standard output with code 0, wrong usage to standard error with 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    pft_stage::allocator::keep_pages();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tag-pii train: error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    subcommand::run("train", arguments, |arguments: Arguments| {
+        pft_stage::allocator::keep_pages();
+        run(&arguments)
+    })
 }
 
 /// Trains as the arguments say and writes the model with its report, `training.json`.
@@ -187,7 +175,6 @@ fn show(epoch: &Epoch) {
 }
 
 fn report(output: &Path, outcome: &Outcome, options: &TrainOptions) -> Result<(), StageError> {
-    println!("{}", outcome.held_out.table().trim_end());
     let epochs: Vec<_> = outcome
         .epochs
         .iter()
@@ -212,6 +199,7 @@ fn report(output: &Path, outcome: &Outcome, options: &TrainOptions) -> Result<()
     let path = output.join("training.json");
     std::fs::write(&path, format!("{report:#}\n"))
         .map_err(|error| StageError::config(format!("{}: {error}", path.display())))?;
+    subcommand::print(outcome.held_out.table().trim_end());
     eprintln!(
         "tag-pii train: epoch {}, leaning by {} towards mentions, is in {}",
         outcome.best,
