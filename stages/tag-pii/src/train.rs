@@ -85,7 +85,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 ///
 /// # Errors
 /// When the gold or the base cannot be read, an argument is out of range, or the output is in use. Nothing is
-/// left behind then.
+/// left behind then. When the report cannot be written: the model is there without it.
 pub fn run(arguments: &Arguments) -> Result<(), StageError> {
     let architecture = Architecture::of(&arguments.base)
         .map_err(|error| StageError::input(format!("--base: {error}")))?;
