@@ -7,7 +7,7 @@
 //! priority; among equals of the longest, then of the highest score, then of the first. Dates that are linked
 //! (`1 March and 31 December 1998`) become one.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -61,8 +61,8 @@ impl Policy {
         Ok(())
     }
 
-    /// The span as it counts, or nothing.
-    fn admit(&self, text: &str, span: &Span) -> Option<Span> {
+    /// The range of the span that counts, or nothing.
+    fn admit(&self, text: &str, span: &Span) -> Option<(usize, usize)> {
         let label = self.labels.canonical(&span.label);
         let threshold = self.thresholds.get(&*label).copied().unwrap_or(self.min_score);
         if span.score < threshold || !self.pii.contains(&*label) {
@@ -72,7 +72,7 @@ impl Policy {
         if self.ignore.is_match(&text[start..end]) {
             return None;
         }
-        Some(Span { start, end, label, score: span.score, source: span.source.clone() })
+        Some((start, end))
     }
 }
 
@@ -84,16 +84,30 @@ fn trim(text: &str, range: Range<usize>) -> Option<(usize, usize)> {
     (start < end).then_some((start, end))
 }
 
+/// A span that counts, by its place: what is sorted, so that a long text's spans need no second copy.
+struct Candidate {
+    start: usize,
+    end: usize,
+    /// Where it is in `found`: the backend and its span.
+    place: (u32, u32),
+}
+
 /// Combines the spans of several backends over one text by the overlap rule. Backends come with
 /// their priority; the result is sorted and without overlaps.
 pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Span> {
-    let mut spans: Vec<(i32, Span)> = found
-        .iter()
-        .flat_map(|(priority, spans)| {
-            spans.iter().filter_map(|span| Some((*priority, policy.admit(text, span)?)))
-        })
-        .collect();
-    spans.sort_by(|(_, a), (_, b)| (a.start, b.end).cmp(&(b.start, a.end)));
+    let mut candidates = Vec::with_capacity(found.iter().map(|(_, spans)| spans.len()).sum());
+    for (backend, (_, spans)) in (0..).zip(found) {
+        candidates.extend((0..).zip(*spans).filter_map(|(index, span)| {
+            let (start, end) = policy.admit(text, span)?;
+            Some(Candidate { start, end, place: (backend, index) })
+        }));
+    }
+    candidates.sort_unstable_by_key(|span| (span.start, Reverse(span.end), span.place));
+    let spans = candidates.iter().map(|&Candidate { start, end, place: (backend, index) }| {
+        let (priority, spans) = found[backend as usize];
+        let span = &spans[index as usize];
+        (priority, Span { start, end, label: policy.labels.canonical(&span.label), ..span.clone() })
+    });
     let mut combined: Vec<Span> = Vec::new();
     let mut add = |(range, _, span): (Range<usize>, i32, Span)| match combined.last_mut() {
         Some(last) if is_one_date(text, last, range.start, &span.label) => last.end = range.end,
@@ -183,11 +197,13 @@ pub fn tag_texts(tagger: &dyn Tagger, texts: &[&str]) -> Vec<Result<Vec<Span>, T
 
     let mut by_piece: Vec<Option<Result<Vec<Span>, TagError>>> = Vec::new();
     by_piece.resize_with(pieces.len(), || None);
+    let mut counts = vec![0; texts.len()];
     for (piece, result) in tagged {
+        counts[pieces[piece].0] += result.as_ref().map_or(0, Vec::len);
         by_piece[piece] = Some(result);
     }
     let mut results: Vec<Result<Vec<Span>, TagError>> =
-        texts.iter().map(|_| Ok(Vec::new())).collect();
+        counts.into_iter().map(|count| Ok(Vec::with_capacity(count))).collect();
     for ((text, _), result) in pieces.iter().zip(by_piece) {
         let result =
             result.unwrap_or_else(|| Err(TagError::Model("a window was not tagged".into())));

@@ -38,21 +38,27 @@ const REACH: usize = 120;
 
 /// Widens the spans with one of `labels`; sorted spans without overlaps stay so. Where a span
 /// grows into others it takes them in.
-pub fn widen(text: &str, spans: Vec<Span>, labels: &[String]) -> Vec<Span> {
-    let mut widened: Vec<Span> = Vec::with_capacity(spans.len());
-    for mut span in spans {
+pub fn widen(text: &str, mut spans: Vec<Span>, labels: &[String]) -> Vec<Span> {
+    // The first `kept` spans are done.
+    let mut kept = 0;
+    for next in 0..spans.len() {
+        let mut span = spans[next].clone();
         if labels.iter().any(|label| **label == *span.label) {
             span.start = first(text, span.start);
             span.end = last(text, span.end);
         }
-        while let Some(before) = widened.pop_if(|before| span.start < before.end) {
-            let keep = before.len() > span.len();
+        while kept > 0 && span.start < spans[kept - 1].end {
+            kept -= 1;
+            let before = &spans[kept];
             let (start, end) = (before.start.min(span.start), before.end.max(span.end));
-            span = Span { start, end, ..if keep { before } else { span } };
+            let keep = if before.len() > span.len() { before.clone() } else { span };
+            span = Span { start, end, ..keep };
         }
-        widened.push(span);
+        spans[kept] = span;
+        kept += 1;
     }
-    widened
+    spans.truncate(kept);
+    spans
 }
 
 /// Where the name begins that goes on at `start`.

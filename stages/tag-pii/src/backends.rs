@@ -1,6 +1,5 @@
 //! Makes taggers from the config.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,40 +9,32 @@ use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
 use pft_ner::service::{PresidioOptions, PresidioTagger, PrivateAiOptions, PrivateAiTagger};
 use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
-use pft_ner::{LoadError, Span, Tagger};
+use pft_ner::{LoadError, Tagger};
 use pft_stage::StageError;
 
 use crate::{Backend, Config};
 
-/// A tagger and whose label wins where spans overlap.
-pub struct Ranked {
-    /// The tagger.
-    pub tagger: Arc<dyn Tagger>,
-    /// The higher wins.
-    pub priority: i32,
+/// What counts of a tagger's answers, and how much.
+pub(crate) struct Rank {
+    /// The label of the higher wins where spans overlap.
+    pub(crate) priority: i32,
     /// The labels that it is heard for; empty for all that count.
-    pub labels: Vec<String>,
+    labels: Vec<String>,
 }
 
-impl Ranked {
-    /// Those of its spans that it is heard for.
-    pub(crate) fn heard<'a>(&self, spans: &'a [Span], policy: &Policy) -> Cow<'a, [Span]> {
-        if self.labels.is_empty() {
-            return Cow::Borrowed(spans);
-        }
-        let heard = |span: &&Span| {
-            let label = policy.labels.canonical(&span.label);
-            self.labels.iter().any(|heard| **heard == *label)
-        };
-        Cow::Owned(spans.iter().filter(heard).cloned().collect())
+impl Rank {
+    /// Whether it is heard for what it calls `label`.
+    pub(crate) fn is_heard(&self, label: &Arc<str>, policy: &Policy) -> bool {
+        let label = policy.labels.canonical(label);
+        self.labels.is_empty() || self.labels.iter().any(|heard| **heard == *label)
     }
 }
 
-/// The config's taggers, in its order.
+/// The config's taggers with their ranks, in its order.
 ///
 /// # Errors
 /// When a setting is wrong (exit code 2) or a model cannot be read (3).
-pub fn load(config: &Config) -> Result<Vec<Ranked>, StageError> {
+pub(crate) fn load(config: &Config) -> Result<Vec<(Arc<dyn Tagger>, Rank)>, StageError> {
     config
         .backends
         .iter()
@@ -61,11 +52,10 @@ pub fn load(config: &Config) -> Result<Vec<Ranked>, StageError> {
         .collect()
 }
 
-fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
-    let ranked = |tagger: Arc<dyn Tagger>, priority: &Option<i32>| Ranked {
-        tagger,
-        priority: priority.unwrap_or(rank),
-        labels: backend.labels().to_vec(),
+fn load_one(backend: &Backend, rank: i32) -> Result<(Arc<dyn Tagger>, Rank), StageError> {
+    let ranked = |tagger: Arc<dyn Tagger>, priority: &Option<i32>| {
+        let labels = backend.labels().to_vec();
+        (tagger, Rank { priority: priority.unwrap_or(rank), labels })
     };
     match backend {
         Backend::Rules { priority, disable, patterns, words } => {

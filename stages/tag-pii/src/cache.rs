@@ -112,11 +112,15 @@ impl Cache {
         self.places.contains_key(hash)
     }
 
-    /// The spans of a text that has been tagged.
+    /// The spans of a text that has been tagged, as far as their labels are wanted.
     ///
     /// # Errors
     /// When the record is not there, or cannot be read any more.
-    pub fn get(&self, hash: &TextHash) -> Result<Vec<Span>, StageError> {
+    pub fn get(
+        &self,
+        hash: &TextHash,
+        wanted: impl Fn(&Arc<str>) -> bool,
+    ) -> Result<Vec<Span>, StageError> {
         let lost = |reason: &str| {
             StageError::bug(format!("{}: a finished text {reason}", self.folder.display()))
                 .with_help("delete the folder and run again")
@@ -127,7 +131,8 @@ impl Cache {
             .read_exact_at(&mut payload, place.offset)
             .map_err(|error| lost(&format!("cannot be read: {error}")))?;
         let mut reader = serde_json::Deserializer::from_slice(&payload);
-        reader.deserialize_seq(Rows(&self.source)).map_err(|_| lost("is damaged"))
+        let rows = Rows { source: &self.source, wanted };
+        reader.deserialize_seq(rows).map_err(|_| lost("is damaged"))
     }
 
     /// Adds finished texts; they are on disk when this returns.
@@ -187,10 +192,13 @@ impl Cache {
 #[derive(Deserialize)]
 struct Row<'p>(usize, usize, u32, #[serde(borrow)] Cow<'p, str>);
 
-/// Makes spans of a payload's rows as they are read.
-struct Rows<'s>(&'s Arc<str>);
+/// Makes spans of those of a payload's rows whose labels are wanted, as they are read.
+struct Rows<'s, W> {
+    source: &'s Arc<str>,
+    wanted: W,
+}
 
-impl<'p> Visitor<'p> for Rows<'_> {
+impl<'p, W: Fn(&Arc<str>) -> bool> Visitor<'p> for Rows<'_, W> {
     type Value = Vec<Span>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -199,17 +207,20 @@ impl<'p> Visitor<'p> for Rows<'_> {
 
     fn visit_seq<A: SeqAccess<'p>>(self, mut rows: A) -> Result<Vec<Span>, A::Error> {
         let mut spans = Vec::new();
-        let mut labels: Vec<Arc<str>> = Vec::new();
+        let mut labels: Vec<(Arc<str>, bool)> = Vec::new();
         while let Some(Row(start, end, score, label)) = rows.next_element()? {
-            let label = match labels.iter().find(|known| ***known == *label) {
-                Some(label) => label,
-                None => {
-                    labels.push(Arc::from(&*label));
-                    &labels[labels.len() - 1]
-                }
-            };
-            spans.push(Span::new(start, end, label, f32::from_bits(score), self.0));
+            let known = labels.iter().position(|(known, _)| **known == *label);
+            let known = known.unwrap_or_else(|| {
+                let label = Arc::from(&*label);
+                let wanted = (self.wanted)(&label);
+                labels.push((label, wanted));
+                labels.len() - 1
+            });
+            if let (label, true) = &labels[known] {
+                spans.push(Span::new(start, end, label, f32::from_bits(score), self.source));
+            }
         }
+        spans.shrink_to_fit();
         Ok(spans)
     }
 }
@@ -258,11 +269,12 @@ mod tests {
         cache.add(&[([1; 32], &spans(3)), ([2; 32], &[])]).unwrap();
         let quoted = [Span::new(0, 2, &"A \"B\" é".into(), 1.0, &"test".into())];
         cache.add(&[([3; 32], &spans(1)), ([4; 32], &quoted)]).unwrap();
-        assert_eq!(cache.get(&[3; 32]).unwrap(), spans(1));
-        assert_eq!(cache.get(&[4; 32]).unwrap(), quoted);
+        assert_eq!(cache.get(&[3; 32], |_| true).unwrap(), spans(1));
+        assert_eq!(cache.get(&[4; 32], |_| true).unwrap(), quoted);
+        assert_eq!(cache.get(&[4; 32], |label| &**label == "PERSON").unwrap(), Vec::new());
         let again = Cache::open(folder.path(), &Named("a")).unwrap();
-        assert_eq!(again.get(&[1; 32]).unwrap(), spans(3));
-        assert_eq!(again.get(&[2; 32]).unwrap(), Vec::new());
+        assert_eq!(again.get(&[1; 32], |_| true).unwrap(), spans(3));
+        assert_eq!(again.get(&[2; 32], |_| true).unwrap(), Vec::new());
         assert!(!Cache::open(folder.path(), &Named("b")).unwrap().holds(&[1; 32]));
     }
 
@@ -306,7 +318,7 @@ mod tests {
         one.add(&[([1; 32], &spans(1))]).unwrap();
         two.add(&[([2; 32], &spans(2))]).unwrap();
         let both = Cache::open(folder.path(), &Named("a")).unwrap();
-        assert_eq!(both.get(&[1; 32]).unwrap(), spans(1));
-        assert_eq!(both.get(&[2; 32]).unwrap(), spans(2));
+        assert_eq!(both.get(&[1; 32], |_| true).unwrap(), spans(1));
+        assert_eq!(both.get(&[2; 32], |_| true).unwrap(), spans(2));
     }
 }

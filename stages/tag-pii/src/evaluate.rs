@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<Report, StageError> {
         (None, Some(config)) => {
             let tagging = Tagging::new(&read_config(config, &arguments.set)?)?;
             let texts: Vec<&str> = gold.iter().map(|document| document.text.as_str()).collect();
-            (tagging.tag(&texts)?, tagging.policy.labels)
+            (tagging.tag(&texts)?, tagging.combining.policy.labels)
         }
         (None, None) => return Err(StageError::config("name --tags ARTIFACT or --config FILE")),
     };

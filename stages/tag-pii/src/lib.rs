@@ -5,8 +5,9 @@
 //! found, looks for each unit's names in all its documents, and writes `tags`. Memory is bounded by a batch
 //! of documents and the units' names. It depends on `pft-ner` for the taggers, and on the artifact and stage crates.
 
-pub mod backends;
+mod backends;
 pub mod cache;
+mod combining;
 pub mod config;
 pub mod evaluate;
 mod gold;

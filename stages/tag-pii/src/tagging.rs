@@ -5,35 +5,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pft_artifact::{ArtifactError, CorpusReader, Document, TaggedDocument, TagsWriter};
-use pft_ner::combine::{Policy, combine, tag_texts};
-use pft_ner::consistency::{Consistency, NameFinder, UnitNames};
-use pft_ner::labels::LabelMap;
-use pft_ner::widen::widen;
-use pft_ner::{LoadError, Span, TagError};
+use pft_ner::combine::tag_texts;
+use pft_ner::consistency::{NameFinder, UnitNames};
+use pft_ner::{LoadError, Span, TagError, Tagger};
 use pft_stage::{Context, StageError};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::backends::{self, Ranked};
+use crate::backends;
 use crate::cache::{Cache, TextHash};
+use crate::combining::Combining;
 use crate::shard::Shard;
 use crate::{Config, OnError};
 
 /// Text in memory at once, a thread. A killed run loses at most one batch's work.
 const BATCH_BYTES: usize = 512 * 1024;
+/// A batch with more bytes than this has a text so long that what one backend leaves behind is given
+/// back before the next begins.
+const LONG_BYTES: usize = 8 << 20;
 /// Finders of units kept in memory; a unit's documents mostly follow each other.
 const FINDERS: usize = 64;
 
 /// Taggers, what counts of their answers, and the consistency pass.
 pub struct Tagging {
     /// The taggers, in the config's order.
-    pub backends: Vec<Ranked>,
-    /// Which spans count, and as what.
-    pub policy: Policy,
-    /// The labels whose spans grow over the words that belong to them.
-    pub widen: Vec<String>,
-    /// The consistency pass, where it is on.
-    pub consistency: Option<Consistency>,
+    taggers: Vec<Arc<dyn Tagger>>,
+    pub(crate) combining: Combining,
 }
 
 impl Tagging {
@@ -42,52 +39,8 @@ impl Tagging {
     /// # Errors
     /// When a setting is wrong (exit code 2) or a model cannot be read (3).
     pub fn new(config: &Config) -> Result<Self, StageError> {
-        let backends = backends::load(config)?;
-        let mut policy =
-            Policy::new(config.labels.iter().chain(backends::own_labels(config)).cloned());
-        // A label of the user's own is itself, whatever another tagger means by the word.
-        for label in backends::own_labels(config) {
-            policy.labels.alias(label, label);
-        }
-        policy.min_score = config.min_score;
-        policy.thresholds = config.thresholds.clone();
-        if let Some(file) = &config.label_file {
-            let path = file.as_path();
-            let wrong = |message: String| {
-                StageError::config(format!("label_file {}: {message}", path.display()))
-            };
-            let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-            policy.labels.extend(LabelMap::parse(&text).map_err(|error| wrong(error.to_string()))?);
-        }
-        for (foreign, canonical) in &config.label_map {
-            policy.labels.alias(foreign, canonical);
-        }
-        for pattern in &config.ignore {
-            policy.ignore(pattern).map_err(|error| StageError::config(error.to_string()))?;
-        }
-        let consistency = config.consistency.enabled.then(|| Consistency::new(&config.consistency));
-        Ok(Self { backends, policy, widen: config.widen.clone(), consistency })
-    }
-
-    /// Combines what the backends found in a text, in their order, with the names of its unit.
-    pub fn combine(
-        &self,
-        text: &str,
-        found: &[Vec<Span>],
-        names: Option<&NameFinder>,
-    ) -> Vec<Span> {
-        let extra = names.map(|names| names.find(text)).unwrap_or_default();
-        let heard: Vec<_> = self
-            .backends
-            .iter()
-            .zip(found)
-            .map(|(backend, spans)| (backend.priority, backend.heard(spans, &self.policy)))
-            .collect();
-        let mut ranked: Vec<(i32, &[Span])> =
-            heard.iter().map(|(priority, spans)| (*priority, &**spans)).collect();
-        ranked.push((i32::MIN, &extra));
-        let spans = combine(text, &ranked, &self.policy);
-        if self.widen.is_empty() { spans } else { widen(text, spans, &self.widen) }
+        let (taggers, ranks) = backends::load(config)?.into_iter().unzip();
+        Ok(Self { taggers, combining: Combining::new(config, ranks)? })
     }
 
     /// Tags documents in memory, each a unit of its own.
@@ -96,23 +49,26 @@ impl Tagging {
     /// When a text cannot be tagged; the error names its position in the list.
     pub fn tag(&self, texts: &[&str]) -> Result<Vec<Vec<Span>>, StageError> {
         let mut found: Vec<Vec<Vec<Span>>> = texts.iter().map(|_| Vec::new()).collect();
-        for backend in &self.backends {
-            for (n, result) in tag_texts(&*backend.tagger, texts).into_iter().enumerate() {
-                found[n].push(
-                    result.map_err(|error| untaggable(&format!("number {}", n + 1), &error))?,
-                );
+        let combining = &self.combining;
+        for (tagger, rank) in self.taggers.iter().zip(&combining.ranks) {
+            for (n, result) in tag_texts(&**tagger, texts).into_iter().enumerate() {
+                let mut spans =
+                    result.map_err(|error| untaggable(&format!("number {}", n + 1), &error))?;
+                spans.retain(|span| rank.is_heard(&span.label, &combining.policy));
+                found[n].push(spans);
             }
         }
         texts
             .par_iter()
             .zip(found)
             .map(|(text, found)| {
-                let Some(consistency) = &self.consistency else {
-                    return Ok(self.combine(text, &found, None));
+                let spans = combining.combine(text, &found, None);
+                let Some(consistency) = &combining.consistency else {
+                    return Ok(spans);
                 };
                 let mut names = UnitNames::default();
-                consistency.collect(text, &self.combine(text, &found, None), &mut names);
-                Ok(self.combine(text, &found, Some(&names.finder().map_err(too_many)?)))
+                consistency.collect(text, &spans, &mut names);
+                Ok(combining.combine(text, &found, Some(&names.finder().map_err(too_many)?)))
             })
             .collect()
     }
@@ -120,7 +76,8 @@ impl Tagging {
 
 /// Runs the stage.
 pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> {
-    let tagging = Tagging::new(config)?;
+    pft_stage::allocator::return_large_blocks();
+    let Tagging { taggers, combining } = Tagging::new(config)?;
     let shard = Shard::parse(&config.shard)?;
     let corpus = CorpusReader::open(context.input("corpus")?)?;
     let total = shard.is_whole().then_some(corpus.num_rows());
@@ -128,18 +85,18 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
         Some(shared) if !shared.is_empty() => PathBuf::from(shared),
         _ => context.scratch().join("tagged"),
     };
-    let caches = tagging
-        .backends
+    let caches = taggers
         .iter()
-        .map(|backend| Cache::open(&root, &*backend.tagger))
+        .map(|tagger| Cache::open(&root, &**tagger))
         .collect::<Result<Vec<_>, _>>()?;
     let mut first = FirstPass {
-        tagging: &tagging,
+        taggers: &taggers,
+        combining: &combining,
         on_error: config.on_error,
         caches,
         names: HashMap::new(),
         failed: HashSet::new(),
-        tagged: vec![0; tagging.backends.len()],
+        tagged: vec![0; taggers.len()],
         entities: 0,
     };
 
@@ -159,8 +116,13 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
     bar.finish();
 
     let FirstPass { caches, names, failed, tagged, .. } = first;
+    let tagged: BTreeMap<String, u64> =
+        taggers.iter().map(|tagger| tagger.name().to_string()).zip(tagged).collect();
+    // Models and what they keep take as much memory as a long document needs from here on.
+    drop(taggers);
+    pft_stage::allocator::return_freed();
     let mut second =
-        SecondPass { tagging: &tagging, caches: &caches, names, finders: VecDeque::new() };
+        SecondPass { combining: &combining, caches: &caches, names, finders: VecDeque::new() };
     let mut writer = TagsWriter::create(context.output("tags"))?;
     let bar = context.progress().start("combining", total, "documents");
     let mut documents = corpus.iter();
@@ -187,8 +149,6 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
     writer.finish()?;
     bar.finish();
 
-    let tagged: BTreeMap<&str, u64> =
-        tagging.backends.iter().map(|backend| backend.tagger.name()).zip(tagged).collect();
     context.metric("documents", rows);
     context.metric("dropped_documents", dropped);
     context.metric("entities", entities);
@@ -206,6 +166,8 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
 struct Batch {
     documents: Vec<Document>,
     hashes: Vec<TextHash>,
+    /// What the documents take in memory, about.
+    bytes: usize,
 }
 
 impl Batch {
@@ -227,7 +189,7 @@ impl Batch {
             .par_iter()
             .map(|document| *blake3::hash(document.text.as_bytes()).as_bytes())
             .collect();
-        Ok(Self { documents: batch, hashes })
+        Ok(Self { documents: batch, hashes, bytes: size })
     }
 
     fn is_empty(&self) -> bool {
@@ -245,12 +207,13 @@ impl Batch {
                 !failed
             })
             .unzip();
-        Self { documents, hashes }
+        Self { documents, hashes, bytes: self.bytes }
     }
 }
 
 struct FirstPass<'t> {
-    tagging: &'t Tagging,
+    taggers: &'t [Arc<dyn Tagger>],
+    combining: &'t Combining,
     on_error: OnError,
     caches: Vec<Cache>,
     names: HashMap<String, UnitNames>,
@@ -262,7 +225,7 @@ struct FirstPass<'t> {
 
 impl FirstPass<'_> {
     fn tag(&mut self, batch: &Batch) -> Result<(), StageError> {
-        for (n, backend) in self.tagging.backends.iter().enumerate() {
+        for (n, tagger) in self.taggers.iter().enumerate() {
             let mut seen = HashSet::new();
             let new: Vec<usize> = (0..batch.documents.len())
                 .filter(|&d| {
@@ -271,7 +234,7 @@ impl FirstPass<'_> {
                 })
                 .collect();
             let texts: Vec<&str> = new.iter().map(|&d| batch.documents[d].text.as_str()).collect();
-            let results = tag_texts(&*backend.tagger, &texts);
+            let results = tag_texts(&**tagger, &texts);
             let mut finished = Vec::with_capacity(new.len());
             let mut error = None;
             for (&d, result) in new.iter().zip(&results) {
@@ -289,6 +252,11 @@ impl FirstPass<'_> {
             }
             self.tagged[n] += finished.len() as u64;
             self.caches[n].add(&finished)?;
+            drop(finished);
+            drop(results);
+            if batch.bytes > LONG_BYTES {
+                pft_stage::allocator::return_freed();
+            }
             if let Some(error) = error {
                 return Err(error);
             }
@@ -297,7 +265,7 @@ impl FirstPass<'_> {
     }
 
     fn collect_names(&mut self, batch: &Batch) -> Result<(), StageError> {
-        let consistency = self.tagging.consistency.as_ref();
+        let consistency = self.combining.consistency.as_ref();
         let found: Vec<(u64, UnitNames)> = (0..batch.documents.len())
             .into_par_iter()
             .map(|d| {
@@ -306,8 +274,8 @@ impl FirstPass<'_> {
                     return Ok((0, names));
                 }
                 let text = &batch.documents[d].text;
-                let spans =
-                    self.tagging.combine(text, &recall(&self.caches, &batch.hashes[d])?, None);
+                let found = self.combining.recall(&self.caches, &batch.hashes[d])?;
+                let spans = self.combining.combine(text, &found, None);
                 if let Some(consistency) = consistency {
                     consistency.collect(text, &spans, &mut names);
                 }
@@ -325,7 +293,7 @@ impl FirstPass<'_> {
 }
 
 struct SecondPass<'t> {
-    tagging: &'t Tagging,
+    combining: &'t Combining,
     caches: &'t [Cache],
     names: HashMap<String, UnitNames>,
     finders: VecDeque<(String, Arc<NameFinder>)>,
@@ -342,15 +310,15 @@ impl SecondPass<'_> {
             .into_par_iter()
             .map(|d| {
                 let document = &batch.documents[d];
-                let found = recall(self.caches, &batch.hashes[d])?;
-                let spans = self.tagging.combine(&document.text, &found, finders[d].as_deref());
+                let found = self.combining.recall(self.caches, &batch.hashes[d])?;
+                let spans = self.combining.combine(&document.text, &found, finders[d].as_deref());
                 drop(found);
                 Ok(TaggedDocument {
                     doc_id: document.doc_id.clone(),
                     text_hash: blake3::Hash::from(batch.hashes[d]).to_hex().to_string(),
                     spans: spans
-                        .iter()
-                        .map(|span| stored(document, span))
+                        .into_iter()
+                        .map(|span| stored(document, &span))
                         .collect::<Result<_, _>>()?,
                 })
             })
@@ -371,10 +339,6 @@ impl SecondPass<'_> {
         self.finders.push_back((unit_id.to_string(), Arc::clone(&finder)));
         Ok(Some(finder))
     }
-}
-
-fn recall(caches: &[Cache], hash: &TextHash) -> Result<Vec<Vec<Span>>, StageError> {
-    caches.iter().map(|cache| cache.get(hash)).collect()
 }
 
 fn stored(document: &Document, span: &Span) -> Result<pft_artifact::Span, StageError> {

@@ -11,6 +11,7 @@
 //! convolution, so both are computed once and kept; what is left per token are the other
 //! convolutions and one step of the transition system.
 
+mod features;
 mod hash;
 mod learner;
 mod lexeme;
@@ -129,13 +130,13 @@ impl SpacyTagger {
                 *row = token.lexeme.products.as_deref().or_else(|| computed.next().map(|p| &**p));
             }
         }
-        let features = self.encoder.features(words, &products);
+        let mut features = self.encoder.features(words, &products);
         let parsed = texts.iter().zip(ranges).map(|(tokens, range)| {
             let is_space = |token: usize| tokens[token].lexeme.is_space;
             let entities = self.moves.parse(
                 &self.scorer,
                 &self.choices,
-                &features,
+                &mut features,
                 range.start,
                 range.len(),
                 is_space,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::features::{Features, Position};
 use super::msgpack::Packed;
 use super::network::{Choice, LabelCounts, Scorer};
 use crate::LoadError;
@@ -150,7 +151,7 @@ impl Moves {
         &self,
         scorer: &Scorer,
         choices: &[Choice],
-        features: &[f32],
+        features: &mut Features<'_>,
         first: usize,
         length: usize,
         is_space: impl Fn(usize) -> bool,
@@ -158,11 +159,18 @@ impl Moves {
         let (mut scores, mut scratch) = (Vec::new(), Vec::new());
         let mut entities = Vec::new();
         let mut open: Option<(usize, usize)> = None;
+        // Features of the open entity's first word, which may lie far back.
+        let mut begun = Vec::new();
         for token in 0..length {
             let row = first + token;
-            let words = [Some(row), open.map(|(start, _)| first + start), open.map(|_| row - 1)];
+            features.prepare(row);
+            let words = [
+                Some(features.of(row, Position::Current)),
+                open.map(|_| begun.as_slice()),
+                open.map(|_| features.of(row - 1, Position::Previous)),
+            ];
             let choice = &choices[open.map_or(0, |(_, label)| 1 + label)];
-            scorer.score(&mut scores, &mut scratch, features, words, choice);
+            scorer.score(&mut scores, &mut scratch, words, choice);
             let last = token + 1 == length;
             let space = is_space(token);
             let mut best: Option<(usize, f32)> = None;
@@ -178,7 +186,11 @@ impl Moves {
                 label: Arc::clone(&self.labels[label]),
             };
             match best.map(|(best, _)| self.moves[best]) {
-                Some((Action::Begin, Some(label))) => open = Some((token, label)),
+                Some((Action::Begin, Some(label))) => {
+                    open = Some((token, label));
+                    begun.clear();
+                    begun.extend_from_slice(features.of(row, Position::EntityStart));
+                }
                 Some((Action::Unit, Some(label))) => entities.push(entity(token, label)),
                 Some((Action::Last, _)) => {
                     if let Some((start, label)) = open.take() {

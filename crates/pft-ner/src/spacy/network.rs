@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::features::{Features, POSITIONS};
 use super::hash::embedding_rows;
 use super::lexeme::{Attribute, Norms};
 use super::thinc::{Node, ThincModel};
@@ -244,8 +245,8 @@ impl Encoder {
         };
         let (features, hidden, pieces) =
             (affine.dimension("nF")?, affine.dimension("nO")?, affine.dimension("nP")?);
-        if features != 3 {
-            return Err(ner.error(format!("{features} state features; 3 are read")));
+        if features != POSITIONS {
+            return Err(ner.error(format!("{features} state features; {POSITIONS} are read")));
         }
         let weight = affine.parameter("W", &[features, hidden, pieces, inputs])?;
         let size = hidden * pieces * inputs;
@@ -287,7 +288,7 @@ impl Encoder {
     /// Features of every row of `words`, which holds the texts' words parted, preceded and
     /// followed by [`Self::padding`] rows of zeros; `products` has the [`WordProducts`] of every row,
     /// none for zeros.
-    pub(super) fn features(&self, words: Vec<f32>, products: &[Option<&[f32]>]) -> Vec<f32> {
+    pub(super) fn features(&self, words: Vec<f32>, products: &[Option<&[f32]>]) -> Features<'_> {
         let width = self.width;
         let rows = words.len() / width;
         let (mut next, mut words) = (words.clone(), words);
@@ -329,10 +330,9 @@ impl Encoder {
             }
             std::mem::swap(&mut words, &mut next);
         }
-        let (mut projected, mut features) = (Vec::new(), Vec::new());
+        let mut projected = Vec::new();
         self.project.forward(&mut projected, &words);
-        self.lower.forward(&mut features, &projected);
-        features
+        Features::new(&self.lower, projected)
     }
 }
 
@@ -356,7 +356,7 @@ impl Scorer {
         let [upper, _] = linears[..] else {
             return Err(ner.error("the transition model has no upper layer (use_upper = false)"));
         };
-        let padding = affine.parameter("pad", &[1, 3, hidden, pieces])?;
+        let padding = affine.parameter("pad", &[1, POSITIONS, hidden, pieces])?;
         Ok(Self {
             padding: padding
                 .chunks_exact(hidden * pieces)
@@ -380,14 +380,14 @@ impl Scorer {
         Choice { moves, weight: by_input(&rows, self.hidden), bias }
     }
 
-    /// Scores of the moves of a choice in a state with these words as features (`None`: no word);
-    /// `features` is what [`Encoder::features`] gave, `scratch` keeps its memory between calls.
+    /// Scores of the moves of a choice in a state whose words have these features, by
+    /// [`Position`](super::features::Position) (`None`: no word); `scratch` keeps its memory between
+    /// calls.
     pub(super) fn score(
         &self,
         scores: &mut Vec<f32>,
         scratch: &mut Vec<f32>,
-        features: &[f32],
-        words: [Option<usize>; 3],
+        features: [Option<&[f32]>; POSITIONS],
         choice: &Choice,
     ) {
         let size = self.pieces * self.hidden;
@@ -395,12 +395,8 @@ impl Scorer {
         scratch.extend_from_slice(&self.bias);
         scratch.resize(size + self.hidden, 0.0);
         let (state, hidden) = scratch.split_at_mut(size);
-        for (index, word) in words.into_iter().enumerate() {
-            let row = match word {
-                Some(word) => &features[(word * 3 + index) * size..][..size],
-                None => &self.padding[index * size..][..size],
-            };
-            add(state, row);
+        for (word, padding) in features.into_iter().zip(self.padding.chunks_exact(size)) {
+            add(state, word.unwrap_or(padding));
         }
         maxout(hidden, state, self.pieces, self.hidden);
         scores.clear();

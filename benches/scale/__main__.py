@@ -1,0 +1,80 @@
+"""Times the stages without a model on corpora of growing size: seconds and peak memory.
+
+    python3 -m benches.scale --gigabytes 0.1 1 5
+
+There is no peer here: what is looked at is MB/s of text on one processor, and whether memory stays
+flat. The corpora are fictional judgments with their gold tags, made by `ingest`.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from benches.harness import machine, rows
+from benches.harness.measure import Sample, System, row
+from benches.harness.paths import BINARIES, OUTPUT, ROOT, SMOLLM2, python
+from benches.harness.process import run
+
+# Cases that make about one gigabyte of text.
+CASES = 540_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--gigabytes", nargs="+", type=float, default=[0.1, 1.0, 5.0],
+                        help="sizes of the corpora, about")
+    parser.add_argument("--threads", type=int, default=1, help="threads and processors of a stage")
+    parser.add_argument("--folder", type=Path, default=OUTPUT / "scale",
+                        help="where to work; needs four times the largest corpus")
+    arguments = parser.parse_args()
+    if not SMOLLM2.exists():
+        raise SystemExit(f"no {SMOLLM2}: run `make models`")
+    made = []
+    for gigabytes in arguments.gigabytes:
+        made += stages(gigabytes, arguments.folder, arguments.threads)
+        shutil.rmtree(arguments.folder)
+        # After every size, so that a bench that is stopped keeps what it has.
+        rows.save("scale", made)
+
+
+def stages(gigabytes: float, folder: Path, threads: int) -> list[dict]:
+    """Makes a corpus, and runs every stage on it once."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    fictional = folder / "fictional"
+    run([BINARIES / "ingest", "--config", ROOT / "configs/ingest/echr.yml",
+         "--set", f"synthetic.units={round(CASES * gigabytes)}",
+         "--set", "synthetic.document=case", "--output", fictional], 2)
+    corpus, tags, lines = fictional / "corpus", fictional / "tags", folder / "lines.jsonl"
+    counted = run([python("tokenize"), "-m", "benches.harness.read_corpus", corpus, lines], 2)
+    megabytes = int(counted.stdout) / 1e6
+    config = folder / "ingest.yml"
+    # JSON is YAML.
+    config.write_text(json.dumps({"source": "jsonl", "path": str(lines), "id_column": "id",
+                                  "text_column": "text", "unit_column": "unit"}))
+    given = ["--input", f"corpus={corpus}", "--input", f"tags={tags}"]
+    commands = {
+        "ingest": ["--config", config],
+        "scrub": ["--config", ROOT / "configs/scrub/mask.yml", *given],
+        "tokenize": ["--config", ROOT / "configs/tokenize/smollm2.yml", *given],
+    }
+    made = []
+    for stage, words in commands.items():
+        output = folder / stage
+        done = run([BINARIES / stage, *words, "--output", output, "--threads", threads,
+                    "--progress", "json"], threads)
+        shutil.rmtree(output)
+        system = System(f"{stage}, {gigabytes:g} GB", "pft", lambda: None, unit="s",
+                        amount=megabytes, throughput_unit="MB/s",
+                        more={"megabytes": round(megabytes, 1), "threads": threads})
+        made.append(row(system.work, system, [Sample([done.seconds], done.peak_mb, machine.pft())]))
+        print(f"{stage:10} {megabytes:8.0f} MB {done.seconds:8.2f} s {made[-1]['throughput']:8.1f} "
+              f"MB/s {done.peak_mb:8.0f} MB at most", flush=True)
+    return made
+
+
+if __name__ == "__main__":
+    main()

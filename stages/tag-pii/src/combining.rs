@@ -1,0 +1,86 @@
+//! What the taggers found becomes a document's tags.
+
+use pft_ner::Span;
+use pft_ner::combine::{Policy, combine};
+use pft_ner::consistency::{Consistency, NameFinder};
+use pft_ner::labels::LabelMap;
+use pft_ner::widen::widen;
+use pft_stage::StageError;
+
+use crate::Config;
+use crate::backends::{self, Rank};
+use crate::cache::{Cache, TextHash};
+
+/// What counts of the taggers' answers, and the consistency pass.
+pub(crate) struct Combining {
+    /// The taggers' ranks, in the config's order.
+    pub(crate) ranks: Vec<Rank>,
+    /// Which spans count, and as what.
+    pub(crate) policy: Policy,
+    /// The labels whose spans grow over the words that belong to them.
+    widen: Vec<String>,
+    /// The consistency pass, where it is on.
+    pub(crate) consistency: Option<Consistency>,
+}
+
+impl Combining {
+    /// What the config says of taggers with these ranks.
+    ///
+    /// # Errors
+    /// When a setting is wrong.
+    pub(crate) fn new(config: &Config, ranks: Vec<Rank>) -> Result<Self, StageError> {
+        let mut policy =
+            Policy::new(config.labels.iter().chain(backends::own_labels(config)).cloned());
+        // A label of the user's own is itself, whatever another tagger means by the word.
+        for label in backends::own_labels(config) {
+            policy.labels.alias(label, label);
+        }
+        policy.min_score = config.min_score;
+        policy.thresholds = config.thresholds.clone();
+        if let Some(file) = &config.label_file {
+            let path = file.as_path();
+            let wrong = |message: String| {
+                StageError::config(format!("label_file {}: {message}", path.display()))
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+            policy.labels.extend(LabelMap::parse(&text).map_err(|error| wrong(error.to_string()))?);
+        }
+        for (foreign, canonical) in &config.label_map {
+            policy.labels.alias(foreign, canonical);
+        }
+        for pattern in &config.ignore {
+            policy.ignore(pattern).map_err(|error| StageError::config(error.to_string()))?;
+        }
+        let consistency = config.consistency.enabled.then(|| Consistency::new(&config.consistency));
+        Ok(Self { ranks, policy, widen: config.widen.clone(), consistency })
+    }
+
+    /// Combines what the backends found in a text, in their order and as far as they are heard,
+    /// with the names of its unit.
+    pub(crate) fn combine(
+        &self,
+        text: &str,
+        found: &[Vec<Span>],
+        names: Option<&NameFinder>,
+    ) -> Vec<Span> {
+        let extra = names.map(|names| names.find(text)).unwrap_or_default();
+        let ranks = self.ranks.iter().map(|rank| rank.priority);
+        let mut ranked: Vec<(i32, &[Span])> =
+            ranks.zip(found).map(|(priority, spans)| (priority, spans.as_slice())).collect();
+        ranked.push((i32::MIN, &extra));
+        let spans = combine(text, &ranked, &self.policy);
+        if self.widen.is_empty() { spans } else { widen(text, spans, &self.widen) }
+    }
+
+    /// What the backends are heard for of their finished work on a text.
+    pub(crate) fn recall(
+        &self,
+        caches: &[Cache],
+        hash: &TextHash,
+    ) -> Result<Vec<Vec<Span>>, StageError> {
+        let answers = self.ranks.iter().zip(caches);
+        let answers = answers
+            .map(|(rank, cache)| cache.get(hash, |label| rank.is_heard(label, &self.policy)));
+        answers.collect()
+    }
+}
