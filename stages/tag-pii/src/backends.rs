@@ -30,11 +30,14 @@ impl Rank {
     }
 }
 
+/// A tagger and its rank.
+pub(crate) type Ranked = (Arc<dyn Tagger>, Rank);
+
 /// The config's taggers with their ranks, in its order.
 ///
 /// # Errors
 /// When a setting is wrong (exit code 2) or a model cannot be read (3).
-pub(crate) fn load(config: &Config) -> Result<Vec<(Arc<dyn Tagger>, Rank)>, StageError> {
+pub(crate) fn load(config: &Config) -> Result<Vec<Ranked>, StageError> {
     config
         .backends
         .iter()
@@ -52,7 +55,7 @@ pub(crate) fn load(config: &Config) -> Result<Vec<(Arc<dyn Tagger>, Rank)>, Stag
         .collect()
 }
 
-fn load_one(backend: &Backend, rank: i32) -> Result<(Arc<dyn Tagger>, Rank), StageError> {
+fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
     let ranked = |tagger: Arc<dyn Tagger>, priority: &Option<i32>| {
         let labels = backend.labels().to_vec();
         (tagger, Rank { priority: priority.unwrap_or(rank), labels })
