@@ -29,9 +29,11 @@ class Failed(Exception):
 
 @dataclass
 class Run:
-    """What a process did. `peak_mb` counts its children only where they were watched."""
+    """What a process did. `peak_mb` counts its children only where they were watched;
+    `processor_seconds` is on all processors, for it and the children that it waited for."""
 
     seconds: float
+    processor_seconds: float
     peak_mb: float
     stdout: str
 
@@ -71,7 +73,7 @@ def run(command: list, threads: int, environment: dict | None = None, tree: bool
         last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-3:]
         raise Failed(f"exit {process.returncode} ({log}): " + " | ".join(last))
     log.unlink()
-    return Run(seconds, peak, stdout)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, peak, stdout)
 
 
 def _environment(threads: int) -> dict:

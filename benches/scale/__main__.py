@@ -69,10 +69,12 @@ def stages(gigabytes: float, folder: Path, threads: int) -> list[dict]:
         shutil.rmtree(output)
         system = System(f"{stage}, {gigabytes:g} GB", "pft", lambda: None, unit="s",
                         amount=megabytes, throughput_unit="MB/s",
-                        more={"megabytes": round(megabytes, 1), "threads": threads})
+                        more={"megabytes": round(megabytes, 1), "threads": threads,
+                              "processor_seconds": round(done.processor_seconds, 2)})
         made.append(row(system.work, system, [Sample([done.seconds], done.peak_mb, machine.pft())]))
-        print(f"{stage:10} {megabytes:8.0f} MB {done.seconds:8.2f} s {made[-1]['throughput']:8.1f} "
-              f"MB/s {done.peak_mb:8.0f} MB at most", flush=True)
+        print(f"{stage:10} {megabytes:8.0f} MB {done.seconds:8.2f} s, {done.processor_seconds:.2f} s of "
+              f"a processor, {megabytes / done.processor_seconds:.0f} MB/s; {done.peak_mb:.0f} MB at most",
+              flush=True)
     return made
 
 

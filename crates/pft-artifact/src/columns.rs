@@ -211,6 +211,7 @@ impl Record for TaggedDocument {
         let score = field("score")?.as_primitive_opt::<Float32Type>().ok_or_else(wrong)?;
         let source: &StringArray = field("source")?.as_string_opt::<i32>().ok_or_else(wrong)?;
         let offsets = lists.value_offsets();
+        let (mut labels, mut sources) = (Shared::default(), Shared::default());
         Ok((0..batch.num_rows())
             .map(|row| TaggedDocument {
                 doc_id: doc_id.value(row).to_string(),
@@ -219,13 +220,33 @@ impl Record for TaggedDocument {
                     .map(|i| Span {
                         start: start.value(i),
                         end: end.value(i),
-                        label: label.value(i).to_string(),
+                        label: labels.get(label.value(i)),
                         score: score.value(i),
-                        source: source.value(i).to_string(),
+                        source: sources.get(source.value(i)),
                     })
                     .collect(),
             })
             .collect())
+    }
+}
+
+/// Strings of a column that has few different ones.
+#[derive(Default)]
+struct Shared(Vec<Arc<str>>);
+
+impl Shared {
+    /// More than a tagger has labels; a column of other strings would make the search slow.
+    const MOST: usize = 64;
+
+    fn get(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| &***known == text) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<str> = text.into();
+        if self.0.len() < Self::MOST {
+            self.0.push(Arc::clone(&shared));
+        }
+        shared
     }
 }
 

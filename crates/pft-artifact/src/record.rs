@@ -1,5 +1,7 @@
 //! The rows of `corpus`, `tags` and `tokens` artifacts.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ArtifactError, Kind};
@@ -60,12 +62,29 @@ pub struct Span {
     pub start: u32,
     /// One past the last byte.
     pub end: u32,
-    /// `PERSON`, `EMAIL`, …
-    pub label: String,
+    /// `PERSON`, `EMAIL`, … Shared, because a corpus has millions of spans and a handful of labels.
+    #[serde(with = "shared")]
+    pub label: Arc<str>,
     /// The tagger's confidence, 0 to 1.
     pub score: f32,
     /// Which tagger found it.
-    pub source: String,
+    #[serde(with = "shared")]
+    pub source: Arc<str>,
+}
+
+/// Serde's form of a shared string.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Arc::from)
+    }
 }
 
 /// A row of a `tags` artifact: a document's spans, sorted and not overlapping.

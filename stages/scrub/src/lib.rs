@@ -11,6 +11,7 @@ mod surrogate;
 pub mod verify;
 
 use std::iter::Peekable;
+use std::sync::Arc;
 
 use pft_artifact::{
     ArtifactError, CorpusReader, CorpusWriter, Document, TaggedDocument, TagsReader, TagsWriter,
@@ -23,7 +24,7 @@ pub use config::{Config, Mode, Untagged};
 pub use replace::{Replacement, Replacer};
 
 /// Documents are scrubbed in batches of about this many bytes, in parallel within a batch.
-const BATCH_BYTES: usize = 32 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// The stage.
 #[derive(Debug)]
@@ -79,8 +80,8 @@ impl Stage for Scrub {
                 let (document, tagged, replaced) = result?;
                 counts.spans += replaced;
                 counts.documents += 1;
-                corpus_writer.push(&document)?;
-                tags_writer.push(&tagged)?;
+                corpus_writer.push_owned(document)?;
+                tags_writer.push_owned(tagged)?;
             }
             bar.advance(read);
         }
@@ -126,12 +127,13 @@ fn scrub_one(
     text.push_str(&document.text[at..]);
     verify::check(&document, &tagged.spans, &replacements, &text)?;
 
+    let source: Arc<str> = Scrub::NAME.into();
     let mut replaced = 0;
     for ((span, place), replacement) in tagged.spans.iter_mut().zip(places).zip(&replacements) {
         (span.start, span.end) = place;
         if replacement.is_some() {
             replaced += 1;
-            "scrub".clone_into(&mut span.source);
+            span.source = Arc::clone(&source);
         }
     }
     tagged.spans.retain(|span| span.end > span.start);

@@ -115,9 +115,9 @@ fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, Sta
                 Span::new(
                     span.start as usize,
                     span.end as usize,
-                    &span.label.as_str().into(),
+                    &span.label,
                     span.score,
-                    &span.source.as_str().into(),
+                    &span.source,
                 )
             })
             .collect();

@@ -71,7 +71,7 @@ fn from_tags(tags: &Path, corpus: &Path) -> Result<Vec<GoldDocument>, StageError
                 .map(|span| Mention {
                     start: span.start as usize,
                     end: span.end as usize,
-                    label: span.label,
+                    label: span.label.to_string(),
                     must_mask: true,
                     identifier: None,
                     entity: None,

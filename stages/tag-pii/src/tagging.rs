@@ -127,7 +127,7 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
     let bar = context.progress().start("combining", total, "documents");
     let mut documents = corpus.iter();
     let (mut rows, mut dropped, mut entities) = (0u64, 0u64, 0u64);
-    let mut by_label: BTreeMap<String, u64> = BTreeMap::new();
+    let mut by_label: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     loop {
         let batch = Batch::next(&mut documents, shard, batch_bytes)?;
         if batch.is_empty() {
@@ -351,9 +351,9 @@ fn stored(document: &Document, span: &Span) -> Result<pft_artifact::Span, StageE
     Ok(pft_artifact::Span {
         start: offset(span.start)?,
         end: offset(span.end)?,
-        label: span.label.to_string(),
+        label: Arc::clone(&span.label),
         score: span.score,
-        source: span.source.to_string(),
+        source: Arc::clone(&span.source),
     })
 }
 

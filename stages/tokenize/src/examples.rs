@@ -57,7 +57,10 @@ impl<'a> Cutter<'a> {
         })?;
         let counted: Vec<&Span> = match &self.config.pii_labels {
             None => spans.iter().collect(),
-            Some(labels) => spans.iter().filter(|span| labels.contains(&span.label)).collect(),
+            Some(labels) => {
+                let counts = |span: &&Span| labels.iter().any(|label| **label == *span.label);
+                spans.iter().filter(counts).collect()
+            }
         };
         let ids = &encoded.ids;
         let flags = pii_flags(&encoded.offsets, &counted);

@@ -29,9 +29,9 @@ impl Page {
         self.spans.push(Span {
             start,
             end: self.text.len() as u32,
-            label: label.to_string(),
+            label: label.into(),
             score: 1.0,
-            source: SOURCE.to_string(),
+            source: SOURCE.into(),
         });
     }
 
