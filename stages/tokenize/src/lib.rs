@@ -93,8 +93,8 @@ impl Stage for Tokenize {
             for result in results {
                 let result = result?;
                 counts.add(&result);
-                for example in &result.examples {
-                    writer.push(example)?;
+                for example in result.examples {
+                    writer.push_owned(example)?;
                 }
             }
             bar.advance(read);

@@ -42,9 +42,64 @@ pub struct WordEncoder<'a> {
     caches: Vec<Mutex<Cache>>,
 }
 
+/// Words with their tokens. The tokens of all words lie behind each other, and short words, which most
+/// are, lie in the table itself, so that a word is found with few looks at memory.
 #[derive(Debug, Default)]
 struct Cache {
-    words: HashMap<Box<str>, Encoded, ahash::RandomState>,
+    short: HashMap<u128, Known, ahash::RandomState>,
+    long: HashMap<Box<str>, Known, ahash::RandomState>,
+    tokens: Vec<Token>,
+}
+
+/// Where a word's tokens are.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    first: u32,
+    count: u32,
+}
+
+/// A token of a word and its bytes in it.
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    id: u32,
+    start: u8,
+    end: u8,
+}
+
+impl Cache {
+    fn get(&self, word: &str) -> Option<&[Token]> {
+        let known = match packed(word) {
+            Some(word) => self.short.get(&word),
+            None => self.long.get(word),
+        }?;
+        Some(&self.tokens[known.first as usize..][..known.count as usize])
+    }
+
+    fn insert(&mut self, word: &str, encoded: &Encoded) {
+        if word.len() > MAX_WORD_BYTES || self.short.len() + self.long.len() >= MAX_WORDS {
+            return;
+        }
+        // A word has at most MAX_WORD_BYTES tokens of that many bytes.
+        let known = Known { first: self.tokens.len() as u32, count: encoded.ids.len() as u32 };
+        let tokens = encoded.ids.iter().zip(&encoded.offsets);
+        self.tokens.extend(tokens.map(|(&id, &(start, end))| Token {
+            id,
+            start: start as u8,
+            end: end as u8,
+        }));
+        match packed(word) {
+            Some(word) => self.short.insert(word, known),
+            None => self.long.insert(word.into(), known),
+        };
+    }
+}
+
+/// A word of at most 15 bytes with its length, as a number.
+fn packed(word: &str) -> Option<u128> {
+    let mut bytes = [0; 16];
+    bytes[..15].get_mut(..word.len())?.copy_from_slice(word.as_bytes());
+    bytes[15] = word.len() as u8;
+    Some(u128::from_le_bytes(bytes))
 }
 
 impl<'a> WordEncoder<'a> {
@@ -99,20 +154,20 @@ impl<'a> WordEncoder<'a> {
         let place = rayon::current_thread_index().map_or(0, |index| index + 1);
         let cache = &self.caches[place % self.caches.len()];
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut encoded = Encoded::default();
+        // English has a token in about four bytes.
+        let tokens = text.len() / 4;
+        let mut encoded =
+            Encoded { ids: Vec::with_capacity(tokens), offsets: Vec::with_capacity(tokens) };
         let (classes, mut start) = (classes(), 0);
         while start < text.len() {
             let end = start + word_length(&text[start..], classes, self.single_digits);
             let word = &text[start..end];
-            match cache.words.get(word) {
-                Some(known) => encoded.append(known, start),
-                None => {
-                    let Some(new) = self.word(word)? else { return self.by_the_crate(text) };
-                    encoded.append(&new, start);
-                    if word.len() <= MAX_WORD_BYTES && cache.words.len() < MAX_WORDS {
-                        cache.words.insert(word.into(), new);
-                    }
-                }
+            if let Some(known) = cache.get(word) {
+                encoded.append_known(known, start);
+            } else {
+                let Some(new) = self.word(word)? else { return self.by_the_crate(text) };
+                encoded.append(&new, start);
+                cache.insert(word, &new);
             }
             start = end;
         }
@@ -155,6 +210,13 @@ fn trims_all_but_the_first(post_processor: &Value) -> bool {
 }
 
 impl Encoded {
+    fn append_known(&mut self, word: &[Token], start: usize) {
+        for &Token { id, start: from, end: to } in word {
+            self.ids.push(id);
+            self.offsets.push((start + usize::from(from), start + usize::from(to)));
+        }
+    }
+
     fn append(&mut self, word: &Self, start: usize) {
         self.ids.extend_from_slice(&word.ids);
         self.offsets.extend(word.offsets.iter().map(|(from, to)| (start + from, start + to)));
