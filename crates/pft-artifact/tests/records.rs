@@ -49,7 +49,7 @@ proptest! {
                     .map(|(gap, length, label, score)| {
                         let start = at + gap;
                         at = start + length;
-                        Span { start, end: at, label, score, source: "rules".into() }
+                        Span { start, end: at, label: label.into(), score, source: "rules".into() }
                     })
                     .collect();
                 TaggedDocument { doc_id: format!("d{i}"), text_hash: "00".repeat(32), spans }

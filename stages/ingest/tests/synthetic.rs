@@ -72,7 +72,7 @@ fn a_person_who_was_named_is_labelled_wherever_the_name_stands() {
             let outside = outside_of_spans(&document);
             for span in document.spans.as_ref().unwrap() {
                 let surface = &document.text[span.start as usize..span.end as usize];
-                if span.label == "PERSON" && surface.contains(' ') {
+                if &*span.label == "PERSON" && surface.contains(' ') {
                     assert!(!outside.contains(surface), "{}: {outside}", document.origin);
                 }
             }
@@ -165,7 +165,7 @@ fn canaries_stand_where_the_table_says_and_nowhere_else() {
             for document in &documents {
                 let count = document.text.matches(&canary.text).count();
                 let labelled = document.spans.iter().flatten().filter(|span| {
-                    span.label == "CANARY"
+                    &*span.label == "CANARY"
                         && document.text[span.start as usize..span.end as usize] == canary.secret
                 });
                 assert_eq!(labelled.count(), count);

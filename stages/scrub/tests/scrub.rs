@@ -122,7 +122,7 @@ fn labels_scores_and_label_modes_select() {
     };
     let (corpus, new_tags) = scrub(config, &documents, std::slice::from_ref(&tags)).unwrap();
     assert_eq!(corpus[0].text, "<MASK> paid [MONEY] on Monday");
-    let sources: Vec<&str> = new_tags[0].spans.iter().map(|s| s.source.as_str()).collect();
+    let sources: Vec<&str> = new_tags[0].spans.iter().map(|s| &*s.source).collect();
     assert_eq!(sources, ["scrub", "scrub", "test"]);
     let monday = &new_tags[0].spans[2];
     assert_eq!(&corpus[0].text[monday.start as usize..monday.end as usize], "Monday");
