@@ -19,7 +19,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::Checkpoint;
 use config::Config;
 use decode::{Tag, Word};
 use encoder::Encoder;
@@ -28,7 +27,6 @@ use pieces::{Piece, Pieces};
 pub(crate) use learner::TransformerLearner;
 
 use crate::kernels::Linear;
-use crate::weights::Weights;
 use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
@@ -85,7 +83,7 @@ impl TransformerTagger {
     pub fn load(dir: &Path, options: TransformerOptions) -> Result<Self, LoadError> {
         let (config, labels) = Config::read(dir)?;
         let pieces = Pieces::load(dir, &config)?;
-        let checkpoint = Checkpoint::open(dir)?;
+        let checkpoint = checkpoint::open(dir)?;
         let window = options.max_tokens.min(config.max_tokens).saturating_sub(2);
         if window < 6 {
             return Err(LoadError::Config(format!(
@@ -104,7 +102,7 @@ impl TransformerTagger {
         let fingerprint = format!("transformer/{REVISION}/{window}/{context}/{hash}");
         let tags = labels.iter().map(|label| Tag::parse(label)).collect();
         let classifier = checkpoint.linear("classifier", [labels.len(), config.hidden])?;
-        let encoder = Encoder::load(config, &checkpoint, None)?;
+        let encoder = Encoder::load(config, &*checkpoint, None)?;
         let name = "transformer".into();
         Ok(Self { encoder, classifier, labels, pieces, tags, window, context, name, fingerprint })
     }
