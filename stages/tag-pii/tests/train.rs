@@ -201,6 +201,23 @@ fn encoders_learn_and_load_in_transformers() {
 }
 
 #[test]
+fn an_encoder_in_onnx_is_trained_as_one_in_safetensors() {
+    let folder = TempDir::new().unwrap();
+    let (gold, base) = (gold(folder.path()), base_of("bert", folder.path()));
+    let trained = |name: &str| {
+        let output = folder.path().join(name);
+        let run = train([&gold, &base, &output], &["--epochs", "1"]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        fs::read(output.join("model.safetensors")).unwrap()
+    };
+    let expected = trained("expected");
+    let onnx = root().join("tests/fixtures/ner/formats/bert/model.onnx");
+    fs::copy(onnx, base.join("model.onnx")).unwrap();
+    fs::remove_file(base.join("model.safetensors")).unwrap();
+    assert!(trained("found") == expected);
+}
+
+#[test]
 fn what_cannot_be_trained_is_refused_and_leaves_nothing_behind() {
     let folder = TempDir::new().unwrap();
     let fixtures = root().join("tests/fixtures/ner/transformer");

@@ -1,8 +1,11 @@
 //! Token-classification checkpoints in Hugging Face layout, without Python.
 //!
 //! BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT and DeBERTa v2/v3 folders with `config.json`
-//! (with `id2label`), `model.safetensors` (sharded or not) and `tokenizer.json` (or the older
-//! vocabulary files). A text is cut into word pieces as a whole; where it has more of them than
+//! (with `id2label`), `tokenizer.json` (or the older vocabulary files), and weights: the first that is
+//! there of `model.safetensors`, `pytorch_model.bin` (each sharded or not), `model.onnx` and
+//! `onnx/model.onnx`. Pickles are read without running anything. Of an ONNX file, too, only the
+//! weights are taken, as `torch.onnx.export` and Optimum write it, in 32 or 16 bits; a quantised or
+//! fused graph is refused. A text is cut into word pieces as a whole; where it has more of them than
 //! the model reads, windows overlap, and each piece is answered for by the window that sees
 //! enough context on both sides of it, so that nothing is truncated. Entities are then decoded
 //! over the whole text, by the rule that `decode` states.

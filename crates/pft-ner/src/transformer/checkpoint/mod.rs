@@ -1,7 +1,6 @@
 //! Weights of a checkpoint folder as `f32`, in whichever of its forms the folder has them.
 
 mod onnx;
-mod onnx_message;
 mod pytorch;
 mod safetensors;
 

@@ -7,6 +7,10 @@
 //! the graph uses the matrix also tells which way round it is stored. What does not fit exactly,
 //! such as a graph that was quantised or whose operations were fused, is refused.
 
+mod message;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,8 +20,9 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use prost::Message;
 
-use super::onnx_message::{Attribute, Model, Node, Tensor};
-use super::{Checkpoint, check_shape, elements, missing};
+use message::{Attribute, Model, Node, Tensor};
+
+use super::{Checkpoint, check_shape, elements};
 use crate::LoadError;
 use crate::weights::Weights;
 
@@ -158,7 +163,8 @@ impl OnnxFile {
     /// The numbers of the constant that a value is, and their shape.
     fn read(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), LoadError> {
         let operand = self.operand(name).filter(|operand| !operand.transposed);
-        let Some(operand) = operand else { return Err(missing(Some(&self.path), name)) };
+        let operand =
+            operand.ok_or_else(|| self.unlike(&format!("there is no tensor `{name}`")))?;
         let tensor = &self.tensors[operand.name];
         let damaged = || broken(&self.path, &format!("tensor `{name}` and its shape do not fit"));
         let shape: Option<Vec<usize>> =
@@ -200,13 +206,14 @@ impl OnnxFile {
 
     /// What is wrong with a graph that an exporter of PyTorch does not write.
     fn unlike(&self, what: &str) -> LoadError {
-        let foreign = self.nodes.iter().find(|node| !matches!(node.domain.as_str(), "" | "ai.onnx"));
+        let foreign =
+            self.nodes.iter().find(|node| !matches!(node.domain.as_str(), "" | "ai.onnx"));
         let fused = foreign.map_or(String::new(), |node| {
             format!(" (it was optimised: it has a node {} of {})", node.op_type, node.domain)
         });
         LoadError::Model(format!(
-            "{}: {what}{fused}; a token classifier is read as torch.onnx.export or Optimum write \
-             it, before optimisation",
+            "{}: {what}{fused}; is it the token classifier that its config.json describes, as \
+             torch.onnx.export or Optimum write it, not optimised?",
             self.path.display()
         ))
     }
