@@ -140,7 +140,11 @@ fn broken_checkpoints_are_explained() {
     let message = broken(|dir| {
         fs::rename(dir.join("model.safetensors"), dir.join("pytorch_model.bin")).unwrap();
     });
-    assert!(message.contains("never opened"), "{message}");
+    assert!(message.contains("pytorch_model.bin: it is no file of PyTorch"), "{message}");
+    let message = broken(|dir| fs::remove_file(dir.join("model.safetensors")).unwrap());
+    for name in ["model.safetensors", "pytorch_model.bin", "model.onnx", "onnx/model.onnx"] {
+        assert!(message.contains(name), "{message}");
+    }
     let message = load_error(Path::new("/nonexistent/checkpoint"));
     assert!(message.contains("config.json"), "{message}");
 }

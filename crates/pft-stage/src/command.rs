@@ -207,8 +207,11 @@ fn set_up_threads(threads: Option<u16>) -> usize {
     threads
 }
 
-/// The first SIGINT or SIGTERM raises a flag; the second ends the process at once.
-fn watch_signals() -> Result<Arc<AtomicBool>, StageError> {
+/// A flag that the first SIGINT or SIGTERM raises; the second ends the process at once.
+///
+/// # Errors
+/// When the operating system refuses to watch for them.
+pub fn watch_signals() -> Result<Arc<AtomicBool>, StageError> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())

@@ -47,7 +47,7 @@ pub enum Backend {
         /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<i32>,
-        /// The checkpoint's folder.
+        /// The checkpoint's folder, with weights in safetensors, pytorch_model.bin, model.onnx or onnx/model.onnx.
         model: OutsidePath,
         /// The labels, in pft's own names, that this one is heard for; empty for all that count.
         #[serde(default)]

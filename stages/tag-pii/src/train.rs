@@ -1,15 +1,14 @@
 //! `tag-pii train`: goes on training a tagger on gold annotations.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use pft_ner::evaluate::GoldDocument;
 use pft_ner::labels::LabelMap;
-use pft_ner::train::{Architecture, Epoch, Outcome, TrainError, TrainOptions, train};
+use pft_ner::train::{Architecture, Epoch, TrainError, TrainOptions, train};
 use pft_stage::StageError;
-use serde_json::json;
 
 use crate::{gold, subcommand};
 
@@ -84,8 +83,8 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 /// Trains as the arguments say and writes the model with its report, `training.json`.
 ///
 /// # Errors
-/// When the gold or the base cannot be read, an argument is out of range, or the output is in use. Nothing is
-/// left behind then. When the report cannot be written: the model is there without it.
+/// When the gold or the base cannot be read, an argument is out of range, the output is in use or cannot be
+/// written, or SIGINT or SIGTERM ended the training. Nothing is left behind then.
 pub fn run(arguments: &Arguments) -> Result<(), StageError> {
     let architecture = Architecture::of(&arguments.base)
         .map_err(|error| StageError::input(format!("--base: {error}")))?;
@@ -112,10 +111,18 @@ pub fn run(arguments: &Arguments) -> Result<(), StageError> {
         learned.len(),
         options.patience
     );
-    let outcome =
-        train(&arguments.base, &learned, &measured, &arguments.output, &options, &mut show)
-            .map_err(stage_error)?;
-    report(&arguments.output, &outcome, &options)
+    let interrupted = pft_stage::watch_signals()?;
+    let (base, output) = (&arguments.base, &arguments.output);
+    let outcome = train(base, &learned, &measured, output, &options, &mut show, &interrupted)
+        .map_err(stage_error)?;
+    subcommand::print(outcome.held_out.table().trim_end());
+    eprintln!(
+        "tag-pii train: epoch {}, leaning by {} towards mentions, is in {}",
+        outcome.best,
+        outcome.lean,
+        output.display()
+    );
+    Ok(())
 }
 
 fn options(arguments: &Arguments, architecture: Architecture) -> TrainOptions {
@@ -174,43 +181,9 @@ fn show(epoch: &Epoch) {
     }
 }
 
-fn report(output: &Path, outcome: &Outcome, options: &TrainOptions) -> Result<(), StageError> {
-    let epochs: Vec<_> = outcome
-        .epochs
-        .iter()
-        .map(|epoch| {
-            json!({
-                "epoch": epoch.epoch,
-                "loss": epoch.loss,
-                "held_out_characters_f1": epoch.held_out.as_ref().map(|report| report.characters.f1),
-            })
-        })
-        .collect();
-    let report = json!({
-        "labels": outcome.labels,
-        "documents": outcome.documents,
-        "held_out_documents": outcome.held_out_documents,
-        "best_epoch": outcome.best,
-        "lean": outcome.lean,
-        "epochs": epochs,
-        "options": options,
-        "held_out": outcome.held_out,
-    });
-    let path = output.join("training.json");
-    std::fs::write(&path, format!("{report:#}\n"))
-        .map_err(|error| StageError::config(format!("{}: {error}", path.display())))?;
-    subcommand::print(outcome.held_out.table().trim_end());
-    eprintln!(
-        "tag-pii train: epoch {}, leaning by {} towards mentions, is in {}",
-        outcome.best,
-        outcome.lean,
-        output.display()
-    );
-    Ok(())
-}
-
 fn stage_error(error: TrainError) -> StageError {
     match error {
+        TrainError::Interrupted => StageError::interrupted(),
         TrainError::Options(_) | TrainError::Write { .. } => StageError::config(error.to_string()),
         _ => StageError::input(error.to_string()),
     }

@@ -1,8 +1,9 @@
 //! `tag-pii train` through its binary: models learn, and load where models of their kind load.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use pft_ner::Tagger;
 use pft_ner::spacy::SpacyTagger;
@@ -54,14 +55,17 @@ fn gold(folder: &Path) -> PathBuf {
     path
 }
 
-fn train(arguments: &[&Path], more: &[&str]) -> Output {
-    let [gold, base, output] = arguments else { panic!("gold, base, output") };
-    Command::new(env!("CARGO_BIN_EXE_tag-pii"))
+fn command([gold, base, output]: [&Path; 3], more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tag-pii"));
+    command
         .args([Path::new("train"), Path::new("--gold"), gold])
         .args([Path::new("--base"), base, Path::new("--output"), output])
-        .args(more)
-        .output()
-        .unwrap()
+        .args(more);
+    command
+}
+
+fn train(arguments: [&Path; 3], more: &[&str]) -> Output {
+    command(arguments, more).output().unwrap()
 }
 
 /// Checks a training's report.
@@ -108,7 +112,7 @@ fn a_spacy_pipeline_learns_labels_of_its_own_and_loads_in_spacy() {
     }
     let folder = TempDir::new().unwrap();
     let (gold, output) = (gold(folder.path()), folder.path().join("model"));
-    let run = train(&[&gold, &base, &output], &["--epochs", "6"]);
+    let run = train([&gold, &base, &output], &["--epochs", "6"]);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let shown =
         String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
@@ -123,7 +127,7 @@ fn a_spacy_pipeline_learns_labels_of_its_own_and_loads_in_spacy() {
     assert_eq!(names, [("Norna", "SHIP"), ("Ilse Braithwaite", "PERSON")]);
 
     let again = folder.path().join("again");
-    train(&[&gold, &base, &again], &["--epochs", "6"]);
+    train([&gold, &base, &again], &["--epochs", "6"]);
     for file in ["ner/model", "ner/moves", "training.json"] {
         assert_eq!(
             fs::read(output.join(file)).unwrap(),
@@ -172,7 +176,7 @@ fn encoders_learn_and_load_in_transformers() {
         let more = "--epochs 14 --patience 14 --learning-rate 0.003 --dropout 0 --batch-tokens 512 \
                     --recall-weight 1";
         let more: Vec<&str> = more.split_whitespace().collect();
-        let run = train(&[&gold, &base, &output], &more);
+        let run = train([&gold, &base, &output], &more);
         assert!(run.status.success(), "{family}: {}", String::from_utf8_lossy(&run.stderr));
         let tagger = TransformerTagger::load(&output, TransformerOptions::default()).unwrap();
         check(&output, 0.8);
@@ -194,6 +198,23 @@ fn encoders_learn_and_load_in_transformers() {
             .collect();
         assert_eq!(found(&tagger, &lines), expected, "{family}");
     }
+}
+
+#[test]
+fn an_encoder_in_onnx_is_trained_as_one_in_safetensors() {
+    let folder = TempDir::new().unwrap();
+    let (gold, base) = (gold(folder.path()), base_of("bert", folder.path()));
+    let trained = |name: &str| {
+        let output = folder.path().join(name);
+        let run = train([&gold, &base, &output], &["--epochs", "1"]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        fs::read(output.join("model.safetensors")).unwrap()
+    };
+    let expected = trained("expected");
+    let onnx = root().join("tests/fixtures/ner/formats/bert/model.onnx");
+    fs::copy(onnx, base.join("model.onnx")).unwrap();
+    fs::remove_file(base.join("model.safetensors")).unwrap();
+    assert!(trained("found") == expected);
 }
 
 #[test]
@@ -222,15 +243,103 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing_behind() {
         (&gold, &bert, &["--learning-rate", "NaN"], 2, "learning_rate must be above 0"),
     ];
     for (gold, base, more, code, message) in cases {
-        let run = train(&[gold, base, &output], more);
+        let run = train([gold, base, &output], more);
         let error = String::from_utf8_lossy(&run.stderr);
         assert_eq!(run.status.code(), Some(code), "{error}");
         assert!(error.contains(message), "{error}");
     }
-    let run = train(&[&gold, &bert, folder.path()], &[]);
+    let run = train([&gold, &bert, folder.path()], &[]);
     assert_eq!(run.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&run.stderr).contains("exists already"));
     let left: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
+}
+
+/// A training that would go on for hours, after its first epoch.
+fn running(arguments: [&Path; 3]) -> Child {
+    let endless = ["--epochs", "1000000", "--patience", "1000000"];
+    let mut child = command(arguments, &endless).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("epoch   1")), "it ended early");
+    // Whoever shows progress must still find a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+/// What is in a folder beside the gold.
+fn left(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != "gold.jsonl").collect()
+}
+
+#[test]
+fn an_ended_training_leaves_nothing_and_a_killed_one_nothing_for_long() {
+    let folder = TempDir::new().unwrap();
+    let bert = root().join("tests/fixtures/ner/transformer/bert");
+    let (gold, output) = (gold(folder.path()), folder.path().join("model"));
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let mut child = running([&gold, &bert, &output]);
+        assert_eq!(left(folder.path()), [format!("model.{}.partial", child.id())]);
+        // SAFETY: the process is this test's own child.
+        unsafe { libc::kill(child.id().cast_signed(), signal) };
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(left(folder.path()).is_empty(), "{:?}", left(folder.path()));
+    }
+
+    let mut killed = running([&gold, &bert, &output]);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let partial = format!("model.{}.partial", killed.id());
+    assert_eq!(left(folder.path()), [&*partial]);
+    let mut other = running([&gold, &bert, &folder.path().join("other")]);
+    assert!(folder.path().join(partial).is_dir(), "a training of another name left it alone");
+    let run = train([&gold, &bert, &output], &["--epochs", "1"]);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut remaining = left(folder.path());
+    remaining.sort();
+    assert_eq!(remaining, ["model".to_owned(), format!("other.{}.partial", other.id())]);
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+/// However little room there is, a model comes with its report or not at all. A file system so small is
+/// one in memory, which only Linux with user namespaces lets a test mount.
+#[test]
+fn a_full_disk_leaves_no_model_without_report() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let bert = root().join("tests/fixtures/ner/transformer/bert");
+    let gold = gold(folder);
+    let with_disk = |kilobytes: usize, script: &str| {
+        let mount = "mkdir -p disk && mount -t tmpfs -o size=${0}k none disk || exit 99\n";
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &format!("{mount}{script}")])
+            .arg(kilobytes.to_string())
+            .args([Path::new(env!("CARGO_BIN_EXE_tag-pii")), &gold, &bert])
+            .current_dir(folder)
+            .output()
+    };
+    if !with_disk(64, "").is_ok_and(|probe| probe.status.success()) {
+        eprintln!("not run: user namespaces are not allowed here");
+        return;
+    }
+    let script = "$1 train --gold $2 --base $3 --output disk/model --epochs 1; echo code $?; find disk -type f";
+    let (mut full, mut done) = (0, 0);
+    for kilobytes in (108..152).step_by(4) {
+        let run = with_disk(kilobytes, script).unwrap();
+        let (shown, error) =
+            (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        if shown.contains("code 0") {
+            assert!(shown.contains("disk/model/training.json"), "{kilobytes} kB: {shown}");
+            done += 1;
+        } else {
+            assert!(shown.contains("code 1"), "{kilobytes} kB: {shown}{error}");
+            assert!(error.contains("free some disk space"), "{kilobytes} kB: {error}");
+            assert!(!shown.contains("disk/"), "{kilobytes} kB: {shown}");
+            full += 1;
+        }
+    }
+    assert!(full > 2 && done > 2, "{full} full, {done} done");
 }

@@ -1,6 +1,7 @@
 //! The training loop: batches, AdamW, early stopping.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
@@ -9,7 +10,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Architecture, Dropout, Epoch, Learner, Outcome, TrainError, TrainOptions};
+use super::scratch::Scratch;
+use super::{Architecture, Dropout, Epoch, Learner, Outcome, TrainError, TrainOptions, report};
 use crate::Span;
 use crate::combine::tag_texts;
 use crate::evaluate::{GoldDocument, Report, evaluate};
@@ -99,6 +101,8 @@ pub(super) struct Plan<'a> {
     pub(super) all: &'a [GoldDocument],
     pub(super) output: &'a Path,
     pub(super) options: &'a TrainOptions,
+    /// Ends the training when it becomes true.
+    pub(super) interrupted: &'a AtomicBool,
 }
 
 impl Plan<'_> {
@@ -116,10 +120,10 @@ impl Plan<'_> {
             )));
         }
         let scratch = Scratch::create(self.output)?;
-        let folder = scratch.0.join("model");
+        let folder = scratch.folder.join("model");
         let mut epochs: Vec<Epoch> = Vec::new();
         let mut best: Option<Best> = None;
-        let mut course = Course::start(learner()?, &self.learned, self.options)?;
+        let mut course = Course::start(learner()?, &self.learned, self)?;
         for epoch in 1..=self.options.epochs {
             let loss = course.epoch()?;
             let report = self.measure(&course.learner, &folder)?;
@@ -142,7 +146,7 @@ impl Plan<'_> {
         self.lean(&course.learner, &folder, &mut best)?;
         if self.options.refit {
             let all: Vec<&GoldDocument> = self.all.iter().collect();
-            course = Course::start(learner()?, &all, self.options)?;
+            course = Course::start(learner()?, &all, self)?;
             for epoch in 1..=best.epoch {
                 let loss = course.epoch()?;
                 epochs.push(Epoch { epoch, loss, held_out: None, best: epoch == best.epoch });
@@ -152,8 +156,7 @@ impl Plan<'_> {
         lean_by(&course.learner, best.lean)?;
         remove(&folder)?;
         course.learner.save(&folder)?;
-        std::fs::rename(&folder, self.output).map_err(TrainError::write(self.output))?;
-        Ok(Outcome {
+        let outcome = Outcome {
             epochs,
             best: best.epoch,
             lean: best.lean,
@@ -161,7 +164,11 @@ impl Plan<'_> {
             labels,
             documents: if self.options.refit { self.all.len() } else { self.learned.len() },
             held_out_documents: self.measured.len(),
-        })
+        };
+        report::write(&folder, &outcome, self.options)?;
+        go_on(self.interrupted)?;
+        std::fs::rename(&folder, self.output).map_err(TrainError::write(self.output))?;
+        Ok(outcome)
     }
 
     /// Finds how far the model should lean towards mentions, and leaves it upright.
@@ -193,6 +200,7 @@ impl Plan<'_> {
 
     /// Measures a model, saved and loaded again, on the documents held out.
     fn measure<L: Learner>(&self, learner: &L, folder: &Path) -> Result<Report, TrainError> {
+        go_on(self.interrupted)?;
         remove(folder)?;
         learner.save(folder)?;
         let tagger = self.architecture.load(folder)?;
@@ -214,14 +222,16 @@ struct Course<'a, L: Learner> {
     random: ChaCha8Rng,
     steps: usize,
     options: &'a TrainOptions,
+    interrupted: &'a AtomicBool,
 }
 
 impl<'a, L: Learner> Course<'a, L> {
     fn start(
         mut learner: L,
         documents: &[&GoldDocument],
-        options: &'a TrainOptions,
+        plan: &Plan<'a>,
     ) -> Result<Self, TrainError> {
+        let options = plan.options;
         let mut samples = Vec::new();
         for document in documents {
             samples.extend(learner.samples(document)?);
@@ -245,6 +255,7 @@ impl<'a, L: Learner> Course<'a, L> {
             random: ChaCha8Rng::seed_from_u64(options.seed),
             steps: 0,
             options,
+            interrupted: plan.interrupted,
         })
     }
 
@@ -268,6 +279,7 @@ impl<'a, L: Learner> Course<'a, L> {
         let steps_an_epoch = batches.len();
         let mut total = 0.0;
         for batch in &batches {
+            go_on(self.interrupted)?;
             let batch: Vec<&L::Sample> = batch.iter().map(|&at| &self.samples[at]).collect();
             let loss = self.learner.loss(&batch, &mut self.dropout)?;
             total += f64::from(loss.to_scalar::<f32>()?);
@@ -323,24 +335,9 @@ fn clip(gradients: &mut GradStore, variables: &[Var], max_norm: f64) -> Result<(
     Ok(())
 }
 
-/// A folder beside the output that goes when the training does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn create(output: &Path) -> Result<Self, TrainError> {
-        let mut name = output.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        let folder = output.with_file_name(name);
-        std::fs::create_dir_all(&folder).map_err(TrainError::write(&folder))?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Nothing can be done about a folder that does not go.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// Fails once the training is to end.
+fn go_on(interrupted: &AtomicBool) -> Result<(), TrainError> {
+    if interrupted.load(Ordering::Relaxed) { Err(TrainError::Interrupted) } else { Ok(()) }
 }
 
 fn remove(folder: &Path) -> Result<(), TrainError> {

@@ -10,8 +10,11 @@
 mod fit;
 mod gold;
 mod layers;
+mod report;
+mod scratch;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use candle_core::{Tensor, Var};
 use serde::Serialize;
@@ -112,6 +115,9 @@ pub enum TrainError {
         /// What happened.
         error: std::io::Error,
     },
+    /// It was told to end.
+    #[error("interrupted")]
+    Interrupted,
     /// An operation on tensors failed.
     #[error("training: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -209,12 +215,16 @@ impl Architecture {
 }
 
 /// Trains the model in `base` on `gold` and writes it to `output`, a folder that does not exist yet and
-/// appears only when all is done. It is measured on `held_out`, or on a part of `gold` if that is
-/// empty. `progress` hears of every epoch.
+/// appears only when all is done, with a report, `training.json`. The model is measured on `held_out`, or on
+/// a part of `gold` if that is empty. `progress` hears of every epoch; when `interrupted` becomes
+/// true the training ends before its next batch.
+///
+/// It works in a folder `NAME.PID.partial` beside the output `NAME`, and removes those that killed
+/// trainings of the same output left.
 ///
 /// # Errors
 /// When the base cannot be read or trained, the gold has no mentions, a setting is out of range,
-/// or the output cannot be written.
+/// the output cannot be written, or the training was interrupted. Nothing is left behind then.
 pub fn train(
     base: &Path,
     gold: &[GoldDocument],
@@ -222,6 +232,7 @@ pub fn train(
     output: &Path,
     options: &TrainOptions,
     progress: &mut dyn FnMut(&Epoch),
+    interrupted: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
     let architecture = Architecture::of(base)?;
     fit::check(options)?;
@@ -230,7 +241,8 @@ pub fn train(
     if labels.is_empty() {
         return Err(TrainError::Gold("the gold has no mention to learn from".to_owned()));
     }
-    let plan = fit::Plan { architecture, learned, measured, all: gold, output, options };
+    let plan =
+        fit::Plan { architecture, learned, measured, all: gold, output, options, interrupted };
     match architecture {
         Architecture::Spacy => {
             plan.run(labels.clone(), progress, || SpacyLearner::new(base, &labels, options))

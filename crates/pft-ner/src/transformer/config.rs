@@ -81,7 +81,7 @@ impl Config {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             LoadError::Model(format!(
                 "cannot read {}: {error}; a token-classification checkpoint is a folder with \
-                 config.json, model.safetensors and tokenizer.json",
+                 config.json, tokenizer.json and model.safetensors, pytorch_model.bin or model.onnx",
                 path.display()
             ))
         })?;

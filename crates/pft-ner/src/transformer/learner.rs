@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint;
 use super::config::{Activation, Config, Family};
 use super::encoder::Names;
 use super::pieces::Pieces;
@@ -22,7 +22,6 @@ use crate::evaluate::GoldDocument;
 use crate::train::{
     Dropout, Learner, TrainError, TrainOptions, cross_entropy, entities, layer_norm, linear,
 };
-use crate::weights::Weights;
 
 /// Word pieces of a window, special tokens not counted, and of context on each of its sides. Shorter
 /// than what the backend reads: attention costs the square, and names need little context.
@@ -83,7 +82,7 @@ impl TransformerLearner {
             .into());
         }
         let pieces = Pieces::load(base, &config)?;
-        let checkpoint = Checkpoint::open(base)?;
+        let checkpoint = checkpoint::open(base)?;
         let mut variables = HashMap::new();
         let mut take = |name: &str, shape: &[usize]| -> Result<(), TrainError> {
             let full = format!("{root}.{name}");

@@ -1,8 +1,11 @@
 //! Token-classification checkpoints in Hugging Face layout, without Python.
 //!
 //! BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT and DeBERTa v2/v3 folders with `config.json`
-//! (with `id2label`), `model.safetensors` (sharded or not) and `tokenizer.json` (or the older
-//! vocabulary files). A text is cut into word pieces as a whole; where it has more of them than
+//! (with `id2label`), `tokenizer.json` (or the older vocabulary files), and weights: the first that is
+//! there of `model.safetensors`, `pytorch_model.bin` (each sharded or not), `model.onnx` and
+//! `onnx/model.onnx`. Pickles are read without running anything. Of an ONNX file, too, only the
+//! weights are taken, as `torch.onnx.export` and Optimum write it, in 32 or 16 bits; a quantised or
+//! fused graph is refused. A text is cut into word pieces as a whole; where it has more of them than
 //! the model reads, windows overlap, and each piece is answered for by the window that sees
 //! enough context on both sides of it, so that nothing is truncated. Entities are then decoded
 //! over the whole text, by the rule that `decode` states.
@@ -19,7 +22,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::Checkpoint;
 use config::Config;
 use decode::{Tag, Word};
 use encoder::Encoder;
@@ -28,7 +30,6 @@ use pieces::{Piece, Pieces};
 pub(crate) use learner::TransformerLearner;
 
 use crate::kernels::Linear;
-use crate::weights::Weights;
 use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
@@ -85,7 +86,7 @@ impl TransformerTagger {
     pub fn load(dir: &Path, options: TransformerOptions) -> Result<Self, LoadError> {
         let (config, labels) = Config::read(dir)?;
         let pieces = Pieces::load(dir, &config)?;
-        let checkpoint = Checkpoint::open(dir)?;
+        let checkpoint = checkpoint::open(dir)?;
         let window = options.max_tokens.min(config.max_tokens).saturating_sub(2);
         if window < 6 {
             return Err(LoadError::Config(format!(
@@ -104,7 +105,7 @@ impl TransformerTagger {
         let fingerprint = format!("transformer/{REVISION}/{window}/{context}/{hash}");
         let tags = labels.iter().map(|label| Tag::parse(label)).collect();
         let classifier = checkpoint.linear("classifier", [labels.len(), config.hidden])?;
-        let encoder = Encoder::load(config, &checkpoint, None)?;
+        let encoder = Encoder::load(config, &*checkpoint, None)?;
         let name = "transformer".into();
         Ok(Self { encoder, classifier, labels, pieces, tags, window, context, name, fingerprint })
     }
