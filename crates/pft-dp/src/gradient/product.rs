@@ -2,8 +2,8 @@
 
 use gemm::{Parallelism, gemm};
 
-/// Rows of a tile of a Gram matrix.
-const TILE: usize = 128;
+/// Columns of a panel of a Gram matrix: few, since half of the square at its top is for nothing.
+const PANEL: usize = 32;
 
 /// A matrix view: element (r, c) is `data[r · row_stride + c · column_stride]`.
 #[derive(Debug, Clone, Copy)]
@@ -99,32 +99,31 @@ pub(crate) fn squared_norm(values: &[f32]) -> f64 {
     dot(values, values)
 }
 
-/// ‖aᵀg‖² = ⟨aaᵀ, ggᵀ⟩ of `rows` rows, by tiles of the symmetric Gram matrices.
+/// ‖aᵀg‖² = ⟨aaᵀ, ggᵀ⟩ of `rows` rows. Gram matrices are symmetric: panel by panel, only the rows
+/// from the diagonal on are formed.
 pub(crate) fn ghost_squared_norm(input: &[f32], output: &[f32], rows: usize) -> f64 {
     if rows == 0 {
         return 0.0;
     }
-    let (inputs, outputs) = (input.len() / rows, output.len() / rows);
-    let mut tiles = vec![0.0; 2 * TILE * TILE];
-    let (first_tile, second_tile) = tiles.split_at_mut(TILE * TILE);
+    let mut panels = vec![0.0; 2 * rows * PANEL];
+    let (input_panel, output_panel) = panels.split_at_mut(rows * PANEL);
     let mut sum = 0.0;
-    for top in (0..rows).step_by(TILE) {
-        let height = TILE.min(rows - top);
-        for left in (0..=top).step_by(TILE) {
-            let width = TILE.min(rows - left);
-            let gram = |into: &mut [f32], data: &[f32], columns: usize| {
-                let of = |first: usize, count: usize| {
-                    View::new(&data[first * columns..(first + count) * columns], count, columns)
-                };
-                multiply(into, of(top, height), of(left, width).transposed(), false, false);
+    for first in (0..rows).step_by(PANEL) {
+        let (height, width) = (rows - first, PANEL.min(rows - first));
+        let gram = |into: &mut [f32], data: &[f32]| {
+            let columns = data.len() / rows;
+            let of = |count: usize| {
+                View::new(&data[first * columns..(first + count) * columns], count, columns)
             };
-            let (first, second) =
-                (&mut first_tile[..height * width], &mut second_tile[..height * width]);
-            gram(first, input, inputs);
-            gram(second, output, outputs);
-            let weight = if left == top { 1.0 } else { 2.0 };
-            sum += weight * dot(first, second);
-        }
+            multiply(into, of(height), of(width).transposed(), false, false);
+        };
+        let input_panel = &mut input_panel[..height * width];
+        let output_panel = &mut output_panel[..height * width];
+        gram(input_panel, input);
+        gram(output_panel, output);
+        let square = width * width;
+        sum += dot(&input_panel[..square], &output_panel[..square])
+            + 2.0 * dot(&input_panel[square..], &output_panel[square..]);
     }
     sum
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::secret::RunSecret;
 use keystream::{BLOCKS, Keystream, WORDS};
-use normal::{NORMALS, add_normals};
+use normal::{NORMALS, Scratch, add_normals};
 
 /// Elements whose noise comes from one stream.
 const CHUNK: usize = 4096;
@@ -27,7 +27,7 @@ pub struct GaussianNoise {
 
 impl GaussianNoise {
     pub(crate) fn new(secret: &RunSecret, draws: u32) -> Self {
-        Self { key: secret.key("pft-dp 1 noise"), draws }
+        Self { key: secret.key("pft-dp 2 noise"), draws }
     }
 
     /// Replaces every value v by (v + N(0, `deviation`²))·`scale`. `tensor` is the tensor's index,
@@ -55,14 +55,14 @@ impl GaussianNoise {
 /// Every value v becomes (v + `deviation` · the sum of `draws` normals) · `scale`.
 #[inline(always)]
 fn add_to_chunk(keystream: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
-    let mut bits = [0; WORDS];
+    let (mut words, mut scratch) = ([0; WORDS], Scratch::new());
     let mut block = 0;
     for values in values.chunks_mut(NORMALS) {
         let mut sums = [0.0; NORMALS];
         for _ in 0..draws {
-            keystream.blocks(block, &mut bits);
+            keystream.blocks(block, &mut words);
             block += BLOCKS as u64;
-            add_normals(&bits, &mut sums);
+            add_normals(&words, &mut sums, &mut scratch);
         }
         for (value, sum) in values.iter_mut().zip(&sums) {
             *value = ((f64::from(*value) + deviation * sum) * scale) as f32;
@@ -80,23 +80,25 @@ fn add_to_chunk_vectorised(
 ) {
     #[cfg(target_arch = "x86_64")]
     {
-        #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+        #[target_feature(enable = "avx512f,avx512dq,avx512vl,fma")]
         fn avx512(k: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
             add_to_chunk(k, draws, deviation, scale, values);
         }
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,fma")]
         fn avx2(k: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
             add_to_chunk(k, draws, deviation, scale, values);
         }
         if std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512dq")
             && std::arch::is_x86_feature_detected!("avx512vl")
+            && std::arch::is_x86_feature_detected!("fma")
         {
-            // SAFETY: the three features were just found on this processor.
+            // SAFETY: the four features were just found on this processor.
             return unsafe { avx512(keystream, draws, deviation, scale, values) };
         }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the feature was just found on this processor.
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        {
+            // SAFETY: the two features were just found on this processor.
             return unsafe { avx2(keystream, draws, deviation, scale, values) };
         }
     }
