@@ -9,7 +9,7 @@ PIPELINES  := $(basename $(notdir $(wildcard pipelines/*.yml)))
 # Options of a pipeline's run, as in `make echr-dp8 ARGS="--set model.max_steps=100"`.
 ARGS       ?=
 
-.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner lint fmt python clean-store $(PIPELINES)
+.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fmt python clean-store $(PIPELINES)
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,10 @@ bench-tokenize: models $(call venv,tokenize) ## Tokenizing beside datasets.map
 
 bench-runner: models build $(call venv,runner) ## A pipeline with nothing to do beside Snakemake
 	$(PYTHON) -m benches.runner $(BENCH_ARGS)
+
+bench-scale: models $(call venv,tokenize) ## The stages without a model on 0.1, 1 and 5 GB of text
+	$(CARGO) build --release -p ingest -p scrub -p tokenize --bins
+	$(PYTHON) -m benches.scale $(BENCH_ARGS)
 
 $(BENCH)/venv/%/.installed: benches/%/requirements.txt
 	$(PYTHON) -m venv $(@D)
