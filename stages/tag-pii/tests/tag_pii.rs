@@ -89,11 +89,7 @@ fn names_are_found_in_their_unit_and_nowhere_else() {
     let rows = run.rows();
     let found = |n: usize| -> Vec<(&str, &str)> {
         let text = &documents[n].text;
-        rows[n]
-            .spans
-            .iter()
-            .map(|s| (&text[s.start as usize..s.end as usize], s.label.as_str()))
-            .collect()
+        rows[n].spans.iter().map(|s| (&text[s.start as usize..s.end as usize], &*s.label)).collect()
     };
     assert_eq!(
         rows.iter().map(|row| row.doc_id.as_str()).collect::<Vec<_>>(),
@@ -173,7 +169,7 @@ fn labels_of_the_user_s_own_count_as_what_they_say() {
     let found: Vec<(&str, &str)> = rows[0]
         .spans
         .iter()
-        .map(|s| (&text[s.start as usize..s.end as usize], s.label.as_str()))
+        .map(|s| (&text[s.start as usize..s.end as usize], &*s.label))
         .collect();
     assert_eq!(found, [("teacher", "OCCUPATION"), ("77", "PROJECT")]);
 }
@@ -240,7 +236,7 @@ fn a_flair_model_tags_and_is_asked_once() {
     let first = run(config(), &corpus, folder.path(), "tags", "scratch");
     first.result.as_ref().unwrap();
     assert_eq!(first.metrics["newly_tagged_texts"]["flair"], 5, "d1 and d5 are equal");
-    assert!(first.rows().iter().flat_map(|row| &row.spans).any(|span| span.source == "flair"));
+    assert!(first.rows().iter().flat_map(|row| &row.spans).any(|span| &*span.source == "flair"));
     let again = run(config(), &corpus, folder.path(), "again", "scratch");
     assert_eq!(again.metrics["newly_tagged_texts"]["flair"], 0);
     assert_eq!(again.content_hash(), first.content_hash());
