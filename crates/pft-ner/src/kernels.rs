@@ -124,6 +124,12 @@ impl Linear {
     }
 }
 
+/// The transpose of a matrix `[rows, columns]`.
+pub(crate) fn transpose(values: &[f32], columns: usize) -> Vec<f32> {
+    let column = |column: usize| values.iter().skip(column).step_by(columns).copied();
+    (0..columns).flat_map(column).collect()
+}
+
 /// Layer normalisation over the last axis.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {

@@ -318,7 +318,7 @@ impl SecondPass<'_> {
                     text_hash: blake3::Hash::from(batch.hashes[d]).to_hex().to_string(),
                     spans: spans
                         .into_iter()
-                        .map(|span| stored(document, &span))
+                        .map(|span| stored(document, span))
                         .collect::<Result<_, _>>()?,
                 })
             })
@@ -341,7 +341,7 @@ impl SecondPass<'_> {
     }
 }
 
-fn stored(document: &Document, span: &Span) -> Result<pft_artifact::Span, StageError> {
+fn stored(document: &Document, span: Span) -> Result<pft_artifact::Span, StageError> {
     let offset = |at: usize| {
         u32::try_from(at).map_err(|_| {
             StageError::input(format!("document {:?} is longer than 4 GiB", document.doc_id))
@@ -351,9 +351,9 @@ fn stored(document: &Document, span: &Span) -> Result<pft_artifact::Span, StageE
     Ok(pft_artifact::Span {
         start: offset(span.start)?,
         end: offset(span.end)?,
-        label: Arc::clone(&span.label),
+        label: span.label,
         score: span.score,
-        source: Arc::clone(&span.source),
+        source: span.source,
     })
 }
 

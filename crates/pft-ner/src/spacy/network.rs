@@ -10,7 +10,7 @@ use super::lexeme::{Attribute, Norms};
 use super::thinc::{Node, ThincModel};
 use super::vectors::StaticVectors;
 use crate::LoadError;
-use crate::kernels::{LayerNorm, Linear, Matrix, add, add_rows, maxout, product};
+use crate::kernels::{LayerNorm, Linear, Matrix, add, add_rows, maxout, product, transpose};
 
 /// thinc's layer norm adds this to the variance.
 const EPSILON: f32 = 1e-8;
@@ -78,11 +78,6 @@ fn by_piece(values: &[f32], [outputs, pieces]: [usize; 2], width: usize) -> Vec<
     ordered
 }
 
-/// `[outputs, inputs]` to `[inputs, outputs]`.
-fn by_input(weight: &[f32], inputs: usize) -> Vec<f32> {
-    (0..inputs).flat_map(|input| weight[input..].iter().step_by(inputs)).copied().collect()
-}
-
 impl Embedder {
     /// Takes the embedding layers out of a model.
     pub(super) fn load(
@@ -130,7 +125,7 @@ impl Embedder {
             return Err(model.error("no maxout layer behind the embeddings"));
         };
         let mix = Maxout::load(*first, *norm, width)?;
-        let mix_by_input = by_input(&mix.linear.weight, width);
+        let mix_by_input = transpose(&mix.linear.weight, width);
         Ok(Self { attributes, tables, vectors, mix, mix_by_input })
     }
 
@@ -274,7 +269,7 @@ impl Encoder {
         });
         let weight: Vec<f32> = places.collect();
         WordProducts {
-            by_input: by_input(&weight, self.width),
+            by_input: transpose(&weight, self.width),
             outputs: 3 * self.layers[0].linear.bias.len(),
         }
     }
@@ -377,7 +372,7 @@ impl Scorer {
         let rows = moves.iter().flat_map(|&m| &self.upper.weight[m * self.hidden..][..self.hidden]);
         let rows: Vec<f32> = rows.copied().collect();
         let bias = moves.iter().map(|&m| self.upper.bias[m]).collect();
-        Choice { moves, weight: by_input(&rows, self.hidden), bias }
+        Choice { moves, weight: transpose(&rows, self.hidden), bias }
     }
 
     /// Scores of the moves of a choice in a state whose words have these features, by

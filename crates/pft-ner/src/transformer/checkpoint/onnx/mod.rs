@@ -24,6 +24,7 @@ use message::{Attribute, Model, Node, Tensor};
 
 use super::{Checkpoint, check_shape, elements};
 use crate::LoadError;
+use crate::kernels::transpose;
 use crate::weights::Weights;
 
 /// `model.onnx` and the files that it keeps numbers in.
@@ -248,7 +249,7 @@ impl Weights for OnnxFile {
                 return Ok(values);
             }
             check_shape(&self.path, name, &found, &[*inputs, *outputs])?;
-            return Ok(transposed(&values, *outputs));
+            return Ok(transpose(&values, *outputs));
         }
         let (found, values) = self.read(name)?;
         check_shape(&self.path, name, &found, shape)?;
@@ -275,13 +276,6 @@ fn is_quantised(node: &Node) -> bool {
         || matches!(kind, "MatMulInteger" | "MatMulNBits" | "GatherBlockQuantized")
         || kind.starts_with("QLinear")
         || matches!(kind, "QAttention" | "QGemm" | "QEmbedLayerNormalization" | "QOrderedMatMul")
-}
-
-/// The transpose of a matrix with rows of `columns` numbers.
-fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
-    (0..columns)
-        .flat_map(|column| values.iter().skip(column).step_by(columns.max(1)).copied())
-        .collect()
 }
 
 /// A file, mapped into memory.
