@@ -91,7 +91,9 @@ fn run(work: &Work, arguments: &Arguments) {
 fn main() {
     allocator::keep_pages();
     let arguments = Arguments::read();
-    for work in &arguments.works {
-        run(work, &arguments);
-    }
+    rayon::scope(|_| {
+        for work in &arguments.works {
+            run(work, &arguments);
+        }
+    });
 }

@@ -1,4 +1,5 @@
-//! Matrix products, by the `gemm` crate, into kept memory and without transposed copies.
+//! Matrix products into kept memory and without transposed copies: large ones [`tiled`], the
+//! others by the `gemm` crate.
 
 use gemm::Parallelism;
 use half::bf16;
@@ -6,6 +7,8 @@ use rayon::prelude::*;
 
 use crate::buffer::Pool;
 use crate::kernels::matvec;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::tiled;
 use crate::parameters::{Tensor, TensorData};
 
 /// How a linear layer's weight is stored.
@@ -31,6 +34,12 @@ pub(crate) fn row_major(data: &[f32], width: usize) -> View {
 }
 
 impl View {
+    /// Without the rows and columns before `row` and `column`.
+    pub(crate) fn from(self, row: usize, column: usize) -> Self {
+        let at = row * self.row_stride + column * self.column_stride;
+        Self { data: self.data.wrapping_add(at), ..self }
+    }
+
     /// Rows as columns.
     pub(crate) fn transposed(self) -> Self {
         Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
@@ -52,6 +61,14 @@ pub(crate) unsafe fn product(
     accumulate: bool,
     parallel: bool,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if parallel && tiled::suits([m, k, n]) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            tiled::product((target, target_row_stride), left, right, [m, k, n], scale, accumulate);
+        }
+        return;
+    }
     let parallelism = if parallel && m * k * n > 1 << 15 {
         Parallelism::Rayon(rayon::current_num_threads())
     } else {
