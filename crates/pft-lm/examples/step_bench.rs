@@ -12,10 +12,12 @@ use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
 use pft_lm::kernels::matmul::{Layout, weight_gradient};
 use pft_lm::optimizer::{Optimizer, OptimizerConfig};
+use pft_matmul::{View, product};
 use pft_stage::allocator;
+use rayon::prelude::*;
 use serde_json::json;
 
-use works::{Arguments, Timing, Work, peak_mb};
+use works::{Arguments, LENGTH, Timing, Work, peak_mb};
 
 /// The products of one step as `(rows, inputs, outputs, times)`, each as its own multiply.
 fn products(config: &ModelConfig, rows: usize, lora: bool) -> Vec<(usize, usize, usize, usize)> {
@@ -34,6 +36,46 @@ fn products(config: &ModelConfig, rows: usize, lora: bool) -> Vec<(usize, usize,
     ]
 }
 
+/// Queries whose scores the attention holds at a time.
+const BLOCK: usize = 64;
+
+/// One layer's products of attention, for each sequence and head as a task of its own: the scores
+/// (with their recomputation), their gradients, and those by queries, keys and values.
+fn attention(config: &ModelConfig, sequences: usize) {
+    let dim = config.head_dim;
+    (0..sequences * config.num_attention_heads).into_par_iter().for_each(|_| {
+        let (a, b) = (vec![0.5; dim * LENGTH], vec![0.25; dim * LENGTH]);
+        let (mut scores, mut c) = (vec![0.0; BLOCK * LENGTH], vec![0.0; dim * LENGTH]);
+        for seen in (BLOCK..=LENGTH).step_by(BLOCK) {
+            let queries = View::row_major(&a, dim);
+            let turned = View::row_major(&b, LENGTH);
+            let rows = View::row_major(&b, dim);
+            let by_score = (scores.as_mut_ptr(), seen);
+            let held = View::row_major(&scores, seen);
+            let across = (c.as_mut_ptr(), LENGTH);
+            let along = (c.as_mut_ptr(), dim);
+            // SAFETY: the sizes are those of the slices above, and the targets are this task's.
+            unsafe {
+                for _ in 0..3 {
+                    product(by_score, queries, turned, [BLOCK, dim, seen], 1.0, false, false);
+                }
+                for _ in 0..2 {
+                    product(along, held, rows, [BLOCK, seen, dim], 1.0, false, false);
+                    product(
+                        across,
+                        queries.transposed(),
+                        held,
+                        [dim, BLOCK, seen],
+                        1.0,
+                        true,
+                        false,
+                    );
+                }
+            }
+        }
+    });
+}
+
 /// The fastest and the processor time of a step's products, written into kept memory.
 fn floor(config: &ModelConfig, rows: usize, lora: bool) -> (f64, f64) {
     let mut total = (0.0, 0.0);
@@ -43,11 +85,15 @@ fn floor(config: &ModelConfig, rows: usize, lora: bool) -> (f64, f64) {
         // As inputᵀ · gradient: `[m, k] · [k, n]` with `a` read across. Small products run
         // often enough for the processor clock's hundredths of a second.
         let runs = (20_000_000_000 / (2 * m * k * n)).clamp(3, 100);
-        let product = || weight_gradient(Layout::InOut, &mut c, &a, &b, [k, m, n], false);
-        let timing = Timing::of(runs, product);
+        let timing = Timing::of(runs, || {
+            weight_gradient(Layout::InOut, &mut c, [&a, &b], [m, n], false, true);
+        });
         total.0 += timing.fastest() * times as f64;
         total.1 += timing.processor * times as f64;
     }
+    let attention = Timing::of(50, || attention(config, rows / LENGTH));
+    total.0 += attention.fastest() * config.num_hidden_layers as f64;
+    total.1 += attention.processor * config.num_hidden_layers as f64;
     total
 }
 
@@ -91,6 +137,7 @@ fn run(work: &Work, arguments: &Arguments) {
 fn main() {
     allocator::keep_pages();
     let arguments = Arguments::read();
+    // On a thread of the pool, as `train` does.
     rayon::scope(|_| {
         for work in &arguments.works {
             run(work, &arguments);

@@ -178,10 +178,10 @@ impl GradientSum {
         matmul::weight_gradient(
             layout,
             &mut gradient.values,
-            input,
-            output_gradient,
-            [rows, inputs, outputs],
+            [input, output_gradient],
+            [inputs, outputs],
             accumulate,
+            true,
         );
         gradient.stale = false;
     }

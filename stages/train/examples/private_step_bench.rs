@@ -92,7 +92,10 @@ fn run(work: &Work, arguments: &Arguments) {
 fn main() {
     allocator::keep_pages();
     let arguments = Arguments::read();
-    for work in &arguments.works {
-        run(work, &arguments);
-    }
+    // On a thread of the pool, as `train` does.
+    rayon::scope(|_| {
+        for work in &arguments.works {
+            run(work, &arguments);
+        }
+    });
 }

@@ -29,11 +29,10 @@ pub use device::{DeviceGradient, DevicePieces};
 use kept::Kept;
 pub use kept::{Heap, Memory};
 use norms::unit_squared_norm;
-use product::{View, multiply, squared_norm};
+pub use pft_matmul::Layout as WeightLayout;
+use pft_matmul::weight_gradient;
+use product::squared_norm;
 use rows::{BatchRows, gather};
-
-/// Inputs of a linear map that is narrow, as LoRA's B.
-const NARROW: usize = 16;
 
 /// Elements of per-unit gradients that may be kept: 64 MiB.
 const DEFAULT_BUDGET: usize = 1 << 24;
@@ -65,15 +64,6 @@ pub struct ParameterShape {
     pub elements: usize,
     /// Whether it is both a lookup table and a linear map's weight (tied embeddings).
     pub shared: bool,
-}
-
-/// How a linear map's weight lies in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightLayout {
-    /// `[outputs, inputs]`.
-    OutIn,
-    /// `[inputs, outputs]`.
-    InOut,
 }
 
 /// The pieces of a linear map's gradients.
@@ -276,7 +266,7 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             }
             let sides = [gather(input, inputs, within()), gather(output, outputs, within())];
             let sides = [&sides[0][..], &sides[1][..]];
-            weight_gradient(into, layout, sides, [inputs, outputs], !whole, parallel_within);
+            weight_gradient(layout, into, sides, [inputs, outputs], !whole, parallel_within);
             // While it is in the cache; a unit that is cut must wait for its other rows.
             *norm = (within().map(|range| range.len()).sum::<usize>() == batch.rows_of(unit))
                 .then(|| squared_norm(into));
@@ -486,7 +476,7 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             }
             let sides = if inputs <= outputs { [&scaled[..], wide] } else { [wide, &scaled[..]] };
             let sum = &mut self.sums[weight];
-            weight_gradient(&mut sum.values, layout, sides, [inputs, outputs], !sum.stale, true);
+            weight_gradient(layout, &mut sum.values, sides, [inputs, outputs], !sum.stale, true);
             sum.stale = false;
         }
     }
@@ -511,36 +501,6 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
                 }
             }
         }
-    }
-}
-
-/// inputᵀ·output in the layout of the weight.
-fn weight_gradient(
-    into: &mut [f32],
-    layout: WeightLayout,
-    [input, output]: [&[f32]; 2],
-    [inputs, outputs]: [usize; 2],
-    accumulate: bool,
-    parallel: bool,
-) {
-    let rows = input.len() / inputs;
-    if layout == WeightLayout::OutIn && inputs <= NARROW {
-        // The other way round, and turned over: across so few columns the product would read the
-        // output's gradient down its columns.
-        let mut turned = vec![0.0; into.len()];
-        let sizes = [inputs, outputs];
-        weight_gradient(&mut turned, WeightLayout::InOut, [input, output], sizes, false, parallel);
-        for (output, into) in into.chunks_exact_mut(inputs).enumerate() {
-            for (into, turned) in into.iter_mut().zip(turned.chunks_exact(outputs)) {
-                *into = if accumulate { *into + turned[output] } else { turned[output] };
-            }
-        }
-        return;
-    }
-    let (input, output) = (View::new(input, rows, inputs), View::new(output, rows, outputs));
-    match layout {
-        WeightLayout::InOut => multiply(into, input.transposed(), output, accumulate, parallel),
-        WeightLayout::OutIn => multiply(into, output.transposed(), input, accumulate, parallel),
     }
 }
 

@@ -48,8 +48,8 @@ pub(super) fn unit_squared_norm<R: Rows>(
     } else {
         let mut gradient = vec![0.0; inputs * outputs];
         weight_gradient(
-            &mut gradient,
             WeightLayout::InOut,
+            &mut gradient,
             [input, output],
             [inputs, outputs],
             false,

@@ -1,6 +1,6 @@
 //! Matrix products over slices, and the norms that book-keeping takes from them.
 
-use gemm::{Parallelism, gemm};
+use pft_matmul::product;
 
 /// Columns of a panel of a Gram matrix: few, since half of the square at its top is for nothing.
 const PANEL: usize = 32;
@@ -20,6 +20,11 @@ impl<'a> View<'a> {
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "a matrix fills its data");
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    fn raw(self) -> pft_matmul::View {
+        let (row_stride, column_stride) = (self.row_stride, self.column_stride);
+        pft_matmul::View { data: self.data.as_ptr(), row_stride, column_stride }
     }
 
     pub(crate) fn transposed(self) -> Self {
@@ -43,32 +48,11 @@ pub(crate) fn multiply(
 ) {
     assert_eq!(left.columns, right.rows, "inner dimensions agree");
     assert_eq!(into.len(), left.rows * right.columns, "the product fills its place");
-    let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
+    let target = (into.as_mut_ptr(), right.columns);
+    let sizes = [left.rows, left.columns, right.columns];
     // SAFETY: the pointers come from slices whose lengths were checked against the dimensions and
     // strides, here and in `View::new`; `into` is borrowed uniquely.
-    unsafe {
-        gemm(
-            left.rows,
-            right.columns,
-            left.columns,
-            into.as_mut_ptr(),
-            1,
-            right.columns as isize,
-            accumulate,
-            left.data.as_ptr(),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.data.as_ptr(),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+    unsafe { product(target, left.raw(), right.raw(), sizes, 1.0, accumulate, parallel) };
 }
 
 /// Σ a·b in double precision.

@@ -1,111 +1,18 @@
-//! Matrix products into kept memory and without transposed copies: large ones [`tiled`], the
-//! others by the `gemm` crate.
+//! Products with the weights of linear layers, in either layout and either precision.
 
-use gemm::Parallelism;
+pub use pft_matmul::{Layout, weight_gradient};
+
 use half::bf16;
+use pft_matmul::{View, product};
 use rayon::prelude::*;
 
 use crate::buffer::Pool;
 use crate::kernels::matvec;
-#[cfg(target_arch = "x86_64")]
-use crate::kernels::tiled;
 use crate::parameters::{Tensor, TensorData};
-
-/// How a linear layer's weight is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `[out, in]`, as `torch.nn.Linear`.
-    OutIn,
-    /// `[in, out]`, as GPT-2's `Conv1D`.
-    InOut,
-}
-
-/// A strided matrix to read.
-#[derive(Clone, Copy)]
-pub(crate) struct View {
-    pub(crate) data: *const f32,
-    pub(crate) row_stride: usize,
-    pub(crate) column_stride: usize,
-}
-
-/// Row-major, `width` elements a row.
-pub(crate) fn row_major(data: &[f32], width: usize) -> View {
-    View { data: data.as_ptr(), row_stride: width, column_stride: 1 }
-}
-
-impl View {
-    /// Without the rows and columns before `row` and `column`.
-    pub(crate) fn from(self, row: usize, column: usize) -> Self {
-        let at = row * self.row_stride + column * self.column_stride;
-        Self { data: self.data.wrapping_add(at), ..self }
-    }
-
-    /// Rows as columns.
-    pub(crate) fn transposed(self) -> Self {
-        Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
-    }
-}
-
-/// `target = scale · left · right`, or `+=` with `accumulate`; sizes are `[m, k, n]` of
-/// `[m, k] · [k, n]`.
-///
-/// # Safety
-/// Every element of the three matrices lies in memory that may be read, and for `target`
-/// written by nobody else meanwhile.
-pub(crate) unsafe fn product(
-    (target, target_row_stride): (*mut f32, usize),
-    left: View,
-    right: View,
-    [m, k, n]: [usize; 3],
-    scale: f32,
-    accumulate: bool,
-    parallel: bool,
-) {
-    #[cfg(target_arch = "x86_64")]
-    if parallel && tiled::suits([m, k, n]) {
-        // SAFETY: promised by the caller.
-        unsafe {
-            tiled::product((target, target_row_stride), left, right, [m, k, n], scale, accumulate);
-        }
-        return;
-    }
-    let parallelism = if parallel && m * k * n > 1 << 15 {
-        Parallelism::Rayon(rayon::current_num_threads())
-    } else {
-        Parallelism::None
-    };
-    // SAFETY: promised by the caller.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            target,
-            1,
-            target_row_stride as isize,
-            accumulate,
-            left.data,
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.data,
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
-}
 
 /// Elements of a bf16 weight that are widened at a time; few in tests, so that small weights fall
 /// into several blocks.
 const WIDENED: usize = if cfg!(test) { 1 << 11 } else { 1 << 22 };
-
-/// Inputs of a layer that is narrow, as LoRA's B.
-const NARROW: usize = 16;
 
 /// Calls `task(first, count, slice)` for the whole of an f32 weight, or for blocks of rows
 /// of a bf16 weight widened one after the other.
@@ -159,7 +66,7 @@ pub(crate) fn forward(
     match layout {
         Layout::OutIn => for_weight_rows(weight, inputs, pool, |first, count, weight| {
             let target = output[first..].as_mut_ptr();
-            let (input, weight) = (row_major(input, inputs), row_major(weight, inputs));
+            let (input, weight) = (View::row_major(input, inputs), View::row_major(weight, inputs));
             let sizes = [rows, inputs, count];
             let weight = weight.transposed();
             // SAFETY: `check` and `for_weight_rows` bound the sizes; output is borrowed mutably.
@@ -169,7 +76,8 @@ pub(crate) fn forward(
         }),
         Layout::InOut => for_weight_rows(weight, outputs, pool, |first, count, weight| {
             let target = output.as_mut_ptr();
-            let (input, weight) = (row_major(&input[first..], inputs), row_major(weight, outputs));
+            let (input, weight) =
+                (View::row_major(&input[first..], inputs), View::row_major(weight, outputs));
             let sizes = [rows, count, outputs];
             let add = accumulate || first > 0;
             // SAFETY: as above.
@@ -195,73 +103,21 @@ pub(crate) fn input_gradient(
     match layout {
         Layout::OutIn => for_weight_rows(weight, inputs, pool, |first, count, weight| {
             let target = input_gradient.as_mut_ptr();
-            let gradient = row_major(&output_gradient[first..], outputs);
+            let gradient = View::row_major(&output_gradient[first..], outputs);
             let sizes = [rows, count, inputs];
-            let (weight, add) = (row_major(weight, inputs), accumulate || first > 0);
+            let (weight, add) = (View::row_major(weight, inputs), accumulate || first > 0);
             // SAFETY: `check` and `for_weight_rows` bound the sizes; the target is borrowed
             // mutably.
             unsafe { product((target, inputs), gradient, weight, sizes, 1.0, add, true) }
         }),
         Layout::InOut => for_weight_rows(weight, outputs, pool, |first, count, weight| {
             let target = input_gradient[first..].as_mut_ptr();
-            let gradient = row_major(output_gradient, outputs);
-            let weight = row_major(weight, outputs).transposed();
+            let gradient = View::row_major(output_gradient, outputs);
+            let weight = View::row_major(weight, outputs).transposed();
             let sizes = [rows, outputs, count];
             // SAFETY: as above.
             unsafe { product((target, inputs), gradient, weight, sizes, 1.0, accumulate, true) }
         }),
-    }
-}
-
-/// The gradient of a weight in its own layout: `inputᵀ · output_gradient` or its transpose.
-///
-/// # Panics
-/// When the slices do not have the sizes given.
-pub fn weight_gradient(
-    layout: Layout,
-    gradient: &mut [f32],
-    input: &[f32],
-    output_gradient: &[f32],
-    [rows, inputs, outputs]: [usize; 3],
-    accumulate: bool,
-) {
-    check([rows, inputs, outputs], output_gradient, input, gradient.len());
-    if rows == 0 {
-        if !accumulate {
-            gradient.fill(0.0);
-        }
-        return;
-    }
-    if layout == Layout::OutIn && inputs <= NARROW {
-        // The other way round, and turned over: across so few columns the product would read the
-        // output's gradient down its columns.
-        let mut turned = vec![0.0; gradient.len()];
-        let sizes = [rows, inputs, outputs];
-        weight_gradient(Layout::InOut, &mut turned, input, output_gradient, sizes, false);
-        for (output, gradient) in gradient.chunks_exact_mut(inputs).enumerate() {
-            for (gradient, turned) in gradient.iter_mut().zip(turned.chunks_exact(outputs)) {
-                *gradient = if accumulate { *gradient + turned[output] } else { turned[output] };
-            }
-        }
-        return;
-    }
-    let target = gradient.as_mut_ptr();
-    let input = row_major(input, inputs);
-    let output = row_major(output_gradient, outputs);
-    // SAFETY: `check` bounds the sizes; gradient is borrowed mutably.
-    unsafe {
-        match layout {
-            Layout::OutIn => {
-                let sizes = [outputs, rows, inputs];
-                let output = output.transposed();
-                product((target, inputs), output, input, sizes, 1.0, accumulate, true);
-            }
-            Layout::InOut => {
-                let sizes = [inputs, rows, outputs];
-                let input = input.transposed();
-                product((target, outputs), input, output, sizes, 1.0, accumulate, true);
-            }
-        }
     }
 }
 
@@ -337,7 +193,7 @@ mod tests {
             }
             let mut dw = vec![f32::NAN; inputs * outputs];
             for (accumulate, times) in [(false, 1.0), (true, 2.0)] {
-                weight_gradient(layout, &mut dw, &x, &g, [rows, inputs, outputs], accumulate);
+                weight_gradient(layout, &mut dw, [&x, &g], [inputs, outputs], accumulate, true);
                 for i in 0..inputs {
                     for o in 0..outputs {
                         let product = |r: usize| x[r * inputs + i] * g[r * outputs + o];
@@ -362,7 +218,7 @@ mod tests {
                 let mut dw = vec![0.5; weight.len()];
                 forward(Layout::OutIn, &mut y, &x, &weight, sizes, false, &memory);
                 input_gradient(Layout::OutIn, &mut dx, &g, &weight, sizes, false, &memory);
-                weight_gradient(Layout::OutIn, &mut dw, &x, &g, sizes, true);
+                weight_gradient(Layout::OutIn, &mut dw, [&x, &g], [inputs, outputs], true, true);
                 [y, dx, dw]
             })
         };

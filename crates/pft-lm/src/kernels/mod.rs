@@ -8,8 +8,6 @@ pub(crate) mod int8;
 pub(crate) mod math;
 pub mod matmul;
 mod matvec;
-#[cfg(target_arch = "x86_64")]
-mod tiled;
 
 use rayon::prelude::*;
 
@@ -53,10 +51,6 @@ unsafe impl Sync for SharedMut {}
 impl SharedMut {
     pub(crate) fn new(slice: &mut [f32]) -> Self {
         Self(slice.as_mut_ptr())
-    }
-
-    pub(crate) fn at(pointer: *mut f32) -> Self {
-        Self(pointer)
     }
 
     /// The elements `offset..offset + len`.

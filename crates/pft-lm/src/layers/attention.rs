@@ -13,12 +13,12 @@
 //! D is taken from P and dP, not as the equal Σ(dO · O): where there is one key, dS is then 0 and
 //! no rounding of nothing, which clipping with privacy would scale up.
 
+use pft_matmul::{View, product};
 use rayon::prelude::*;
 
 use crate::buffer::{Buffer, Pool};
 use crate::gradient::Sequences;
 use crate::kernels::math::exp;
-use crate::kernels::matmul::{View, product, row_major};
 use crate::kernels::{SharedMut, dot, max, simd};
 
 /// Rows of queries whose scores are held at a time.
@@ -263,7 +263,7 @@ pub(crate) fn forward(
             // SAFETY: this task alone touches the scores, and its rows of its head's columns of
             // the output and of the logarithms; q, k and v are only read. `tasks` bounds rows.
             unsafe {
-                let keys = row_major(&keys, length);
+                let keys = View::row_major(&keys, length);
                 let target = (scores.as_mut_ptr(), seen);
                 let sizes = [count, dim, seen];
                 product(target, q.view(row, column), keys, sizes, heads.scale(), false, false);
@@ -271,7 +271,15 @@ pub(crate) fn forward(
                 softmax_rows(scores, seen, start, lse, &mut inverse[..count]);
                 let (target, values) = (out.pointer(row, column), v.view(first, key_column));
                 let sizes = [count, seen, dim];
-                product((target, width), row_major(scores, seen), values, sizes, 1.0, false, false);
+                product(
+                    (target, width),
+                    View::row_major(scores, seen),
+                    values,
+                    sizes,
+                    1.0,
+                    false,
+                    false,
+                );
                 for (i, factor) in inverse[..count].iter().enumerate() {
                     scale_row(out.base.slice((row + i) * width + column, dim), *factor);
                 }
@@ -306,7 +314,7 @@ pub(crate) fn backward(
             k.turn_into(&mut keys, first, key_column, length);
             v.turn_into(&mut values, first, key_column, length);
         }
-        let (keys, values) = (row_major(&keys, length), row_major(&values, length));
+        let (keys, values) = (View::row_major(&keys, length), View::row_major(&values, length));
         for head in key_head * heads.group()..(key_head + 1) * heads.group() {
             let column = head * dim;
             for start in (0..length).step_by(BLOCK) {
@@ -315,7 +323,7 @@ pub(crate) fn backward(
                 let row = first + start;
                 let scores = &mut scores[..count * seen];
                 let gradients = &mut gradients[..count * seen];
-                let from_output = row_major(&gradient[row * width + column..], width);
+                let from_output = View::row_major(&gradient[row * width + column..], width);
                 let queries = q.view(row, column);
                 let (inward, turned) = ([count, dim, seen], [dim, count, seen]);
                 // SAFETY: this task alone touches its rows of its heads' columns of q, k and v,
@@ -328,7 +336,7 @@ pub(crate) fn backward(
                     product(target, from_output, values, inward, 1.0, false, false);
                     let lse = &lse[head * rows + row..][..count];
                     score_gradients(scores, gradients, seen, start, lse, scale);
-                    let (p, ds) = (row_major(scores, seen), row_major(gradients, seen));
+                    let (p, ds) = (View::row_major(scores, seen), View::row_major(gradients, seen));
                     let target = (by_value.as_mut_ptr(), length);
                     product(target, from_output.transposed(), p, turned, 1.0, true, false);
                     let target = (by_key.as_mut_ptr(), length);

@@ -7,7 +7,7 @@ use pft_lm::gradient::{EmbeddingGradient, LinearGradient, SequenceGradient, Sequ
 use pft_lm::model::LanguageModel;
 use pft_lm::parameters::ParameterId;
 
-use super::sink::{shapes, units_of_sequences, weight_layout};
+use super::sink::{shapes, units_of_sequences};
 
 type Result<T, E = candle_core::Error> = std::result::Result<T, E>;
 
@@ -71,7 +71,7 @@ impl DeviceSink for DeviceUnitGradients {
     fn linear(&mut self, pieces: LinearGradient<'_, Tensor>) -> Result<()> {
         let weight = pieces.weight.and_then(|id| self.index(id));
         let pieces = DevicePieces {
-            weight: weight.map(|index| (index, weight_layout(pieces.layout))),
+            weight: weight.map(|index| (index, pieces.layout)),
             bias: pieces.bias.and_then(|id| self.index(id)),
             input: pieces.input,
             output_gradient: pieces.output_gradient,

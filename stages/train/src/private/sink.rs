@@ -2,13 +2,12 @@
 
 use pft_dp::{
     ClippedSum, GradientError, LinearPieces, Mechanism, Memory, ParameterShape, PrivateGradient,
-    PrivateMean, Rows, UnitOutcome, WeightLayout,
+    PrivateMean, Rows, UnitOutcome,
 };
 use pft_lm::buffer::{Buffer, Matrix, Pool};
 use pft_lm::gradient::{
     EmbeddingGradient, GradientSink, HeadRows, LinearGradient, SequenceGradient, Sequences,
 };
-use pft_lm::kernels::matmul::Layout;
 use pft_lm::model::LanguageModel;
 use pft_lm::parameters::ParameterId;
 
@@ -56,14 +55,6 @@ pub(super) fn shapes(model: &LanguageModel) -> (Vec<Option<usize>>, Vec<Paramete
 pub(super) fn units_of_sequences(sequences_of_unit: &[usize]) -> Vec<usize> {
     let owned = |(unit, &count)| std::iter::repeat_n(unit, count);
     sequences_of_unit.iter().enumerate().flat_map(owned).collect()
-}
-
-/// `pft-dp`'s word for how a weight lies.
-pub(super) fn weight_layout(layout: Layout) -> WeightLayout {
-    match layout {
-        Layout::OutIn => WeightLayout::OutIn,
-        Layout::InOut => WeightLayout::InOut,
-    }
 }
 
 /// Takes one backward pass after the other and sums the clipped gradients of their units.
@@ -125,8 +116,8 @@ impl GradientSink for UnitGradients {
     }
 
     fn linear(&mut self, pieces: LinearGradient<'_>) {
-        let layout = weight_layout(pieces.layout);
-        let weight = pieces.weight.and_then(|id| self.index(id)).map(|index| (index, layout));
+        let weight =
+            pieces.weight.and_then(|id| self.index(id)).map(|index| (index, pieces.layout));
         let bias = pieces.bias.and_then(|id| self.index(id));
         self.gradient.linear(LinearPieces {
             weight,

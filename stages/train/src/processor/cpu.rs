@@ -23,6 +23,12 @@ impl Cpu {
     }
 }
 
+/// Runs `work` on a thread of the pool, whose many parallel parts then start without waking this
+/// one in between.
+fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 fn wrong_batch(error: BatchError) -> StageError {
     StageError::input(error.to_string())
 }
@@ -40,7 +46,7 @@ impl Processor for Cpu {
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<Losses, StageError> {
-        self.model.evaluate(batch).map_err(wrong_batch)
+        in_pool(|| self.model.evaluate(batch)).map_err(wrong_batch)
     }
 
     fn add(
@@ -49,11 +55,11 @@ impl Processor for Cpu {
         dropout_seed: u64,
         sum: &mut GradientSum,
     ) -> Result<Losses, StageError> {
-        self.model.forward_backward(batch, dropout_seed, sum).map_err(wrong_batch)
+        in_pool(|| self.model.forward_backward(batch, dropout_seed, sum)).map_err(wrong_batch)
     }
 
     fn norm(&mut self, sum: &mut GradientSum) -> Result<f64, StageError> {
-        Ok(global_norm(sum))
+        Ok(in_pool(|| global_norm(sum)))
     }
 
     fn step(
@@ -62,8 +68,10 @@ impl Processor for Cpu {
         learning_rate: f64,
         scale: f64,
     ) -> Result<(), StageError> {
-        let parameters = self.model.parameters_mut();
-        self.optimizer.step(parameters, sum.in_order(), learning_rate, scale as f32);
+        in_pool(|| {
+            let parameters = self.model.parameters_mut();
+            self.optimizer.step(parameters, sum.in_order(), learning_rate, scale as f32);
+        });
         sum.clear();
         Ok(())
     }
@@ -76,9 +84,10 @@ impl Processor for Cpu {
         units: &mut UnitGradients,
     ) -> Result<Pass, StageError> {
         units.expect(sequences_of_unit);
-        let losses =
-            self.model.forward_backward(batch, dropout_seed, units).map_err(wrong_batch)?;
-        let outcomes = units.clip().map_err(|error| StageError::config(error.to_string()))?;
+        let losses = in_pool(|| self.model.forward_backward(batch, dropout_seed, units))
+            .map_err(wrong_batch)?;
+        let outcomes =
+            in_pool(|| units.clip()).map_err(|error| StageError::config(error.to_string()))?;
         Ok(Pass { losses, outcomes, unit_norms: units.unit_norms() })
     }
 
@@ -92,8 +101,10 @@ impl Processor for Cpu {
         learning_rate: f64,
         units: &mut UnitGradients,
     ) -> Result<(), StageError> {
-        let tensors = mean.tensors().iter().map(Vec::as_slice);
-        self.optimizer.step(self.model.parameters_mut(), tensors, learning_rate, 1.0);
+        in_pool(|| {
+            let tensors = mean.tensors().iter().map(Vec::as_slice);
+            self.optimizer.step(self.model.parameters_mut(), tensors, learning_rate, 1.0);
+        });
         units.recycle(mean);
         Ok(())
     }

@@ -7,8 +7,7 @@ use std::arch::x86_64::{
 use std::ops::Range;
 
 use super::panels::Panels;
-use super::{COLUMNS, ROWS};
-use crate::kernels::SharedMut;
+use super::{COLUMNS, ROWS, Shared};
 
 /// A tile and what it is made of.
 pub(super) struct Tile {
@@ -18,10 +17,10 @@ pub(super) struct Tile {
     pub(super) columns: Range<usize>,
     /// Rows and columns of the target, which the last panels may reach beyond.
     pub(super) sizes: [usize; 2],
-    pub(super) left: (Panels, SharedMut),
-    pub(super) right: (Panels, SharedMut),
+    pub(super) left: (Panels, Shared),
+    pub(super) right: (Panels, Shared),
     /// The target's first element, and how far its rows are apart.
-    pub(super) target: (SharedMut, usize),
+    pub(super) target: (Shared, usize),
     pub(super) scale: f32,
     pub(super) accumulate: bool,
 }
@@ -43,11 +42,11 @@ impl Tile {
             let (depth, accumulate) = (left.block_depth(block), self.accumulate || block > 0);
             for column in self.columns.clone() {
                 let width = COLUMNS.min(self.sizes[1] - column * COLUMNS);
-                let right = right_memory.pointer(right.offset(block, column)).cast_const();
+                let right = right_memory.at(right.offset(block, column)).cast_const();
                 for row in self.rows.clone() {
                     let height = ROWS.min(self.sizes[0] - row * ROWS);
-                    let left = left_memory.pointer(left.offset(block, row)).cast_const();
-                    let at = target.pointer(row * ROWS * stride + column * COLUMNS);
+                    let left = left_memory.at(left.offset(block, row)).cast_const();
+                    let at = target.at(row * ROWS * stride + column * COLUMNS);
                     if height == ROWS && width == COLUMNS {
                         // SAFETY: promised by the caller.
                         unsafe {

@@ -15,8 +15,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use crate::kernels::SharedMut;
-use crate::kernels::matmul::View;
+use crate::View;
 use panels::{Panels, Source};
 use tile::Tile;
 
@@ -25,7 +24,7 @@ const ROWS: usize = 6;
 /// Columns that it holds: a panel of the right factor.
 const COLUMNS: usize = 16;
 /// Depth of a panel's blocks: the right one's fits the first-level cache.
-const BLOCK: usize = 320;
+const BLOCK: usize = 384;
 /// Panels of a tile. The left ones' block fits half of a second-level cache of 512 KB.
 const TILE_PANELS: [usize; 2] = [120 / ROWS, 512 / COLUMNS];
 /// Depth that is copied into panels at a time.
@@ -38,14 +37,36 @@ const COPIED_PANELS: usize = 8;
 const TILES_PER_THREAD: usize = 6;
 
 /// Whether [`product`] is the faster way for `[m, k, n]` on this processor.
-pub(crate) fn suits([m, k, n]: [usize; 3]) -> bool {
+pub(crate) fn suits(left: View, right: View, [m, k, n]: [usize; 3]) -> bool {
+    let contiguous = |view: View| view.row_stride == 1 || view.column_stride == 1;
     m >= 64
         && n >= 64
         && k >= 32
         && m * k * n >= 1 << 21
-        && std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("fma")
+        && contiguous(left)
+        && contiguous(right)
+        && runs()
         && !std::arch::is_x86_feature_detected!("avx512f")
+}
+
+/// Whether the processor has the instructions.
+fn runs() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}
+
+/// A pointer that tasks share, each for elements of its own or for none but reading.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: every user hands each task its own elements; see the call sites.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn at(self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
 }
 
 thread_local! {
@@ -58,7 +79,7 @@ thread_local! {
 ///
 /// # Safety
 /// The processor has AVX2 and FMA; the rest as for
-/// [`matmul::product`](crate::kernels::matmul::product). One stride of each factor is 1.
+/// [`product`](crate::product). One stride of each factor is 1.
 pub(crate) unsafe fn product(
     (target, stride): (*mut f32, usize),
     left: View,
@@ -126,7 +147,7 @@ unsafe fn slice(
         let [tile_rows, tile_columns] = tile_panels(row_panels, right_panels.count);
         let across = right_panels.count.div_ceil(tile_columns);
         let tiles = row_panels.div_ceil(tile_rows) * across;
-        let whole = SharedMut::at(target.wrapping_add(first));
+        let whole = Shared(target.wrapping_add(first));
         (0..tiles).into_par_iter().with_max_len(1).for_each(|index| {
             let (row, column) = (index / across * tile_rows, index % across * tile_columns);
             let tile = Tile {
@@ -166,7 +187,6 @@ fn tile_panels(row_panels: usize, column_panels: usize) -> [usize; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::matmul::row_major;
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let value = |i: u32| ((i.wrapping_mul(2_654_435_761).wrapping_add(seed)) >> 20) as f32;
@@ -189,13 +209,16 @@ mod tests {
     /// apart.
     #[test]
     fn agrees_with_the_definition() {
+        if !runs() {
+            return;
+        }
         for sizes @ [m, k, n] in
             [[7, 5, 17], [6, 16, 16], [67, 2100, 19], [125, 330, 530], [1, 1, 1]]
         {
             let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
             for (left_across, right_across) in [(false, false), (true, false), (false, true)] {
-                let left = row_major(&a, if left_across { m } else { k });
-                let right = row_major(&b, if right_across { k } else { n });
+                let left = View::row_major(&a, if left_across { m } else { k });
+                let right = View::row_major(&b, if right_across { k } else { n });
                 let left = if left_across { left.transposed() } else { left };
                 let right = if right_across { right.transposed() } else { right };
                 let at = |i: usize, p: usize| if left_across { a[p * m + i] } else { a[i * k + p] };
@@ -226,13 +249,16 @@ mod tests {
 
     #[test]
     fn has_the_same_bits_on_any_number_of_threads() {
+        if !runs() {
+            return;
+        }
         let sizes @ [m, k, n] = [301, 700, 640];
         let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut target = vec![0.0; m * n];
-                let (left, right) = (row_major(&a, k), row_major(&b, n));
+                let (left, right) = (View::row_major(&a, k), View::row_major(&b, n));
                 // SAFETY: the slices have the sizes given.
                 unsafe { product((target.as_mut_ptr(), n), left, right, sizes, 1.0, false) };
                 target

@@ -6,8 +6,8 @@ use std::arch::x86_64::{
     _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
-use crate::kernels::SharedMut;
-use crate::kernels::matmul::View;
+use super::Shared;
+use crate::View;
 
 /// Rows and columns of the squares that are turned over in registers.
 const SIDE: usize = 8;
@@ -56,12 +56,12 @@ impl Panels {
     }
 
     /// Memory for all panels.
-    pub(super) fn memory(self, kept: &mut Vec<f32>) -> SharedMut {
+    pub(super) fn memory(self, kept: &mut Vec<f32>) -> Shared {
         let len = self.lanes * self.count * self.depth;
         if kept.len() < len {
             kept.resize(len, 0.0);
         }
-        SharedMut::new(kept)
+        Shared(kept.as_mut_ptr())
     }
 
     /// Groups of `size` panels.
@@ -76,7 +76,7 @@ impl Panels {
     /// read, and one of its strides is 1.
     pub(super) unsafe fn copy<const LANES: usize>(
         self,
-        memory: SharedMut,
+        memory: Shared,
         source: Source,
         group: usize,
         size: usize,
@@ -90,11 +90,16 @@ impl Panels {
             let view = source.view.from(0, block * self.block);
             let panel = |panel: usize| {
                 // SAFETY: promised by the caller.
-                unsafe { memory.slice(self.offset(block, panel), LANES * depth) }
+                unsafe {
+                    std::slice::from_raw_parts_mut(
+                        memory.at(self.offset(block, panel)),
+                        LANES * depth,
+                    )
+                }
             };
             if view.row_stride == 1 {
                 // Row by row through all panels, as the source lies.
-                let target = memory.pointer(self.offset(block, first));
+                let target = memory.at(self.offset(block, first));
                 let view = view.from(first * LANES, 0);
                 // SAFETY: promised by the caller; the panels of a block follow each other.
                 unsafe { copy_lanes::<LANES>(target, view, depth, whole - first) };
