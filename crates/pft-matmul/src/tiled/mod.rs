@@ -31,6 +31,8 @@ const TILE_PANELS: [usize; 2] = [120 / ROWS, 512 / COLUMNS];
 const DEPTH: usize = 2048;
 /// Floats of the right factor that are copied at a time: 4 MB, for the last-level cache.
 const RIGHT: usize = 1 << 20;
+/// Floats of the left factor that are copied at a time: 8 MB.
+const LEFT: usize = 1 << 21;
 /// Panels that a task copies.
 const COPIED_PANELS: usize = 8;
 /// Tiles a thread gets at least, so that a late one costs little.
@@ -115,20 +117,28 @@ unsafe fn slice(
     accumulate: bool,
 ) {
     let block = shares(k, BLOCK);
-    let row_panels = m.div_ceil(ROWS);
+    let row_panels = shares(m.div_ceil(ROWS), (LEFT / (k * ROWS)).max(1));
     let column_panels = shares(n.div_ceil(COLUMNS), (RIGHT / (k * COLUMNS)).max(1));
-    let left_panels = Panels { lanes: ROWS, count: row_panels, depth: k, block };
-    let left_source = Source { view: left, lanes: m };
-    let left_memory = left_panels.memory(left_kept);
-    for first in (0..n).step_by(column_panels * COLUMNS) {
+    let tops = (0..m).step_by(row_panels * ROWS);
+    let parts =
+        tops.flat_map(|top| (0..n).step_by(column_panels * COLUMNS).map(move |first| (top, first)));
+    // The columns whose panels are in memory: where there is one part of them, for all rows.
+    let mut held = None;
+    for (top, first) in parts {
+        let rows = (row_panels * ROWS).min(m - top);
         let columns = (column_panels * COLUMNS).min(n - first);
+        let left_panels = Panels { lanes: ROWS, count: rows.div_ceil(ROWS), depth: k, block };
         let right_panels =
             Panels { lanes: COLUMNS, count: columns.div_ceil(COLUMNS), ..left_panels };
+        let left_memory = left_panels.memory(left_kept);
         let right_memory = right_panels.memory(right_kept);
+        let left_source = Source { view: left.from(top, 0), lanes: rows };
         let right_source = Source { view: right.from(0, first).transposed(), lanes: columns };
-        let left_tasks = if first == 0 { left_panels.groups(COPIED_PANELS) } else { 0 };
-        let tasks = left_tasks + right_panels.groups(COPIED_PANELS);
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
+        let tasks =
+            |panels: Panels, wanted: bool| if wanted { panels.groups(COPIED_PANELS) } else { 0 };
+        let left_tasks = tasks(left_panels, first == 0);
+        let right_tasks = tasks(right_panels, held.replace(first) != Some(first));
+        (0..left_tasks + right_tasks).into_par_iter().with_max_len(1).for_each(|task| {
             // SAFETY: each task writes its own panels; the factors are read as promised.
             unsafe {
                 match task.checked_sub(left_tasks) {
@@ -144,16 +154,16 @@ unsafe fn slice(
                 }
             }
         });
-        let [tile_rows, tile_columns] = tile_panels(row_panels, right_panels.count);
+        let [tile_rows, tile_columns] = tile_panels(left_panels.count, right_panels.count);
         let across = right_panels.count.div_ceil(tile_columns);
-        let tiles = row_panels.div_ceil(tile_rows) * across;
-        let whole = Shared(target.wrapping_add(first));
+        let tiles = left_panels.count.div_ceil(tile_rows) * across;
+        let whole = Shared(target.wrapping_add(top * stride + first));
         (0..tiles).into_par_iter().with_max_len(1).for_each(|index| {
             let (row, column) = (index / across * tile_rows, index % across * tile_columns);
             let tile = Tile {
-                rows: row..(row + tile_rows).min(row_panels),
+                rows: row..(row + tile_rows).min(left_panels.count),
                 columns: column..(column + tile_columns).min(right_panels.count),
-                sizes: [m, columns],
+                sizes: [rows, columns],
                 left: (left_panels, left_memory),
                 right: (right_panels, right_memory),
                 target: (whole, stride),
