@@ -1,13 +1,12 @@
 //! Times training steps of three shapes and the matrix products they are made of.
 //!
-//! `step_bench [w1|w2|w3]... [--steps N] [--json]` prints a line a shape: milliseconds of a step
+//! `step_bench [w1|w2|w3]... [--steps N] [--micro-batch-tokens N] [--json]` prints a line a shape: milliseconds of a step
 //! (fastest and median), tokens a second, peak resident memory, the products' own time, and the
 //! ratio; the same ratio in processor time, which a busy machine disturbs less. With `--json` the
 //! line is a JSON object.
 
 mod works;
 
-use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
 use pft_lm::kernels::matmul::{Layout, weight_gradient};
@@ -17,7 +16,7 @@ use pft_stage::allocator;
 use rayon::prelude::*;
 use serde_json::json;
 
-use works::{Arguments, LENGTH, Timing, Work, peak_mb};
+use works::{Arguments, LENGTH, MICRO_BATCH_TOKENS, Timing, Work, peak_mb};
 
 /// The products of one step as `(rows, inputs, outputs, times)`, each as its own multiply.
 fn products(config: &ModelConfig, rows: usize, lora: bool) -> Vec<(usize, usize, usize, usize)> {
@@ -102,17 +101,20 @@ fn run(work: &Work, arguments: &Arguments) {
     let config = model.config().clone();
     let mut optimizer = Optimizer::new(OptimizerConfig::default(), model.parameters());
     let mut sum = GradientSum::new(model.parameters());
-    let mut batch = Batch::new(&work.sequences(config.vocab_size)).expect("no sequence is empty");
-    batch.scale(1.0 / work.batch as f32);
+    let tokens = arguments.micro_batch_tokens.unwrap_or(MICRO_BATCH_TOKENS);
+    let mut batches = work.micro_batches(config.vocab_size, tokens);
+    batches.iter_mut().for_each(|batch| batch.scale(1.0 / work.batch as f32));
     let mut step = 0;
     let timing = Timing::of(arguments.steps, || {
         sum.clear();
-        model.forward_backward(&batch, step, &mut sum).expect("the batch fits");
+        for batch in &batches {
+            model.forward_backward(batch, step, &mut sum).expect("the batch fits");
+        }
         optimizer.step(model.parameters_mut(), sum.in_order(), 1e-4, 1.0);
         step += 1;
     });
     let peak = peak_mb();
-    let (floor, processor_floor) = floor(&config, batch.rows(), work.lora);
+    let (floor, processor_floor) = floor(&config, work.batch * LENGTH, work.lora);
     if arguments.json {
         let row = json!({
             "work": work.name, "private": false, "steps_ms": timing.steps,
@@ -128,7 +130,7 @@ fn run(work: &Work, arguments: &Arguments) {
          products alone {floor:.0} ms, ratio {:.2}; processor {processor:.0} ms, ratio {:.2}",
         work.name,
         timing.median(),
-        batch.rows() as f64 / fastest * 1e3,
+        (work.batch * LENGTH) as f64 / fastest * 1e3,
         fastest / floor,
         processor / processor_floor,
     );

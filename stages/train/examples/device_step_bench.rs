@@ -15,7 +15,6 @@ use candle_core::{DType, Device};
 use pft_dp::{
     Clipping, Ledger, LedgerHeader, Mechanism, Plan, RELEASE_DRAWS, Randomness, RunSecret,
 };
-use pft_lm::batch::Batch;
 use pft_lm::device::{DeviceModel, DeviceOptimizer};
 use pft_lm::optimizer::{Optimizer, OptimizerConfig};
 use serde_json::json;
@@ -73,7 +72,8 @@ fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let optimizer = Optimizer::new(OptimizerConfig::default(), host.parameters());
     let mut model = DeviceModel::new(&host, &device, dtype)?;
     let mut optimizer = DeviceOptimizer::new(&optimizer, host.parameters(), &model)?;
-    let mut batch = Batch::new(&work.sequences(host.config().vocab_size))?;
+    let tokens = arguments.micro_batch_tokens.unwrap_or(usize::MAX);
+    let mut batches = work.micro_batches(host.config().vocab_size, tokens);
 
     let mechanism = mechanism(work, arguments.steps as u64 + 1)?;
     let randomness = Randomness::OperatingSystem;
@@ -85,20 +85,24 @@ fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut units = DeviceUnitGradients::new(&host, &mechanism, &device);
     let mut sum = model.gradient_sum();
     if !private {
-        batch.scale(1.0 / work.batch as f32);
+        batches.iter_mut().for_each(|batch| batch.scale(1.0 / work.batch as f32));
     }
     let mut steps = 0;
     let mut step = || -> Result<(), Box<dyn Error>> {
         let gradients = if private {
-            units.expect(&vec![1; work.batch]);
-            model.forward_backward(&batch, steps, &mut units)?;
-            units.clip()?;
+            for batch in &batches {
+                units.expect(&vec![1; batch.len()]);
+                model.forward_backward(batch, steps, &mut units)?;
+                units.clip()?;
+            }
             let receipt = ledger.record(&mechanism, steps)?;
             let mean = units.take()?.privatize(&mechanism, &noise, &receipt);
             model.upload(mean.tensors())?
         } else {
             sum.clear();
-            model.forward_backward(&batch, steps, &mut sum)?;
+            for batch in &batches {
+                model.forward_backward(batch, steps, &mut sum)?;
+            }
             sum.in_order()?
         };
         optimizer.step(&mut model, &gradients, 1e-4, 1.0)?;

@@ -10,13 +10,12 @@ use std::collections::BTreeMap;
 use pft_dp::{
     Clipping, Ledger, LedgerHeader, Mechanism, Plan, RELEASE_DRAWS, Randomness, RunSecret,
 };
-use pft_lm::batch::Batch;
 use pft_lm::optimizer::{Optimizer, OptimizerConfig};
 use pft_stage::allocator;
 use serde_json::json;
-use train::private::UnitGradients;
+use train::private::{TOKENS_DIVISOR, UnitGradients};
 
-use works::{Arguments, LENGTH, Timing, Work, peak_mb};
+use works::{Arguments, LENGTH, MICRO_BATCH_TOKENS, Timing, Work, peak_mb};
 
 fn noise_draws() -> u32 {
     let arguments: Vec<String> = std::env::args().collect();
@@ -55,13 +54,15 @@ fn run(work: &Work, arguments: &Arguments) {
         Ledger::open(&folder.path().join("ledger.jsonl"), &header).expect("a fresh ledger");
     let noise = mechanism.noise(&secret);
     let mut gradients = UnitGradients::new(&model, &mechanism);
-    let batch =
-        Batch::new(&work.sequences(model.config().vocab_size)).expect("no sequence is empty");
+    let tokens = arguments.micro_batch_tokens.unwrap_or(MICRO_BATCH_TOKENS);
+    let batches = work.micro_batches(model.config().vocab_size, tokens / TOKENS_DIVISOR);
     let mut step = 0;
     let timing = Timing::of(arguments.steps, || {
-        gradients.expect(&vec![1; work.batch]);
-        model.forward_backward(&batch, step, &mut gradients).expect("the batch fits");
-        gradients.clip().expect("every parameter is clipped");
+        for batch in &batches {
+            gradients.expect(&vec![1; batch.len()]);
+            model.forward_backward(batch, step, &mut gradients).expect("the batch fits");
+            gradients.clip().expect("every parameter is clipped");
+        }
         let receipt = ledger.record(&mechanism, step).expect("the ledger takes the step");
         let mean = gradients.take().privatize(&mechanism, &noise, &receipt);
         let tensors = mean.tensors().iter().map(Vec::as_slice);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;
 use pft_lm::layers::lora::LoraConfig;
 use pft_lm::model::{LanguageModel, init};
@@ -44,6 +45,10 @@ pub(crate) const WORKS: [Work; 3] = [
     },
 ];
 
+/// Tokens of a pass on the CPU, as in `train` by default.
+#[allow(dead_code, reason = "the bench of devices has batches as large as the step")]
+pub(crate) const MICRO_BATCH_TOKENS: usize = 1024;
+
 /// Tokens of a sequence.
 pub(crate) const LENGTH: usize = 256;
 
@@ -61,19 +66,25 @@ impl Work {
         LanguageModel::new(config, parameters, lora, 1).expect("they fit")
     }
 
-    /// The sequences of every step.
-    pub(crate) fn sequences(&self, vocabulary: usize) -> Vec<Vec<u32>> {
+    /// The micro-batches of every step, of at most so many tokens but of one sequence at least.
+    pub(crate) fn micro_batches(&self, vocabulary: usize, tokens: usize) -> Vec<Batch> {
         let token = |i: usize| (i * 7919 % vocabulary) as u32;
-        (0..self.batch).map(|s| (0..LENGTH).map(|i| token(s * LENGTH + i)).collect()).collect()
+        let sequence = |s: usize| (0..LENGTH).map(|i| token(s * LENGTH + i)).collect();
+        let sequences: Vec<Vec<u32>> = (0..self.batch).map(sequence).collect();
+        let batch = |part: &[Vec<u32>]| Batch::new(part).expect("no sequence is empty");
+        sequences.chunks((tokens / LENGTH).max(1)).map(batch).collect()
     }
 }
 
-/// The command line of a step benchmark: `[w1|w2|w3]... [--steps N] [--json]`.
+/// The command line of a step benchmark: `[w1|w2|w3]... [--steps N] [--micro-batch-tokens N]
+/// [--json]`.
 pub(crate) struct Arguments {
     /// What to time.
     pub(crate) works: Vec<&'static Work>,
     /// Timed steps, after an untimed one.
     pub(crate) steps: usize,
+    /// Tokens of a pass.
+    pub(crate) micro_batch_tokens: Option<usize>,
     /// Whether to end with one JSON object a work.
     pub(crate) json: bool,
 }
@@ -82,15 +93,18 @@ impl Arguments {
     /// From the process's arguments.
     pub(crate) fn read() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let steps = arguments
-            .iter()
-            .position(|argument| argument == "--steps")
-            .and_then(|at| arguments.get(at + 1)?.parse().ok())
-            .unwrap_or(5);
+        let number = |name: &str| {
+            let at = arguments.iter().position(|argument| argument == name)?;
+            arguments.get(at + 1)?.parse().ok()
+        };
         let named = |work: &&Work| arguments.iter().any(|argument| argument == work.name);
         let all = !WORKS.iter().any(|work| named(&work));
-        let works = WORKS.iter().filter(|work| all || named(work)).collect();
-        Self { works, steps, json: arguments.iter().any(|argument| argument == "--json") }
+        Self {
+            works: WORKS.iter().filter(|work| all || named(work)).collect(),
+            steps: number("--steps").unwrap_or(5),
+            micro_batch_tokens: number("--micro-batch-tokens"),
+            json: arguments.iter().any(|argument| argument == "--json"),
+        }
     }
 }
 

@@ -21,6 +21,10 @@ use crate::training::dropout_seed;
 pub use device_sink::DeviceUnitGradients;
 pub use sink::UnitGradients;
 
+/// By what the tokens of a pass are divided: a private pass keeps what the gradients of all its
+/// units are made of until their norms are known, about as much again as a plain one.
+pub const TOKENS_DIVISOR: usize = 2;
+
 /// Poisson-sampled units, and all that makes their gradients private.
 pub(crate) struct PrivateSteps<'a, P: Processor> {
     units: &'a [Unit],
@@ -87,7 +91,7 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
     ) -> Result<Row, StageError> {
         let mut row = Row::step(step + 1);
         let units = self.draw(step);
-        let tokens = config.micro_batch_tokens as usize;
+        let tokens = (config.micro_batch_tokens as usize).div_ceil(TOKENS_DIVISOR);
         let seed = |first_unit| dropout_seed(config, step, first_unit);
         add_units(processor, &mut self.gradients, units, tokens, seed, &mut row)?;
         row.loss /= row.units.max(1) as f64;
