@@ -9,6 +9,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use crate::record::{Columns, Row};
 use crate::{ArtifactError, Document, Example, Record, TaggedDocument};
 
 /// Records are written as a row group once this many bytes or rows are waiting. It bounds the
@@ -29,7 +30,8 @@ pub type TokensWriter = RecordWriter<Example>;
 /// records and their order.
 pub struct RecordWriter<R: Record> {
     folder: PathBuf,
-    pending: Vec<R>,
+    pending: R::Columns,
+    pending_rows: usize,
     pending_bytes: usize,
     shard: Option<(PathBuf, ArrowWriter<File>)>,
     shard_bytes: usize,
@@ -49,7 +51,8 @@ impl<R: Record> RecordWriter<R> {
         }
         Ok(Self {
             folder: folder.to_path_buf(),
-            pending: Vec::new(),
+            pending: R::Columns::default(),
+            pending_rows: 0,
             pending_bytes: 0,
             shard: None,
             shard_bytes: 0,
@@ -64,19 +67,20 @@ impl<R: Record> RecordWriter<R> {
     /// # Errors
     /// When the record breaks a rule of its schema, or the disk refuses.
     pub fn push(&mut self, record: &R) -> Result<(), ArtifactError> {
-        self.push_owned(record.clone())
+        record.with_row(|row| self.push_row(row))
     }
 
-    /// Adds a record without a copy of it.
+    /// Adds a record whose parts lie anywhere.
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn push_owned(&mut self, record: R) -> Result<(), ArtifactError> {
-        record.check()?;
-        self.pending_bytes += record.bytes();
-        self.pending.push(record);
+    pub fn push_row(&mut self, row: R::Row<'_>) -> Result<(), ArtifactError> {
+        row.check()?;
+        self.pending_bytes += row.bytes();
+        self.pending_rows += 1;
+        R::append(&mut self.pending, row);
         self.rows += 1;
-        if self.pending_bytes >= ROW_GROUP_BYTES || self.pending.len() >= ROW_GROUP_ROWS {
+        if self.pending_bytes >= ROW_GROUP_BYTES || self.pending_rows >= ROW_GROUP_ROWS {
             self.flush()?;
         }
         Ok(())
@@ -88,7 +92,7 @@ impl<R: Record> RecordWriter<R> {
     /// # Errors
     /// When the disk refuses.
     pub fn finish(mut self) -> Result<u64, ArtifactError> {
-        if !self.pending.is_empty() || self.shards == 0 {
+        if self.pending_rows > 0 || self.shards == 0 {
             self.flush()?;
         }
         self.close_shard()?;
@@ -103,15 +107,15 @@ impl<R: Record> RecordWriter<R> {
             self.open_shard()?;
         }
         if let Some((path, writer)) = &mut self.shard {
-            let write =
+            let mut write =
                 |writer: &mut ArrowWriter<File>| -> Result<(), parquet::errors::ParquetError> {
-                    writer.write(&R::to_batch(&self.pending)?)?;
+                    writer.write(&self.pending.take()?)?;
                     writer.flush()
                 };
             write(writer).map_err(|error| cannot_write(path, &error))?;
         }
         self.shard_bytes += self.pending_bytes;
-        self.pending.clear();
+        self.pending_rows = 0;
         self.pending_bytes = 0;
         Ok(())
     }
@@ -127,7 +131,7 @@ impl<R: Record> RecordWriter<R> {
         for repeated in ["unit_id", "split"] {
             properties = properties.set_column_dictionary_enabled(ColumnPath::from(repeated), true);
         }
-        let writer = ArrowWriter::try_new(file, R::schema(), Some(properties.build()))
+        let writer = ArrowWriter::try_new(file, R::Columns::schema(), Some(properties.build()))
             .map_err(|error| cannot_write(&path, &error))?;
         self.shards += 1;
         self.shard = Some((path, writer));
