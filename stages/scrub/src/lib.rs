@@ -31,7 +31,7 @@ pub struct Scrub;
 
 impl Stage for Scrub {
     const NAME: &'static str = "scrub";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "Replaces tagged personal data in a corpus";
     type Config = Config;
 
@@ -64,8 +64,8 @@ impl Stage for Scrub {
                 break;
             }
             // Placeholders are numbered by first appearance in a unit, so this part is in order.
-            let planned: Vec<Planned<'_>> =
-                batch.iter().map(|pair| Planned::new(pair, &mut replacer)).collect();
+            let planned = batch.iter().map(|pair| Planned::new(pair, &mut replacer));
+            let planned = planned.collect::<Result<Vec<_>, StageError>>()?;
             let scrubbed: Vec<_> = planned.into_par_iter().map(Planned::scrub).collect();
             for result in scrubbed {
                 let scrubbed = result?;

@@ -2,15 +2,34 @@
 
 use std::iter::Peekable;
 
-use pft_artifact::{ArtifactError, DocumentRow, StoredDocument, StoredTags, text_hash};
+use pft_artifact::{ArtifactError, DocumentRow, SpanRow, StoredDocument, StoredTags, text_hash};
 use pft_stage::StageError;
 
 use crate::config::Untagged;
 
-/// A document and its tags, which are known to belong to its text.
+/// A document and its tags, which were made for its text.
 pub(crate) struct Pair {
     pub(crate) document: StoredDocument,
     pub(crate) tags: StoredTags,
+}
+
+impl Pair {
+    /// The spans, of which each lies on characters of the text.
+    pub(crate) fn spans(&self) -> Result<Vec<SpanRow<'_>>, StageError> {
+        let document = self.document.row();
+        let spans: Vec<SpanRow<'_>> = self.tags.spans().collect();
+        let lies = |span: &&SpanRow<'_>| {
+            document.text.get(span.start as usize..span.end as usize).is_some()
+        };
+        match spans.iter().find(|span| !lies(span)) {
+            None => Ok(spans),
+            Some(span) => Err(StageError::input(format!(
+                "document {:?}: span {}..{} does not lie on characters of its text",
+                document.doc_id, span.start, span.end
+            ))
+            .with_help("tag this corpus again")),
+        }
+    }
 }
 
 /// Walks a corpus and its tags side by side.
@@ -76,15 +95,6 @@ where
                 document.doc_id
             ))
             .with_help("tag this corpus again"));
-        }
-        for span in tags.spans() {
-            if document.text.get(span.start as usize..span.end as usize).is_none() {
-                return Err(StageError::input(format!(
-                    "document {:?}: span {}..{} does not lie on characters of its text",
-                    document.doc_id, span.start, span.end
-                ))
-                .with_help("tag this corpus again"));
-            }
         }
         Ok(Some(tags))
     }

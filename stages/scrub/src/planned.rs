@@ -26,11 +26,11 @@ pub(crate) struct Scrubbed<'a> {
 
 impl<'a> Planned<'a> {
     /// Chooses replacements. Documents must come in the order of the corpus.
-    pub(crate) fn new<'c: 'a>(pair: &'a Pair, replacer: &mut Replacer<'c>) -> Self {
+    pub(crate) fn new<'c: 'a>(pair: &'a Pair, replacer: &mut Replacer<'c>) -> Result<Self, StageError> {
         let document = pair.document.row();
-        let spans: Vec<SpanRow<'a>> = pair.tags.spans().collect();
+        let spans = pair.spans()?;
         let replacements = replacer.plan(document, &spans);
-        Self { document, spans, replacements }
+        Ok(Self { document, spans, replacements })
     }
 
     /// Builds, checks and re-tags the text.
