@@ -13,7 +13,7 @@ use crate::{
 
 /// Rows are decoded in batches of about this many bytes, so that memory does not grow with the
 /// length of the rows.
-const BATCH_BYTES: i64 = 4 << 20;
+const BATCH_BYTES: i64 = 1 << 20;
 const BATCH_ROWS: i64 = 1024;
 
 /// Reads a `corpus`; see [`RecordReader`].

@@ -12,8 +12,11 @@ use parquet::schema::types::ColumnPath;
 use crate::record::{Columns, Row};
 use crate::{ArtifactError, Document, Example, Record, TaggedDocument};
 
-/// Records are written as a row group once this many bytes or rows are waiting. It bounds the
-/// memory of writers and readers alike.
+/// Records are encoded once this many bytes are waiting: few enough to be in the processor's caches
+/// still, where encoding finds them.
+const CHUNK_BYTES: usize = 1 << 20;
+/// A row group is closed once it has taken this many bytes or rows. It bounds the memory of writers
+/// and readers alike.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 const ROW_GROUP_ROWS: usize = 16_384;
 /// A shard is closed once it has taken this many bytes of records.
@@ -31,8 +34,9 @@ pub type TokensWriter = RecordWriter<Example>;
 pub struct RecordWriter<R: Record> {
     folder: PathBuf,
     pending: R::Columns,
-    pending_rows: usize,
     pending_bytes: usize,
+    group_rows: usize,
+    group_bytes: usize,
     shard: Option<(PathBuf, ArrowWriter<File>)>,
     shard_bytes: usize,
     shards: usize,
@@ -52,8 +56,9 @@ impl<R: Record> RecordWriter<R> {
         Ok(Self {
             folder: folder.to_path_buf(),
             pending: R::Columns::default(),
-            pending_rows: 0,
             pending_bytes: 0,
+            group_rows: 0,
+            group_bytes: 0,
             shard: None,
             shard_bytes: 0,
             shards: 0,
@@ -76,12 +81,16 @@ impl<R: Record> RecordWriter<R> {
     /// As [`Self::push`].
     pub fn push_row(&mut self, row: R::Row<'_>) -> Result<(), ArtifactError> {
         row.check()?;
-        self.pending_bytes += row.bytes();
-        self.pending_rows += 1;
+        let bytes = row.bytes();
         R::append(&mut self.pending, row);
         self.rows += 1;
-        if self.pending_bytes >= ROW_GROUP_BYTES || self.pending_rows >= ROW_GROUP_ROWS {
-            self.flush()?;
+        self.group_rows += 1;
+        self.group_bytes += bytes;
+        self.pending_bytes += bytes;
+        if self.group_bytes >= ROW_GROUP_BYTES || self.group_rows >= ROW_GROUP_ROWS {
+            self.close_group()?;
+        } else if self.pending_bytes >= CHUNK_BYTES {
+            self.encode()?;
         }
         Ok(())
     }
@@ -92,31 +101,36 @@ impl<R: Record> RecordWriter<R> {
     /// # Errors
     /// When the disk refuses.
     pub fn finish(mut self) -> Result<u64, ArtifactError> {
-        if self.pending_rows > 0 || self.shards == 0 {
-            self.flush()?;
+        if self.group_rows > 0 || self.shards == 0 {
+            self.close_group()?;
         }
         self.close_shard()?;
         Ok(self.rows)
     }
 
-    fn flush(&mut self) -> Result<(), ArtifactError> {
-        if self.shard_bytes >= SHARD_BYTES {
-            self.close_shard()?;
-        }
+    /// Encodes what is waiting.
+    fn encode(&mut self) -> Result<(), ArtifactError> {
         if self.shard.is_none() {
             self.open_shard()?;
         }
         if let Some((path, writer)) = &mut self.shard {
-            let mut write =
-                |writer: &mut ArrowWriter<File>| -> Result<(), parquet::errors::ParquetError> {
-                    writer.write(&self.pending.take()?)?;
-                    writer.flush()
-                };
-            write(writer).map_err(|error| cannot_write(path, &error))?;
+            let rows = self.pending.take().map_err(Into::into);
+            rows.and_then(|rows| writer.write(&rows)).map_err(|error| cannot_write(path, &error))?;
         }
-        self.shard_bytes += self.pending_bytes;
-        self.pending_rows = 0;
         self.pending_bytes = 0;
+        Ok(())
+    }
+
+    fn close_group(&mut self) -> Result<(), ArtifactError> {
+        self.encode()?;
+        if let Some((path, writer)) = &mut self.shard {
+            writer.flush().map_err(|error| cannot_write(path, &error))?;
+        }
+        self.shard_bytes += self.group_bytes;
+        (self.group_rows, self.group_bytes) = (0, 0);
+        if self.shard_bytes >= SHARD_BYTES {
+            self.close_shard()?;
+        }
         Ok(())
     }
 
