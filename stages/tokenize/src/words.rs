@@ -17,8 +17,12 @@ use tokenizers::{
     ModelWrapper, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
 };
 
-use memory::Memory;
+use memory::{Memory, Word};
 use scanner::Scanner;
+
+/// So many words are found before the first of them is recalled, so that looks at memory go on side
+/// by side.
+const AHEAD: usize = 64;
 
 /// Token ids and their bytes in the text.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -109,12 +113,22 @@ impl<'a> WordEncoder<'a> {
         let place = rayon::current_thread_index().map_or(0, |index| index + 1);
         let memory = &self.memories[place % self.memories.len()];
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut start = 0;
-        while start < text.len() {
-            let rest = &text[start..];
-            let length = self.scanner.word_length(rest);
-            if !memory.recall(rest, length, start, sink) {
-                let word = &rest[..length];
+        let mut words = [Word::default(); AHEAD];
+        let mut end = 0;
+        while end < text.len() {
+            let mut found = 0;
+            while found < AHEAD && end < text.len() {
+                let start = end;
+                end += self.scanner.word_length(text, start);
+                words[found] = Word::new(text, start, end);
+                found += 1;
+            }
+            memory.glance(&mut words[..found]);
+            for word in &words[..found] {
+                if memory.recall(word, text, sink) {
+                    continue;
+                }
+                let (start, word) = (word.start, &text[word.start..word.end]);
                 let Some(new) = self.word(word)? else {
                     sink.clear();
                     return self.by_the_crate(text, sink);
@@ -124,7 +138,6 @@ impl<'a> WordEncoder<'a> {
                     sink.push(id, start + from, start + to);
                 }
             }
-            start += length;
         }
         Ok(())
     }

@@ -39,6 +39,28 @@ struct Slot {
     count: u8,
 }
 
+/// A word of a text.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Word {
+    /// Its first byte.
+    pub(super) start: usize,
+    /// One past its last byte.
+    pub(super) end: usize,
+    /// A short word as a number; 0 for a longer one.
+    number: u128,
+    /// What its own slot held.
+    seen: Slot,
+}
+
+impl Word {
+    /// A word of `text`.
+    #[inline]
+    pub(super) fn new(text: &str, start: usize, end: usize) -> Self {
+        let number = packed(&text.as_bytes()[start..], end - start).unwrap_or(0);
+        Self { start, end, number, seen: Slot::default() }
+    }
+}
+
 /// A token of a word and its bytes in it.
 #[derive(Debug, Clone, Copy)]
 struct Token {
@@ -60,28 +82,36 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Hands the tokens of the word that the first `length` bytes of `text` are to `sink`, as they
-    /// lie in a text where the word begins at `start`; false if the word is not known.
+    /// Looks for words in their own slots. Nothing is decided by what is seen, so that the processor
+    /// need not wait for one look before the next.
+    #[inline]
+    pub(super) fn glance(&self, words: &mut [Word]) {
+        for word in words {
+            word.seen = self.slots[self.first_place(word.number)];
+        }
+    }
+
+    /// Hands the tokens of a word of `text` to `sink`; false if the word is not known.
     #[inline]
     pub(super) fn recall(
         &self,
+        word: &Word,
         text: &str,
-        length: usize,
-        start: usize,
         sink: &mut impl Sink,
     ) -> bool {
-        if let Some(word) = packed(text.as_bytes(), length) {
-            let slot = &self.slots[self.place_of(word)];
-            if slot.word == word {
-                let tokens = slot.ids.iter().zip(&slot.places).take(usize::from(slot.count));
-                for (&id, &place) in tokens {
-                    let (from, to) = (usize::from(place & 15), usize::from(place >> 4));
-                    sink.push(id, start + from, start + to);
-                }
+        let &Word { start, end, number, ref seen } = word;
+        if number != 0 {
+            if seen.word == number {
+                seen.tell(start, sink);
+                return true;
+            }
+            let slot = &self.slots[self.place_of(number)];
+            if slot.word == number {
+                slot.tell(start, sink);
                 return true;
             }
         }
-        let Some(tokens) = self.others.get(&text[..length]) else { return false };
+        let Some(tokens) = self.others.get(&text[start..end]) else { return false };
         for &Token { id, start: from, end: to } in tokens {
             sink.push(id, start + usize::from(from), start + usize::from(to));
         }
@@ -124,16 +154,20 @@ impl Memory {
     }
 
     /// The slot of a word, or the free one where it would stand.
-    #[inline]
     fn place_of(&self, word: u128) -> usize {
-        let last = self.slots.len() - 1;
-        let (low, high) = (word as u64 ^ self.keys[0], (word >> 64) as u64 ^ self.keys[1]);
-        let product = u128::from(low) * u128::from(high);
-        let mut place = (product as u64 ^ (product >> 64) as u64) as usize & last;
+        let mut place = self.first_place(word);
         while self.slots[place].word != word && self.slots[place].word != 0 {
-            place = (place + 1) & last;
+            place = (place + 1) & (self.slots.len() - 1);
         }
         place
+    }
+
+    /// A word's own slot.
+    #[inline]
+    fn first_place(&self, word: u128) -> usize {
+        let (low, high) = (word as u64 ^ self.keys[0], (word >> 64) as u64 ^ self.keys[1]);
+        let product = u128::from(low) * u128::from(high);
+        (product as u64 ^ (product >> 64) as u64) as usize & (self.slots.len() - 1)
     }
 }
 
@@ -147,6 +181,14 @@ impl Slot {
             slot.places[index] = start as u8 | (end as u8) << 4;
         }
         slot
+    }
+
+    #[inline]
+    fn tell(&self, start: usize, sink: &mut impl Sink) {
+        let tokens = self.ids.iter().zip(&self.places).take(usize::from(self.count));
+        for (&id, &place) in tokens {
+            sink.push(id, start + usize::from(place & 15), start + usize::from(place >> 4));
+        }
     }
 }
 
@@ -182,16 +224,22 @@ mod tests {
                 (word, Encoded { ids, offsets })
             })
             .collect();
+        let recall = |memory: &Memory, text: &str, start, end, sink: &mut Encoded| {
+            let mut words = [Word::new(text, start, end)];
+            memory.glance(&mut words);
+            memory.recall(&words[0], text, sink)
+        };
+        let before = "-".repeat(100);
         let unique: HashMap<&str, &Encoded> =
             words.iter().map(|(word, encoded)| (word.as_str(), encoded)).collect();
         for (word, encoded) in &unique {
-            assert!(!memory.recall(word, word.len(), 0, &mut Encoded::default()));
+            assert!(!recall(&memory, word, 0, word.len(), &mut Encoded::default()));
             memory.remember(word, encoded);
         }
         for (word, encoded) in &unique {
-            let text = format!("{word}, and what follows");
+            let text = format!("{before}{word}, and what follows");
             let mut found = Encoded::default();
-            assert!(memory.recall(&text, word.len(), 100, &mut found));
+            assert!(recall(&memory, &text, 100, 100 + word.len(), &mut found));
             assert_eq!(found.ids, encoded.ids);
             let moved: Vec<_> = encoded.offsets.iter().map(|(from, to)| (from + 100, to + 100)).collect();
             assert_eq!(found.offsets, moved, "{word}");

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use regex::Regex;
+use regex_syntax::hir::{Class as Characters, HirKind};
 
 /// What GPT-2's expression tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +33,18 @@ impl Scanner {
         Self { classes: classes(), single_digits }
     }
 
-    /// The bytes of the first word of a text that is not empty.
-    pub(super) fn word_length(&self, text: &str) -> usize {
-        ascii_letters(text.as_bytes())
-            .or_else(|| self.ascii_word(text.as_bytes()))
-            .unwrap_or_else(|| self.any_word(text))
+    /// The bytes of the word that begins at `start`, before the end of the text.
+    #[inline]
+    pub(super) fn word_length(&self, text: &str, start: usize) -> usize {
+        let rest = &text.as_bytes()[start..];
+        ascii_letters(rest)
+            .or_else(|| self.ascii_word(rest))
+            .unwrap_or_else(|| self.any_word(&text[start..]))
     }
 
     /// As [`Self::word_length`], of a run of one class behind a space or none; `None` where it is
     /// white space, may be the ending of a contraction, or touches what is not ASCII.
+    #[inline]
     fn ascii_word(&self, text: &[u8]) -> Option<usize> {
         let class = |at: usize| {
             let byte = text.get(at).filter(|byte| byte.is_ascii())?;
@@ -96,6 +99,7 @@ impl Scanner {
 
 /// The bytes of a run of letters behind a space or none, where it ends before another ASCII
 /// character in the first 16 bytes; all of them are looked at together.
+#[inline]
 fn ascii_letters(text: &[u8]) -> Option<usize> {
     const EACH: u128 = u128::from_le_bytes([1; 16]);
     let bytes = u128::from_le_bytes(*text.first_chunk()?);
@@ -115,15 +119,15 @@ fn ascii_letters(text: &[u8]) -> Option<usize> {
 fn classes() -> &'static [Class] {
     static CLASSES: OnceLock<Vec<Class>> = OnceLock::new();
     CLASSES.get_or_init(|| {
-        let all: String = ('\0'..=char::MAX).collect();
         let mut classes = vec![Class::Other; char::MAX as usize + 1];
         for (expression, class) in
-            [(r"\p{L}+", Class::Letter), (r"\p{N}+", Class::Number), (r"\s+", Class::Space)]
+            [(r"\p{L}", Class::Letter), (r"\p{N}", Class::Number), (r"\s", Class::Space)]
         {
             // The expressions are constants, and Unicode's classes are built in.
-            let Ok(expression) = Regex::new(expression) else { continue };
-            for run in expression.find_iter(&all) {
-                run.as_str().chars().for_each(|character| classes[character as usize] = class);
+            let Ok(parsed) = regex_syntax::parse(expression) else { continue };
+            let HirKind::Class(Characters::Unicode(characters)) = parsed.kind() else { continue };
+            for range in characters.iter() {
+                classes[range.start() as usize..=range.end() as usize].fill(class);
             }
         }
         classes
