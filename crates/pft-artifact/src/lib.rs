@@ -39,12 +39,12 @@ mod store;
 mod table;
 mod writer;
 
+pub use columns::{StoredDocument, StoredTags};
 pub use error::ArtifactError;
 pub use hash::{canonical_json, hash_bytes, hash_file, text_hash};
 pub use kind::Kind;
 pub use lock::KeyLock;
 pub use manifest::{FileEntry, MANIFEST, Manifest, count_rows};
-pub use columns::{StoredDocument, StoredTags};
 pub use reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
 pub use record::{Document, Example, Record, Row, Span, Split, TaggedDocument};
 pub use row::{DocumentRow, ExampleRow, SpanRow, TaggedRow};

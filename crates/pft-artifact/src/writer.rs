@@ -115,7 +115,8 @@ impl<R: Record> RecordWriter<R> {
         }
         if let Some((path, writer)) = &mut self.shard {
             let rows = self.pending.take().map_err(Into::into);
-            rows.and_then(|rows| writer.write(&rows)).map_err(|error| cannot_write(path, &error))?;
+            rows.and_then(|rows| writer.write(&rows))
+                .map_err(|error| cannot_write(path, &error))?;
         }
         self.pending_bytes = 0;
         Ok(())
@@ -147,8 +148,8 @@ impl<R: Record> RecordWriter<R> {
         }
         // Spans follow each other, and half of their bytes are the bytes before.
         for ascending in ["spans.list.item.start", "spans.list.item.end"] {
-            properties = properties
-                .set_column_encoding(path_of(ascending), Encoding::DELTA_BINARY_PACKED);
+            properties =
+                properties.set_column_encoding(path_of(ascending), Encoding::DELTA_BINARY_PACKED);
         }
         let writer = ArrowWriter::try_new(file, R::Columns::schema(), Some(properties.build()))
             .map_err(|error| cannot_write(&path, &error))?;

@@ -26,7 +26,10 @@ pub(crate) struct Scrubbed<'a> {
 
 impl<'a> Planned<'a> {
     /// Chooses replacements. Documents must come in the order of the corpus.
-    pub(crate) fn new<'c: 'a>(pair: &'a Pair, replacer: &mut Replacer<'c>) -> Result<Self, StageError> {
+    pub(crate) fn new<'c: 'a>(
+        pair: &'a Pair,
+        replacer: &mut Replacer<'c>,
+    ) -> Result<Self, StageError> {
         let document = pair.document.row();
         let spans = pair.spans()?;
         let replacements = replacer.plan(document, &spans);
@@ -68,11 +71,7 @@ impl Scrubbed<'_> {
     }
 
     pub(crate) fn tags(&self) -> TaggedRow<'_> {
-        TaggedRow {
-            doc_id: self.document.doc_id,
-            text_hash: &self.text_hash,
-            spans: &self.spans,
-        }
+        TaggedRow { doc_id: self.document.doc_id, text_hash: &self.text_hash, spans: &self.spans }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cutting one document into examples.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use pft_artifact::{DocumentRow, ExampleRow, SpanRow};
 use pft_stage::StageError;
@@ -13,37 +14,30 @@ use crate::words::{Sink, WordEncoder, encode_whole};
 #[derive(Debug, Clone)]
 pub struct DocumentExamples<'a> {
     document: DocumentRow<'a>,
-    /// The tokens of all examples, behind each other.
+    /// The tokens of its text.
     tokens: Tokens,
-    /// Where each example's tokens end.
-    ends: Vec<usize>,
+    examples: Vec<Cut>,
     /// Whether text was dropped at the end.
     pub truncated: bool,
 }
 
-impl<'a> DocumentExamples<'a> {
-    fn new(document: DocumentRow<'a>) -> Self {
-        Self { document, tokens: Tokens::default(), ends: Vec::new(), truncated: false }
-    }
+/// An example's part of the text's tokens, and what stands around it.
+#[derive(Debug, Clone)]
+struct Cut {
+    text: Range<usize>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+}
 
+impl DocumentExamples<'_> {
     /// How many examples there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.examples.len()
     }
 
     /// Whether the document was too short for any example.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Token ids of all examples, behind each other.
-    pub fn input_ids(&self) -> &[u32] {
-        &self.tokens.ids
-    }
-
-    /// For each token of all examples, whether it touches personal data.
-    pub fn pii(&self) -> &[bool] {
-        &self.tokens.pii
+        self.examples.is_empty()
     }
 
     /// Calls `act` with each example in order, up to its first error.
@@ -53,14 +47,22 @@ impl<'a> DocumentExamples<'a> {
     pub fn each<E>(&self, mut act: impl FnMut(ExampleRow<'_>) -> Result<(), E>) -> Result<(), E> {
         let DocumentRow { doc_id, unit_id, split, .. } = self.document;
         let mut example_id = String::new();
-        let mut start = 0;
-        for (index, &end) in self.ends.iter().enumerate() {
+        let mut framed = Tokens::default();
+        for (index, Cut { text, bos, eos }) in self.examples.iter().enumerate() {
             example_id.clear();
             // Writing into a string does not fail.
             let _ = write!(example_id, "{doc_id}#{index}");
-            let (input_ids, pii) = (&self.tokens.ids[start..end], &self.tokens.pii[start..end]);
+            let mut input_ids = &self.tokens.ids[text.clone()];
+            let mut pii = &self.tokens.pii[text.clone()];
+            if bos.is_some() || eos.is_some() {
+                framed.clear();
+                framed.ids.extend(bos.iter().chain(input_ids).chain(eos));
+                framed.pii.resize(bos.iter().len(), false);
+                framed.pii.extend_from_slice(pii);
+                framed.pii.resize(framed.ids.len(), false);
+                (input_ids, pii) = (&framed.ids, &framed.pii);
+            }
             act(ExampleRow { example_id: &example_id, doc_id, unit_id, split, input_ids, pii })?;
-            start = end;
         }
         Ok(())
     }
@@ -74,9 +76,9 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn push(&mut self, id: u32, pii: bool) {
-        self.ids.push(id);
-        self.pii.push(pii);
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.pii.clear();
     }
 }
 
@@ -129,13 +131,16 @@ impl<'a> Cutter<'a> {
                 document.doc_id
             ))
         })?;
-        let Tokens { ids, pii } = flagged.tokens;
-        let mut examples = DocumentExamples::new(document);
-        match self.config.mode {
-            Mode::Truncate => self.truncate(&mut examples, &ids, &pii),
-            Mode::Blocks => self.blocks(&mut examples, &ids, &pii),
-        }
-        Ok(examples)
+        let tokens = flagged.tokens;
+        let count = tokens.ids.len();
+        let examples = match self.config.mode {
+            Mode::Truncate => vec![self.truncated(count)],
+            Mode::Blocks => self.blocks(count),
+        };
+        let truncated = self.config.mode == Mode::Truncate && examples[0].text.end < count;
+        let mut made = DocumentExamples { document, tokens, examples, truncated };
+        made.examples.retain(|cut| self.is_long_enough(cut));
+        Ok(made)
     }
 
     /// How many tokens of text an example of so many tokens has room for.
@@ -143,58 +148,43 @@ impl<'a> Cutter<'a> {
         length as usize - usize::from(self.bos.is_some())
     }
 
-    fn truncate(&self, examples: &mut DocumentExamples<'_>, ids: &[u32], pii: &[bool]) {
+    /// The beginning of a text of so many tokens.
+    fn truncated(&self, tokens: usize) -> Cut {
         let room = self.room(self.config.max_length);
-        let fits = ids.len() + usize::from(self.eos.is_some()) <= room;
-        let end = if fits { ids.len() } else { ids.len().min(room) };
-        self.add(examples, &ids[..end], &pii[..end], fits);
-        examples.truncated = end < ids.len();
+        let fits = tokens + usize::from(self.eos.is_some()) <= room;
+        self.cut(0..tokens.min(room), fits)
     }
 
-    fn blocks(&self, examples: &mut DocumentExamples<'_>, ids: &[u32], pii: &[bool]) {
+    /// A whole text of so many tokens.
+    fn blocks(&self, tokens: usize) -> Vec<Cut> {
         let room = self.room(self.config.block_size);
         let step = self.config.stride.map_or(room, |stride| stride as usize).min(room).max(1);
+        let mut blocks = Vec::with_capacity(tokens / step + 1);
         let mut start = 0;
         loop {
-            let left = ids.len() - start;
+            let left = tokens - start;
             // EOS ends the document; where it does not fit beside the last text tokens it goes
             // into a block of its own context, which the stride decides.
             let is_last = left + usize::from(self.eos.is_some()) <= room;
             let end = start + left.min(room);
-            self.add(examples, &ids[start..end], &pii[start..end], is_last);
-            if is_last || (self.eos.is_none() && end == ids.len()) {
-                break;
+            blocks.push(self.cut(start..end, is_last));
+            if is_last || (self.eos.is_none() && end == tokens) {
+                return blocks;
             }
-            start = (start + step).min(ids.len());
-            if start == ids.len() {
-                break;
+            start = (start + step).min(tokens);
+            if start == tokens {
+                return blocks;
             }
         }
     }
 
-    /// Adds an example of these tokens, unless they are too few.
-    fn add(
-        &self,
-        examples: &mut DocumentExamples<'_>,
-        ids: &[u32],
-        pii: &[bool],
-        ends_document: bool,
-    ) {
-        let eos = self.eos.filter(|_| ends_document);
-        let length = ids.len() + self.bos.iter().len() + eos.iter().len();
-        if ids.is_empty() || length < self.config.min_length.max(2) as usize {
-            return;
-        }
-        let tokens = &mut examples.tokens;
-        if let Some(bos) = self.bos {
-            tokens.push(bos, false);
-        }
-        tokens.ids.extend_from_slice(ids);
-        tokens.pii.extend_from_slice(pii);
-        if let Some(eos) = eos {
-            tokens.push(eos, false);
-        }
-        examples.ends.push(tokens.ids.len());
+    fn cut(&self, text: Range<usize>, ends_document: bool) -> Cut {
+        Cut { text, bos: self.bos, eos: self.eos.filter(|_| ends_document) }
+    }
+
+    fn is_long_enough(&self, cut: &Cut) -> bool {
+        let length = cut.text.len() + cut.bos.iter().len() + cut.eos.iter().len();
+        !cut.text.is_empty() && length >= self.config.min_length.max(2) as usize
     }
 }
 
@@ -233,12 +223,12 @@ impl Sink for Flagged<'_> {
         while self.first.1 <= start {
             self.next_span();
         }
-        self.tokens.push(id, start < end && self.first.0 < end);
+        self.tokens.ids.push(id);
+        self.tokens.pii.push(start < end && self.first.0 < end);
     }
 
     fn clear(&mut self) {
-        self.tokens.ids.clear();
-        self.tokens.pii.clear();
+        self.tokens.clear();
         self.left = self.spans.iter();
         self.next_span();
     }

@@ -14,8 +14,8 @@ mod words;
 use std::collections::HashSet;
 
 use pft_artifact::{
-    ArtifactError, CorpusReader, DocumentRow, Split, StoredDocument, StoredTags, TagsReader,
-    TokensWriter, text_hash,
+    ArtifactError, CorpusReader, DocumentRow, ExampleRow, Split, StoredDocument, StoredTags,
+    TagsReader, TokensWriter, text_hash,
 };
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
@@ -94,8 +94,13 @@ impl Stage for Tokenize {
                 .collect();
             for result in results {
                 let result = result?;
-                counts.add(&result);
-                result.each(|example| writer.push_row(example))?;
+                counts.documents += 1;
+                counts.truncated += u64::from(result.truncated);
+                counts.too_short += u64::from(result.is_empty());
+                result.each(|example| {
+                    counts.add(&example);
+                    writer.push_row(example)
+                })?;
             }
             bar.advance(read);
         }
@@ -164,13 +169,10 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, result: &DocumentExamples<'_>) {
-        self.documents += 1;
-        self.truncated += u64::from(result.truncated);
-        self.too_short += u64::from(result.is_empty());
-        self.examples += result.len() as u64;
-        self.tokens += result.input_ids().len() as u64;
-        self.pii_tokens += result.pii().iter().map(|&flag| u64::from(flag)).sum::<u64>();
+    fn add(&mut self, example: &ExampleRow<'_>) {
+        self.examples += 1;
+        self.tokens += example.input_ids.len() as u64;
+        self.pii_tokens += example.pii.iter().filter(|&&flag| flag).count() as u64;
     }
 
     fn report(&self, context: &Context) {

@@ -190,11 +190,9 @@ impl FromBatch for StoredTags {
             || wrong_type(batch, "spans", "a list of struct start, end, label, score, source");
         let structs: &StructArray = lists.values().as_struct_opt().ok_or_else(wrong)?;
         let field = |name: &str| structs.column_by_name(name).ok_or_else(wrong);
-        let number = |name: &str| {
-            field(name)?.as_primitive_opt::<UInt32Type>().cloned().ok_or_else(wrong)
-        };
-        let string =
-            |name: &str| field(name)?.as_string_opt::<i32>().cloned().ok_or_else(wrong);
+        let number =
+            |name: &str| field(name)?.as_primitive_opt::<UInt32Type>().cloned().ok_or_else(wrong);
+        let string = |name: &str| field(name)?.as_string_opt::<i32>().cloned().ok_or_else(wrong);
         let score = field("score")?.as_primitive_opt::<Float32Type>();
         let tags = Arc::new(Tags {
             doc_id: string_column(batch, "doc_id")?,

@@ -2,10 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    AsArray, BooleanArray, BooleanBufferBuilder, ListArray, RecordBatch, StringBuilder,
-    UInt32Array,
-};
+use arrow::array::{AsArray, BooleanArray, ListArray, RecordBatch, StringBuilder, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
@@ -25,7 +23,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 });
 
 /// Examples that wait to be written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TokensColumns {
     example_id: StringBuilder,
     doc_id: StringBuilder,
@@ -34,21 +32,7 @@ pub struct TokensColumns {
     /// Of both lists: each token has a flag.
     ends: Ends,
     input_ids: Vec<u32>,
-    pii: BooleanBufferBuilder,
-}
-
-impl Default for TokensColumns {
-    fn default() -> Self {
-        Self {
-            example_id: StringBuilder::new(),
-            doc_id: StringBuilder::new(),
-            unit_id: StringBuilder::new(),
-            split: StringBuilder::new(),
-            ends: Ends::default(),
-            input_ids: Vec::new(),
-            pii: BooleanBufferBuilder::new(0),
-        }
-    }
+    pii: Vec<bool>,
 }
 
 impl Columns for TokensColumns {
@@ -59,7 +43,9 @@ impl Columns for TokensColumns {
     fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         let offsets = self.ends.take()?;
         let ids = Arc::new(UInt32Array::from(std::mem::take(&mut self.input_ids)));
-        let pii = Arc::new(BooleanArray::new(self.pii.finish(), None));
+        let pii = BooleanBuffer::collect_bool(self.pii.len(), |token| self.pii[token]);
+        let pii = Arc::new(BooleanArray::new(pii, None));
+        self.pii.clear();
         let ids = ListArray::try_new(item(DataType::UInt32), offsets.clone(), ids, None)?;
         let pii = ListArray::try_new(item(DataType::Boolean), offsets, pii, None)?;
         RecordBatch::try_new(
@@ -91,7 +77,7 @@ impl Record for Example {
         columns.unit_id.append_value(row.unit_id);
         columns.split.append_value(row.split.as_str());
         columns.input_ids.extend_from_slice(row.input_ids);
-        columns.pii.append_slice(row.pii);
+        columns.pii.extend_from_slice(row.pii);
         columns.ends.push(columns.input_ids.len());
     }
 }

@@ -93,12 +93,7 @@ impl Memory {
 
     /// Hands the tokens of a word of `text` to `sink`; false if the word is not known.
     #[inline]
-    pub(super) fn recall(
-        &self,
-        word: &Word,
-        text: &str,
-        sink: &mut impl Sink,
-    ) -> bool {
+    pub(super) fn recall(&self, word: &Word, text: &str, sink: &mut impl Sink) -> bool {
         let &Word { start, end, number, ref seen } = word;
         if number != 0 {
             if seen.word == number {
@@ -241,7 +236,8 @@ mod tests {
             let mut found = Encoded::default();
             assert!(recall(&memory, &text, 100, 100 + word.len(), &mut found));
             assert_eq!(found.ids, encoded.ids);
-            let moved: Vec<_> = encoded.offsets.iter().map(|(from, to)| (from + 100, to + 100)).collect();
+            let moved: Vec<_> =
+                encoded.offsets.iter().map(|(from, to)| (from + 100, to + 100)).collect();
             assert_eq!(found.offsets, moved, "{word}");
         }
     }

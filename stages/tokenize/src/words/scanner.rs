@@ -91,8 +91,8 @@ impl Scanner {
         let last = text[..run].chars().next_back().map_or(0, char::len_utf8);
         let next = text[run..].chars().next();
         // A digit that is cut out ends the text before it.
-        let at_the_end = next
-            .is_none_or(|character| self.single_digits && class(character) == Class::Number);
+        let at_the_end =
+            next.is_none_or(|character| self.single_digits && class(character) == Class::Number);
         if at_the_end || run == last { run } else { run - last }
     }
 }
@@ -164,10 +164,17 @@ mod tests {
 
     #[test]
     fn ordinary_words_go_the_fastest_way() {
-        for (text, length) in [("the house was", 3), (" House, which is so", 6), ("I am the one, am I", 1)] {
+        for (text, length) in
+            [("the house was", 3), (" House, which is so", 6), ("I am the one, am I", 1)]
+        {
             assert_eq!(ascii_letters(text.as_bytes()), Some(length));
         }
-        for text in ["the end", " 1990 was a good year", "caféothek in the street", " internationalisation of it"] {
+        for text in [
+            "the end",
+            " 1990 was a good year",
+            "caféothek in the street",
+            " internationalisation of it",
+        ] {
             assert_eq!(ascii_letters(text.as_bytes()), None, "{text}");
         }
     }
