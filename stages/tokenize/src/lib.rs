@@ -35,7 +35,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 

@@ -6,6 +6,7 @@
 //! The crate stays the authority: it encodes every new word, and whole documents where the two
 //! could differ.
 
+mod block;
 mod memory;
 mod scanner;
 
@@ -113,15 +114,16 @@ impl<'a> WordEncoder<'a> {
         let place = rayon::current_thread_index().map_or(0, |index| index + 1);
         let memory = &self.memories[place % self.memories.len()];
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = self.scanner.words(text);
         let mut words = [Word::default(); AHEAD];
-        let mut end = 0;
-        while end < text.len() {
+        loop {
             let mut found = 0;
-            while found < AHEAD && end < text.len() {
-                let start = end;
-                end += self.scanner.word_length(text, start);
-                words[found] = Word::new(text, start, end);
+            for (word, range) in words.iter_mut().zip(&mut ahead) {
+                *word = Word::new(text, range);
                 found += 1;
+            }
+            if found == 0 {
+                return Ok(());
             }
             memory.glance(&mut words[..found]);
             for word in &words[..found] {
@@ -139,7 +141,6 @@ impl<'a> WordEncoder<'a> {
                 }
             }
         }
-        Ok(())
     }
 
     /// A word by itself; `None` if the crate takes it for several words.

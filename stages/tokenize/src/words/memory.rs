@@ -1,6 +1,7 @@
 //! What is remembered of words.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::{Encoded, Sink};
 
@@ -55,7 +56,7 @@ pub(super) struct Word {
 impl Word {
     /// A word of `text`.
     #[inline]
-    pub(super) fn new(text: &str, start: usize, end: usize) -> Self {
+    pub(super) fn new(text: &str, Range { start, end }: Range<usize>) -> Self {
         let number = packed(&text.as_bytes()[start..], end - start).unwrap_or(0);
         Self { start, end, number, seen: Slot::default() }
     }
@@ -219,8 +220,8 @@ mod tests {
                 (word, Encoded { ids, offsets })
             })
             .collect();
-        let recall = |memory: &Memory, text: &str, start, end, sink: &mut Encoded| {
-            let mut words = [Word::new(text, start, end)];
+        let recall = |memory: &Memory, text: &str, range, sink: &mut Encoded| {
+            let mut words = [Word::new(text, range)];
             memory.glance(&mut words);
             memory.recall(&words[0], text, sink)
         };
@@ -228,13 +229,13 @@ mod tests {
         let unique: HashMap<&str, &Encoded> =
             words.iter().map(|(word, encoded)| (word.as_str(), encoded)).collect();
         for (word, encoded) in &unique {
-            assert!(!recall(&memory, word, 0, word.len(), &mut Encoded::default()));
+            assert!(!recall(&memory, word, 0..word.len(), &mut Encoded::default()));
             memory.remember(word, encoded);
         }
         for (word, encoded) in &unique {
             let text = format!("{before}{word}, and what follows");
             let mut found = Encoded::default();
-            assert!(recall(&memory, &text, 100, 100 + word.len(), &mut found));
+            assert!(recall(&memory, &text, 100..100 + word.len(), &mut found));
             assert_eq!(found.ids, encoded.ids);
             let moved: Vec<_> =
                 encoded.offsets.iter().map(|(from, to)| (from + 100, to + 100)).collect();
