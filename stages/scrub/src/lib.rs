@@ -22,8 +22,9 @@ use planned::Planned;
 pub use config::{Config, Mode, Untagged};
 pub use replace::{Replacement, Replacer};
 
-/// Documents are scrubbed in batches of about this many bytes, in parallel within a batch.
-const BATCH_BYTES: usize = 4 << 20;
+/// Documents are scrubbed in batches of about this many bytes for each thread, in parallel within a
+/// batch: few enough to be in the processor's caches still when they are written.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The stage.
 #[derive(Debug)]
@@ -57,9 +58,10 @@ impl Stage for Scrub {
         let mut pairs = Pairs::new(corpus.stored(), tags.stored(), config.untagged);
         let mut replacer = Replacer::new(&config);
         let mut counts = Counts::default();
+        let batch_bytes = BATCH_BYTES * rayon::current_num_threads();
         loop {
             context.check_interrupted()?;
-            let batch = pairs.next_batch(BATCH_BYTES)?;
+            let batch = pairs.next_batch(batch_bytes)?;
             if batch.is_empty() {
                 break;
             }

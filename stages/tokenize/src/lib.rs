@@ -26,8 +26,9 @@ pub use gguf::{GgufVocabulary, tokenizer_json};
 pub use load::{LoadedTokenizer, load_tokenizer};
 pub use words::{Encoded, Sink, WordEncoder};
 
-/// Documents are tokenized in batches of about this many bytes, in parallel within a batch.
-const BATCH_BYTES: usize = 8 << 20;
+/// Documents are tokenized in batches of about this many bytes for each thread, in parallel within a
+/// batch: few enough to be in the processor's caches still when they are written.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The stage.
 #[derive(Debug)]
@@ -66,13 +67,14 @@ impl Stage for Tokenize {
         let mut writer = TokensWriter::create(output)?;
         let bar = context.progress().start("tokenizing", Some(corpus.num_rows()), "documents");
         let mut counts = Counts::default();
+        let batch_bytes = BATCH_BYTES * rayon::current_num_threads();
         let mut documents = corpus.stored();
         loop {
             context.check_interrupted()?;
             let mut batch: Vec<(StoredDocument, Option<StoredTags>)> = Vec::new();
             let mut bytes = 0;
             let mut read = 0;
-            while bytes < BATCH_BYTES {
+            while bytes < batch_bytes {
                 let Some(document) = documents.next().transpose()? else { break };
                 read += 1;
                 let row = document.row();
