@@ -53,17 +53,16 @@ pub(super) fn beginnings(scanner: &Scanner, text: &str, base: usize) -> Option<u
     let Kinds { letters, digits, spaces, other_white, apostrophes, .. } = kinds;
     let white = spaces | other_white;
     let others = !(letters | digits | white);
-    let is_white = |byte: u8| matches!(byte, b' ' | b'\t'..=b'\r');
-    let is_other = |byte: u8| !is_white(byte) && !byte.is_ascii_alphanumeric();
     // What the byte before each byte is.
-    let behind = |bits: u64, is: fn(u8) -> bool| bits << 1 | u64::from(previous.is_some_and(is));
-    let behind_space = behind(spaces, |byte| byte == b' ');
-    let behind_white = white << 1 | u64::from(previous.is_some_and(is_white));
-    let behind_other = others << 1 | u64::from(previous.is_some_and(is_other));
-    let behind_letter = behind(letters, |byte| byte.is_ascii_alphabetic());
-    let behind_digit = behind(digits, |byte| byte.is_ascii_digit());
+    let behind =
+        |bits: u64, is: fn(&u8) -> bool| bits << 1 | u64::from(previous.as_ref().is_some_and(is));
+    let behind_letter = behind(letters, u8::is_ascii_alphabetic);
+    let behind_digit = behind(digits, u8::is_ascii_digit);
+    let behind_space = behind(spaces, |byte| *byte == b' ');
+    let behind_white = behind(white, is_white);
+    let behind_other = behind(others, |byte| !byte.is_ascii_alphanumeric() && !is_white(byte));
     // What the byte behind each byte is.
-    let before_white = white >> 1 | u64::from(is_white(next)) << (BLOCK - 1);
+    let before_white = white >> 1 | u64::from(is_white(&next)) << (BLOCK - 1);
     let before_digit = digits >> 1 | u64::from(next.is_ascii_digit()) << (BLOCK - 1);
 
     let other_words = others & !behind_other & !behind_space;
@@ -89,6 +88,11 @@ pub(super) fn beginnings(scanner: &Scanner, text: &str, base: usize) -> Option<u
     Some(words)
 }
 
+/// White space of ASCII, as Unicode has it.
+fn is_white(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
 fn kinds(block: &[u8; BLOCK]) -> Kinds {
     let mut kinds = Kinds::default();
     let (parts, _) = block.as_chunks::<8>();
@@ -99,7 +103,7 @@ fn kinds(block: &[u8; BLOCK]) -> Kinds {
         // What is not ASCII becomes zeros, which are of no kind.
         let bytes = all & !(((all & HIGH) >> 7) * 0xff);
         // Upper case letters become lower case ones, and nothing else becomes a letter.
-        kinds.letters |= bits(within(bytes | 0x20 * EACH, b'a', b'z')) << shift;
+        kinds.letters |= bits(within(bytes | (0x20 * EACH), b'a', b'z')) << shift;
         kinds.digits |= bits(within(bytes, b'0', b'9')) << shift;
         kinds.spaces |= bits(within(bytes, b' ', b' ')) << shift;
         kinds.other_white |= bits(within(bytes, b'\t', b'\r')) << shift;

@@ -83,10 +83,8 @@ impl Scanner {
         if self.single_digits && class(first) == Class::Number {
             return first.len_utf8();
         }
-        if first == '\'' {
-            if let Some(ending) = CONTRACTIONS.iter().find(|ending| text.starts_with(**ending)) {
-                return ending.len();
-            }
+        if let Some(ending) = CONTRACTIONS.iter().find(|ending| text.starts_with(**ending)) {
+            return ending.len();
         }
         let after_space = text.strip_prefix(' ').unwrap_or(text);
         if let Some(head) = after_space.chars().next() {
@@ -116,7 +114,7 @@ pub(super) struct Words<'t> {
     start: usize,
     /// Where the next block begins.
     block: usize,
-    /// Beginnings of words in the block before that one, from the second after `start` on.
+    /// Beginnings of words behind `start`, in the block before that one, a bit a byte.
     beginnings: u64,
     /// Words that begin before this byte are found one by one.
     slow_to: usize,
