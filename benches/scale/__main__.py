@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads and processors of a stage")
     parser.add_argument("--rounds", type=int, default=1, help="how often each stage is run")
     parser.add_argument("--folder", type=Path, default=OUTPUT / "scale",
-                        help="where to work; needs four times the largest corpus")
+                        help="where to work; takes up to 1.7 times the text of the largest corpus")
     arguments = parser.parse_args()
     if not SMOLLM2.exists():
         raise SystemExit(f"no {SMOLLM2}: run `make models`")
