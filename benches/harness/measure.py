@@ -41,6 +41,13 @@ class Sample:
     peak_mb: float
     versions: dict = field(default_factory=dict)
     more: dict = field(default_factory=dict)
+    # Of the whole process on all processors, where it was started for this alone.
+    processor_seconds: float | None = None
+
+
+def whole_process(run: Run) -> Sample:
+    """A whole process of ours as one time, in seconds."""
+    return Sample([run.seconds], run.peak_mb, machine.pft(), processor_seconds=run.processor_seconds)
 
 
 def sample(run: Run) -> Sample:
@@ -70,11 +77,21 @@ def rounds(systems: list[System], count: int) -> list[dict]:
                 continue
             samples.setdefault(index, []).append(taken)
             print(f"  {system.work} {label(system)}, round {number + 1} of {count}: "
-                  f"{statistics.median(taken.times):.3g} {system.unit}, {taken.peak_mb:.0f} MB",
-                  flush=True)
+                  f"{said(system, taken)}, {taken.peak_mb:.0f} MB", flush=True)
     return [row(work, systems[index], taken)
             for index, taken in sorted(samples.items()) if index not in failed
             for work in (systems[index].work, *systems[index].also)]
+
+
+def said(system: System, taken: Sample) -> str:
+    """A sample's time, and the processor's with what was done in a second of it."""
+    time = f"{statistics.median(taken.times):.3g} {system.unit}"
+    if not taken.processor_seconds:
+        return time
+    time += f", {taken.processor_seconds:.2f} s of a processor"
+    if not system.amount:
+        return time
+    return f"{time}, {system.amount / taken.processor_seconds:.0f} {system.throughput_unit} of it"
 
 
 def label(system: System) -> str:
@@ -85,8 +102,12 @@ def row(work: str, system: System, samples: list[Sample]) -> dict:
     times = [time for sample in samples for time in sample.times]
     median = statistics.median(times)
     seconds = median / 1e3 if system.unit.startswith("ms") else median
+    processor = [sample.processor_seconds for sample in samples
+                 if sample.processor_seconds is not None]
     more = {key: value for key, value in samples[-1].more.items()
             if key.startswith("products") and isinstance(value, (int, float))}
+    if processor:
+        more["processor_seconds"] = round(statistics.median(processor), 3)
     return {
         "work": work,
         "system": system.name,

@@ -9,10 +9,11 @@ flat. The corpora are fictional judgments with their gold tags, made by `ingest`
 import argparse
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
-from benches.harness import machine, rows
-from benches.harness.measure import Sample, System, row
+from benches.harness import rows
+from benches.harness.measure import Sample, System, rounds, whole_process
 from benches.harness.paths import BINARIES, OUTPUT, ROOT, SMOLLM2, python
 from benches.harness.process import run
 
@@ -27,21 +28,23 @@ def main() -> None:
     parser.add_argument("--gigabytes", nargs="+", type=float, default=[0.1, 1.0, 5.0],
                         help="sizes of the corpora, about")
     parser.add_argument("--threads", type=int, default=1, help="threads and processors of a stage")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each stage is run")
     parser.add_argument("--folder", type=Path, default=OUTPUT / "scale",
-                        help="where to work; needs four times the largest corpus")
+                        help="where to work; takes up to 1.7 times the text of the largest corpus")
     arguments = parser.parse_args()
     if not SMOLLM2.exists():
         raise SystemExit(f"no {SMOLLM2}: run `make models`")
     made = []
     for gigabytes in arguments.gigabytes:
-        made += stages(gigabytes, arguments.folder, arguments.threads)
+        made += stages(gigabytes, arguments)
         shutil.rmtree(arguments.folder)
         # After every size, so that a bench that is stopped keeps what it has.
         rows.save("scale", made)
 
 
-def stages(gigabytes: float, folder: Path, threads: int) -> list[dict]:
-    """Makes a corpus, and runs every stage on it once."""
+def stages(gigabytes: float, arguments: argparse.Namespace) -> list[dict]:
+    """Makes a corpus, and measures every stage on it."""
+    folder = arguments.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     fictional = folder / "fictional"
@@ -61,21 +64,22 @@ def stages(gigabytes: float, folder: Path, threads: int) -> list[dict]:
         "scrub": ["--config", ROOT / "configs/scrub/mask.yml", *given],
         "tokenize": ["--config", ROOT / "configs/tokenize/smollm2.yml", *given],
     }
-    made = []
-    for stage, words in commands.items():
-        output = folder / stage
-        done = run([BINARIES / stage, *words, "--output", output, "--threads", threads,
-                    "--progress", "json"], threads)
-        shutil.rmtree(output)
-        system = System(f"{stage}, {gigabytes:g} GB", "pft", lambda: None, unit="s",
-                        amount=megabytes, throughput_unit="MB/s",
-                        more={"megabytes": round(megabytes, 1), "threads": threads,
-                              "processor_seconds": round(done.processor_seconds, 2)})
-        made.append(row(system.work, system, [Sample([done.seconds], done.peak_mb, machine.pft())]))
-        print(f"{stage:10} {megabytes:8.0f} MB {done.seconds:8.2f} s, {done.processor_seconds:.2f} s of "
-              f"a processor, {megabytes / done.processor_seconds:.0f} MB/s; {done.peak_mb:.0f} MB at most",
-              flush=True)
-    return made
+    return rounds([
+        System(f"{stage}, {gigabytes:g} GB", "pft",
+               partial(whole_stage, stage, words, folder / stage, arguments.threads),
+               unit="s", amount=megabytes, throughput_unit="MB/s",
+               more={"megabytes": round(megabytes, 1), "threads": arguments.threads})
+        for stage, words in commands.items()
+    ], arguments.rounds)
+
+
+def whole_stage(stage: str, words: list, output: Path, threads: int) -> Sample:
+    """One run of a stage, from the start of its process to the sealed artifact."""
+    shutil.rmtree(output, ignore_errors=True)
+    done = run([BINARIES / stage, *words, "--output", output, "--threads", threads,
+                "--progress", "json"], threads)
+    shutil.rmtree(output)
+    return whole_process(done)
 
 
 if __name__ == "__main__":

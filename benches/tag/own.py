@@ -4,8 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from benches.harness import machine
-from benches.harness.measure import Sample
+from benches.harness.measure import Sample, whole_process
 from benches.harness.paths import BINARIES, OUTPUT
 from benches.harness.process import run
 
@@ -31,4 +30,4 @@ def own(config: Path, texts: Texts, threads: int) -> Sample:
     done = run([BINARIES / "tag-pii", "--config", config, "--input", f"corpus={texts.corpus}",
                 "--output", output, "--scratch", scratch, "--threads", threads,
                 "--progress", "json"], threads)
-    return Sample([done.seconds], done.peak_mb, machine.pft())
+    return whole_process(done)

@@ -8,10 +8,10 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from benches.harness import machine, options
+from benches.harness import options
 from benches.harness.bench import measure
 from benches.harness.judgments import corpus_of, judgments, write
-from benches.harness.measure import Sample, System, sample
+from benches.harness.measure import Sample, System, sample, whole_process
 from benches.harness.paths import BINARIES, OUTPUT, ROOT, SMOLLM2, python
 from benches.harness.process import run
 
@@ -47,7 +47,7 @@ def own(corpus: Path, output: Path, threads: int) -> Sample:
     shutil.rmtree(output, ignore_errors=True)
     done = run([BINARIES / "tokenize", "--config", CONFIG, "--input", f"corpus={corpus}",
                 "--output", output, "--threads", threads, "--progress", "json"], threads)
-    return Sample([done.seconds], done.peak_mb, machine.pft())
+    return whole_process(done)
 
 
 def peer(words: list, threads: int) -> Sample:

@@ -6,9 +6,15 @@ use std::path::{Path, PathBuf};
 
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::{ArtifactError, Document, Example, Manifest, Record, TaggedDocument};
+use crate::record::FromBatch;
+use crate::{
+    ArtifactError, Document, Example, Manifest, Record, StoredDocument, StoredTags, TaggedDocument,
+};
 
-const BATCH_ROWS: usize = 1024;
+/// Rows are decoded in batches of about this many bytes, so that memory does not grow with the
+/// length of the rows.
+const BATCH_BYTES: i64 = 1 << 20;
+const BATCH_ROWS: i64 = 1024;
 
 /// Reads a `corpus`; see [`RecordReader`].
 pub type CorpusReader = RecordReader<Document>;
@@ -55,6 +61,10 @@ impl<R: Record> RecordReader<R> {
 
     /// All records in order. After an error the iterator ends.
     pub fn iter(&self) -> impl Iterator<Item = Result<R, ArtifactError>> + Send + use<R> {
+        self.read_as()
+    }
+
+    fn read_as<T>(&self) -> Records<T> {
         Records {
             shards: self.shards.clone().into_iter(),
             open: None,
@@ -64,7 +74,24 @@ impl<R: Record> RecordReader<R> {
     }
 }
 
-struct Records<R: Record> {
+impl CorpusReader {
+    /// All documents in order, as [`Self::iter`], without a copy of each.
+    pub fn stored(
+        &self,
+    ) -> impl Iterator<Item = Result<StoredDocument, ArtifactError>> + Send + use<> {
+        self.read_as()
+    }
+}
+
+impl TagsReader {
+    /// All tagged documents in order, as [`Self::iter`], without a copy of each.
+    pub fn stored(&self) -> impl Iterator<Item = Result<StoredTags, ArtifactError>> + Send + use<> {
+        self.read_as()
+    }
+}
+
+/// The rows of shards, as records or where they are stored.
+struct Records<R> {
     shards: std::vec::IntoIter<PathBuf>,
     open: Option<Shard>,
     batch: std::vec::IntoIter<R>,
@@ -79,7 +106,7 @@ struct Shard {
     rows: usize,
 }
 
-impl<R: Record> Records<R> {
+impl<R: FromBatch> Records<R> {
     fn advance(&mut self) -> Result<Option<R>, ArtifactError> {
         loop {
             if let Some(record) = self.batch.next() {
@@ -110,7 +137,7 @@ impl<R: Record> Records<R> {
     }
 }
 
-impl<R: Record> Iterator for Records<R> {
+impl<R: FromBatch> Iterator for Records<R> {
     type Item = Result<R, ArtifactError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -126,8 +153,12 @@ impl<R: Record> Iterator for Records<R> {
 fn open_shard(path: PathBuf) -> Result<Shard, ArtifactError> {
     let file = File::open(&path).map_err(ArtifactError::io(&path, "open"))?;
     let opened = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| {
-        let rows = builder.metadata().file_metadata().num_rows();
-        Ok((builder.with_batch_size(BATCH_ROWS).build()?, rows))
+        let groups = builder.metadata().row_groups();
+        let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
+        let bytes: i64 = groups.iter().map(|group| group.total_byte_size()).sum();
+        let fit = BATCH_BYTES.saturating_mul(rows) / bytes.max(1);
+        let batch = usize::try_from(fit.clamp(1, BATCH_ROWS)).unwrap_or(1);
+        Ok((builder.with_batch_size(batch).build()?, rows))
     });
     let (reader, rows) = opened.map_err(|error| unreadable(&path, &error))?;
     Ok(Shard { path, reader, rows: usize::try_from(rows).unwrap_or(0) })

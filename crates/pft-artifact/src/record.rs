@@ -116,21 +116,44 @@ pub struct Example {
 }
 
 /// A record kind that lives in Parquet shards.
-pub trait Record: Sized + Clone + Send + 'static {
+pub trait Record: FromBatch + Clone + Send {
     /// The artifact kind that holds these records.
     const KIND: Kind;
 
+    /// The record, borrowed from wherever its parts lie.
+    type Row<'a>: Row;
+    /// Columns that grow by rows.
+    #[doc(hidden)]
+    type Columns: Columns;
+
+    /// Calls `act` with the record's row.
+    fn with_row<T>(&self, act: impl FnOnce(Self::Row<'_>) -> T) -> T;
+    #[doc(hidden)]
+    fn append(columns: &mut Self::Columns, row: Self::Row<'_>);
+}
+
+/// A borrowed row of an artifact.
+pub trait Row {
     /// Checks the rules that a column type cannot express.
     ///
     /// # Errors
     /// Names the document and the broken rule.
     fn check(&self) -> Result<(), ArtifactError>;
-    /// An estimate of the record's size in memory, in bytes.
+    /// An estimate of the row's size in memory, in bytes.
     fn bytes(&self) -> usize;
+}
+
+/// The waiting rows of a writer.
+pub trait Columns: Default + Send {
     #[doc(hidden)]
     fn schema() -> arrow::datatypes::SchemaRef;
+    /// Hands out the rows, and begins again without any.
     #[doc(hidden)]
-    fn to_batch(records: &[Self]) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError>;
+    fn take(&mut self) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError>;
+}
+
+/// What the rows of a batch are read as.
+pub trait FromBatch: Sized + 'static {
     #[doc(hidden)]
     fn from_batch(batch: &arrow::array::RecordBatch) -> Result<Vec<Self>, String>;
 }

@@ -5,14 +5,18 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use crate::record::{Columns, Row};
 use crate::{ArtifactError, Document, Example, Record, TaggedDocument};
 
-/// Records are written as a row group once this many bytes or rows are waiting. It bounds the
-/// memory of writers and readers alike.
+/// Records are encoded once this many bytes are waiting: few enough to be in the processor's caches
+/// still, where encoding finds them.
+const CHUNK_BYTES: usize = 1 << 20;
+/// A row group is closed once it has taken this many bytes or rows. It bounds the memory of writers
+/// and readers alike.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 const ROW_GROUP_ROWS: usize = 16_384;
 /// A shard is closed once it has taken this many bytes of records.
@@ -29,8 +33,10 @@ pub type TokensWriter = RecordWriter<Example>;
 /// records and their order.
 pub struct RecordWriter<R: Record> {
     folder: PathBuf,
-    pending: Vec<R>,
+    pending: R::Columns,
     pending_bytes: usize,
+    group_rows: usize,
+    group_bytes: usize,
     shard: Option<(PathBuf, ArrowWriter<File>)>,
     shard_bytes: usize,
     shards: usize,
@@ -49,8 +55,10 @@ impl<R: Record> RecordWriter<R> {
         }
         Ok(Self {
             folder: folder.to_path_buf(),
-            pending: Vec::new(),
+            pending: R::Columns::default(),
             pending_bytes: 0,
+            group_rows: 0,
+            group_bytes: 0,
             shard: None,
             shard_bytes: 0,
             shards: 0,
@@ -64,20 +72,25 @@ impl<R: Record> RecordWriter<R> {
     /// # Errors
     /// When the record breaks a rule of its schema, or the disk refuses.
     pub fn push(&mut self, record: &R) -> Result<(), ArtifactError> {
-        self.push_owned(record.clone())
+        record.with_row(|row| self.push_row(row))
     }
 
-    /// Adds a record without a copy of it.
+    /// Adds a record whose parts lie anywhere.
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn push_owned(&mut self, record: R) -> Result<(), ArtifactError> {
-        record.check()?;
-        self.pending_bytes += record.bytes();
-        self.pending.push(record);
+    pub fn push_row(&mut self, row: R::Row<'_>) -> Result<(), ArtifactError> {
+        row.check()?;
+        let bytes = row.bytes();
+        R::append(&mut self.pending, row);
         self.rows += 1;
-        if self.pending_bytes >= ROW_GROUP_BYTES || self.pending.len() >= ROW_GROUP_ROWS {
-            self.flush()?;
+        self.group_rows += 1;
+        self.group_bytes += bytes;
+        self.pending_bytes += bytes;
+        if self.group_bytes >= ROW_GROUP_BYTES || self.group_rows >= ROW_GROUP_ROWS {
+            self.close_group()?;
+        } else if self.pending_bytes >= CHUNK_BYTES {
+            self.encode()?;
         }
         Ok(())
     }
@@ -88,31 +101,37 @@ impl<R: Record> RecordWriter<R> {
     /// # Errors
     /// When the disk refuses.
     pub fn finish(mut self) -> Result<u64, ArtifactError> {
-        if !self.pending.is_empty() || self.shards == 0 {
-            self.flush()?;
+        if self.group_rows > 0 || self.shards == 0 {
+            self.close_group()?;
         }
         self.close_shard()?;
         Ok(self.rows)
     }
 
-    fn flush(&mut self) -> Result<(), ArtifactError> {
-        if self.shard_bytes >= SHARD_BYTES {
-            self.close_shard()?;
-        }
+    /// Encodes what is waiting.
+    fn encode(&mut self) -> Result<(), ArtifactError> {
         if self.shard.is_none() {
             self.open_shard()?;
         }
         if let Some((path, writer)) = &mut self.shard {
-            let write =
-                |writer: &mut ArrowWriter<File>| -> Result<(), parquet::errors::ParquetError> {
-                    writer.write(&R::to_batch(&self.pending)?)?;
-                    writer.flush()
-                };
-            write(writer).map_err(|error| cannot_write(path, &error))?;
+            let rows = self.pending.take().map_err(Into::into);
+            rows.and_then(|rows| writer.write(&rows))
+                .map_err(|error| cannot_write(path, &error))?;
         }
-        self.shard_bytes += self.pending_bytes;
-        self.pending.clear();
         self.pending_bytes = 0;
+        Ok(())
+    }
+
+    fn close_group(&mut self) -> Result<(), ArtifactError> {
+        self.encode()?;
+        if let Some((path, writer)) = &mut self.shard {
+            writer.flush().map_err(|error| cannot_write(path, &error))?;
+        }
+        self.shard_bytes += self.group_bytes;
+        (self.group_rows, self.group_bytes) = (0, 0);
+        if self.shard_bytes >= SHARD_BYTES {
+            self.close_shard()?;
+        }
         Ok(())
     }
 
@@ -124,10 +143,15 @@ impl<R: Record> RecordWriter<R> {
             .set_created_by("pft".to_string())
             .set_statistics_enabled(EnabledStatistics::None)
             .set_dictionary_enabled(false);
-        for repeated in ["unit_id", "split"] {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(repeated), true);
+        for repeated in ["unit_id", "split", "spans.list.item.label"] {
+            properties = properties.set_column_dictionary_enabled(path_of(repeated), true);
         }
-        let writer = ArrowWriter::try_new(file, R::schema(), Some(properties.build()))
+        // Spans follow each other, and half of their bytes are the bytes before.
+        for ascending in ["spans.list.item.start", "spans.list.item.end"] {
+            properties =
+                properties.set_column_encoding(path_of(ascending), Encoding::DELTA_BINARY_PACKED);
+        }
+        let writer = ArrowWriter::try_new(file, R::Columns::schema(), Some(properties.build()))
             .map_err(|error| cannot_write(&path, &error))?;
         self.shards += 1;
         self.shard = Some((path, writer));
@@ -141,6 +165,11 @@ impl<R: Record> RecordWriter<R> {
         }
         Ok(())
     }
+}
+
+/// A column's path from its names with dots between them.
+fn path_of(names: &str) -> ColumnPath {
+    ColumnPath::new(names.split('.').map(str::to_string).collect())
 }
 
 fn cannot_write(path: &Path, error: &parquet::errors::ParquetError) -> ArtifactError {

@@ -1,8 +1,8 @@
 //! Records survive a round trip through Parquet, and broken ones are refused.
 
 use pft_artifact::{
-    CorpusReader, CorpusWriter, Document, Example, Kind, Manifest, Span, Split, TaggedDocument,
-    TagsReader, TagsWriter, TokensReader, TokensWriter,
+    CorpusReader, CorpusWriter, Document, Example, Kind, Manifest, Span, SpanRow, Split,
+    TaggedDocument, TagsReader, TagsWriter, TokensReader, TokensWriter,
 };
 use proptest::prelude::*;
 
@@ -33,7 +33,9 @@ proptest! {
         let reader = CorpusReader::open(folder.path()).unwrap();
         prop_assert_eq!(reader.num_rows() as usize, documents.len());
         let read: Vec<Document> = reader.iter().map(Result::unwrap).collect();
-        prop_assert_eq!(read, documents);
+        prop_assert_eq!(&read, &documents);
+        let stored = reader.stored().map(|document| document.unwrap().row().to_document());
+        prop_assert_eq!(stored.collect::<Vec<_>>(), documents);
     }
 
     #[test]
@@ -59,9 +61,16 @@ proptest! {
         records.iter().for_each(|r| writer.push(r).unwrap());
         let count = writer.finish().unwrap();
         Manifest::seal(folder.path(), Kind::Tags, count, serde_json::Value::Null).unwrap();
-        let read: Vec<TaggedDocument> =
-            TagsReader::open(folder.path()).unwrap().iter().map(Result::unwrap).collect();
-        prop_assert_eq!(read, records);
+        let reader = TagsReader::open(folder.path()).unwrap();
+        let read: Vec<TaggedDocument> = reader.iter().map(Result::unwrap).collect();
+        prop_assert_eq!(&read, &records);
+        let stored: Vec<_> = reader.stored().map(Result::unwrap).collect();
+        prop_assert_eq!(stored.len(), records.len());
+        for (stored, record) in stored.iter().zip(&records) {
+            prop_assert_eq!(stored.doc_id(), &record.doc_id);
+            prop_assert_eq!(stored.text_hash(), &record.text_hash);
+            prop_assert!(stored.spans().eq(record.spans.iter().map(SpanRow::from)));
+        }
     }
 
     #[test]
@@ -88,6 +97,30 @@ proptest! {
         let read: Vec<Example> =
             TokensReader::open(folder.path()).unwrap().iter().map(Result::unwrap).collect();
         prop_assert_eq!(read, records);
+    }
+}
+
+/// Rows are encoded some at a time, kept in groups, and read in batches; all of them come back in order,
+/// whether many rows or many bytes fill a group.
+#[test]
+fn rows_of_many_groups_come_back_in_order() {
+    for (count, bytes) in [(40_000, 20), (700, 70_000)] {
+        let folder = tempfile::tempdir().unwrap();
+        let document = |number: usize| Document {
+            doc_id: number.to_string(),
+            unit_id: "u".into(),
+            split: Split::Train,
+            text: format!("{number} ").repeat(bytes / 4),
+        };
+        let mut writer = CorpusWriter::create(folder.path()).unwrap();
+        (0..count).for_each(|number| writer.push(&document(number)).unwrap());
+        let rows = writer.finish().unwrap();
+        Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
+        let reader = CorpusReader::open(folder.path()).unwrap();
+        assert_eq!(reader.num_rows(), count as u64);
+        let mut read = reader.iter();
+        assert!((0..count).all(|number| read.next().unwrap().unwrap() == document(number)));
+        assert!(read.next().is_none());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use pft_artifact::{Document, TaggedDocument};
+use pft_artifact::{DocumentRow, SpanRow};
 
 use crate::config::{Config, Mode};
 use crate::surrogate::surrogate;
@@ -29,29 +29,32 @@ impl<'a> Replacer<'a> {
 
     /// The replacement of each span, `None` for spans that stay. Documents of a unit must come in
     /// the order of the corpus; other units may stand between them.
-    pub fn plan(&mut self, document: &Document, tagged: &TaggedDocument) -> Vec<Replacement<'a>> {
-        tagged
-            .spans
+    pub fn plan(
+        &mut self,
+        document: DocumentRow<'_>,
+        spans: &[SpanRow<'_>],
+    ) -> Vec<Replacement<'a>> {
+        spans
             .iter()
             .map(|span| {
                 let text = &document.text[span.start as usize..span.end as usize];
-                match self.config.mode_of(&span.label, span.score) {
+                match self.config.mode_of(span.label, span.score) {
                     Mode::Keep => None,
                     Mode::Mask => Some(Cow::Borrowed(self.config.mask_token.as_str())),
                     Mode::Label => Some(Cow::Owned(format!("[{}]", span.label))),
                     Mode::Remove => Some(Cow::Borrowed("")),
                     Mode::Pseudonym => {
-                        let number = self.number(&document.unit_id, &span.label, text);
+                        let number = self.number(document.unit_id, span.label, text);
                         Some(Cow::Owned(format!("{}_{number}", span.label)))
                     }
                     Mode::Surrogate => {
                         let key = keyed(&[
                             &self.config.seed.to_string(),
-                            &document.unit_id,
-                            &span.label,
+                            document.unit_id,
+                            span.label,
                             text,
                         ]);
-                        Some(Cow::Owned(surrogate(&span.label, text, key)))
+                        Some(Cow::Owned(surrogate(span.label, text, key)))
                     }
                 }
             })

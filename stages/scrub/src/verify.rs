@@ -1,6 +1,6 @@
 //! The check after scrubbing, on every document.
 
-use pft_artifact::{Document, Span};
+use pft_artifact::{DocumentRow, SpanRow};
 use pft_stage::StageError;
 
 use crate::Replacement;
@@ -11,12 +11,12 @@ use crate::Replacement;
 /// # Errors
 /// Names the document and the span's label and offsets, never its text.
 pub fn check(
-    document: &Document,
-    spans: &[Span],
+    document: DocumentRow<'_>,
+    spans: &[SpanRow<'_>],
     replacements: &[Replacement<'_>],
     scrubbed: &str,
 ) -> Result<(), StageError> {
-    let fail = |span: Option<&Span>, what: &str| {
+    let fail = |span: Option<&SpanRow<'_>>, what: &str| {
         let place = span
             .map(|span| format!(" at {} {}..{}", span.label, span.start, span.end))
             .unwrap_or_default();

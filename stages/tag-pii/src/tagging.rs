@@ -141,7 +141,7 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
             for span in &tagged.spans {
                 *by_label.entry(span.label.clone()).or_default() += 1;
             }
-            writer.push_owned(tagged)?;
+            writer.push(&tagged)?;
         }
         context.check_interrupted()?;
         bar.message(format!("{entities} entities"));

@@ -1,19 +1,85 @@
 //! Cutting one document into examples.
 
-use pft_artifact::{Document, Example, Span};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use pft_artifact::{DocumentRow, ExampleRow, SpanRow};
 use pft_stage::StageError;
 
 use crate::config::{Config, Mode};
 use crate::load::LoadedTokenizer;
-use crate::words::{Encoded, WordEncoder};
+use crate::words::{Sink, WordEncoder, encode_whole};
 
 /// What became of a document.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DocumentExamples {
-    /// Its examples, in order.
-    pub examples: Vec<Example>,
+#[derive(Debug, Clone)]
+pub struct DocumentExamples<'a> {
+    document: DocumentRow<'a>,
+    /// The tokens of its text.
+    tokens: Tokens,
+    examples: Vec<Cut>,
     /// Whether text was dropped at the end.
     pub truncated: bool,
+}
+
+/// An example's part of the text's tokens, and what stands around it.
+#[derive(Debug, Clone)]
+struct Cut {
+    text: Range<usize>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+}
+
+impl DocumentExamples<'_> {
+    /// How many examples there are.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether the document was too short for any example.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// Calls `act` with each example in order, up to its first error.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub fn each<E>(&self, mut act: impl FnMut(ExampleRow<'_>) -> Result<(), E>) -> Result<(), E> {
+        let DocumentRow { doc_id, unit_id, split, .. } = self.document;
+        let mut example_id = String::new();
+        let mut framed = Tokens::default();
+        for (index, Cut { text, bos, eos }) in self.examples.iter().enumerate() {
+            example_id.clear();
+            // Writing into a string does not fail.
+            let _ = write!(example_id, "{doc_id}#{index}");
+            let mut input_ids = &self.tokens.ids[text.clone()];
+            let mut pii = &self.tokens.pii[text.clone()];
+            if bos.is_some() || eos.is_some() {
+                framed.clear();
+                framed.ids.extend(bos.iter().chain(input_ids).chain(eos));
+                framed.pii.resize(bos.iter().len(), false);
+                framed.pii.extend_from_slice(pii);
+                framed.pii.resize(framed.ids.len(), false);
+                (input_ids, pii) = (&framed.ids, &framed.pii);
+            }
+            act(ExampleRow { example_id: &example_id, doc_id, unit_id, split, input_ids, pii })?;
+        }
+        Ok(())
+    }
+}
+
+/// Token ids, and for each whether it touches personal data.
+#[derive(Debug, Clone, Default)]
+struct Tokens {
+    ids: Vec<u32>,
+    pii: Vec<bool>,
+}
+
+impl Tokens {
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.pii.clear();
+    }
 }
 
 /// Cuts documents by the stage's settings.
@@ -44,158 +110,147 @@ impl<'a> Cutter<'a> {
     ///
     /// # Errors
     /// When the tokenizer fails on the text; names the document.
-    pub fn examples(
+    pub fn examples<'d, 's>(
         &self,
-        document: &Document,
-        spans: &[Span],
-    ) -> Result<DocumentExamples, StageError> {
-        let encoded = self.encode(&document.text).map_err(|error| {
+        document: DocumentRow<'d>,
+        spans: impl Iterator<Item = SpanRow<'s>>,
+    ) -> Result<DocumentExamples<'d>, StageError> {
+        let labels = self.config.pii_labels.as_ref();
+        let places: Vec<(usize, usize)> = spans
+            .filter(|span| labels.is_none_or(|labels| labels.iter().any(|l| l == span.label)))
+            .map(|span| (span.start as usize, span.end as usize))
+            .collect();
+        let mut flagged = Flagged::new(&places, document.text.len());
+        let encoded = match &self.words {
+            Some(words) => words.encode(document.text, &mut flagged),
+            None => encode_whole(&self.tokenizer.tokenizer, document.text, &mut flagged),
+        };
+        encoded.map_err(|error| {
             StageError::input(format!(
                 "document {:?}: the tokenizer failed: {error}",
                 document.doc_id
             ))
         })?;
-        let counted: Vec<&Span> = match &self.config.pii_labels {
-            None => spans.iter().collect(),
-            Some(labels) => {
-                let counts = |span: &&Span| labels.iter().any(|label| **label == *span.label);
-                spans.iter().filter(counts).collect()
-            }
+        let tokens = flagged.tokens;
+        let count = tokens.ids.len();
+        let examples = match self.config.mode {
+            Mode::Truncate => vec![self.truncated(count)],
+            Mode::Blocks => self.blocks(count),
         };
-        let ids = &encoded.ids;
-        let flags = pii_flags(&encoded.offsets, &counted);
-        let specials = usize::from(self.bos.is_some());
-        Ok(match self.config.mode {
-            Mode::Truncate => self.truncate(document, ids, &flags, specials),
-            Mode::Blocks => self.blocks(document, ids, &flags, specials),
-        })
+        let truncated = self.config.mode == Mode::Truncate && examples[0].text.end < count;
+        let mut made = DocumentExamples { document, tokens, examples, truncated };
+        made.examples.retain(|cut| self.is_long_enough(cut));
+        Ok(made)
     }
 
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoded> {
-        if let Some(words) = &self.words {
-            return words.encode(text);
-        }
-        let encoding = self.tokenizer.tokenizer.encode(text, false)?;
-        let (ids, offsets) = (encoding.get_ids().to_vec(), encoding.get_offsets().to_vec());
-        Ok(Encoded { ids, offsets })
+    /// How many tokens of text an example of so many tokens has room for.
+    fn room(&self, length: u32) -> usize {
+        length as usize - usize::from(self.bos.is_some())
     }
 
-    fn truncate(
-        &self,
-        document: &Document,
-        ids: &[u32],
-        flags: &[bool],
-        specials: usize,
-    ) -> DocumentExamples {
-        let room = self.config.max_length as usize - specials;
-        let fits = ids.len() + usize::from(self.eos.is_some()) <= room;
-        let end = if fits { ids.len() } else { ids.len().min(room) };
-        let example = self.example(document, 0, &ids[..end], &flags[..end], fits);
-        DocumentExamples { examples: example.into_iter().collect(), truncated: end < ids.len() }
+    /// The beginning of a text of so many tokens.
+    fn truncated(&self, tokens: usize) -> Cut {
+        let room = self.room(self.config.max_length);
+        let fits = tokens + usize::from(self.eos.is_some()) <= room;
+        self.cut(0..tokens.min(room), fits)
     }
 
-    fn blocks(
-        &self,
-        document: &Document,
-        ids: &[u32],
-        flags: &[bool],
-        specials: usize,
-    ) -> DocumentExamples {
-        let room = self.config.block_size as usize - specials;
+    /// A whole text of so many tokens.
+    fn blocks(&self, tokens: usize) -> Vec<Cut> {
+        let room = self.room(self.config.block_size);
         let step = self.config.stride.map_or(room, |stride| stride as usize).min(room).max(1);
-        let mut examples = Vec::new();
+        let mut blocks = Vec::with_capacity(tokens / step + 1);
         let mut start = 0;
         loop {
-            let left = ids.len() - start;
+            let left = tokens - start;
             // EOS ends the document; where it does not fit beside the last text tokens it goes
             // into a block of its own context, which the stride decides.
             let is_last = left + usize::from(self.eos.is_some()) <= room;
             let end = start + left.min(room);
-            let index = examples.len();
-            let block =
-                self.example(document, index, &ids[start..end], &flags[start..end], is_last);
-            examples.extend(block);
-            if is_last || (self.eos.is_none() && end == ids.len()) {
-                break;
+            blocks.push(self.cut(start..end, is_last));
+            if is_last || (self.eos.is_none() && end == tokens) {
+                return blocks;
             }
-            start = (start + step).min(ids.len());
-            if start == ids.len() {
-                break;
+            start = (start + step).min(tokens);
+            if start == tokens {
+                return blocks;
             }
         }
-        DocumentExamples { examples, truncated: false }
     }
 
-    fn example(
-        &self,
-        document: &Document,
-        index: usize,
-        ids: &[u32],
-        flags: &[bool],
-        ends_document: bool,
-    ) -> Option<Example> {
-        let mut input_ids = Vec::with_capacity(ids.len() + 2);
-        let mut pii = Vec::with_capacity(ids.len() + 2);
-        if let Some(bos) = self.bos {
-            input_ids.push(bos);
-            pii.push(false);
-        }
-        input_ids.extend_from_slice(ids);
-        pii.extend_from_slice(flags);
-        if let Some(eos) = self.eos.filter(|_| ends_document) {
-            input_ids.push(eos);
-            pii.push(false);
-        }
-        if ids.is_empty() || input_ids.len() < self.config.min_length.max(2) as usize {
-            return None;
-        }
-        Some(Example {
-            example_id: format!("{}#{index}", document.doc_id),
-            doc_id: document.doc_id.clone(),
-            unit_id: document.unit_id.clone(),
-            split: document.split,
-            input_ids,
-            pii,
-        })
+    fn cut(&self, text: Range<usize>, ends_document: bool) -> Cut {
+        Cut { text, bos: self.bos, eos: self.eos.filter(|_| ends_document) }
+    }
+
+    fn is_long_enough(&self, cut: &Cut) -> bool {
+        let length = cut.text.len() + cut.bos.iter().len() + cut.eos.iter().len();
+        !cut.text.is_empty() && length >= self.config.min_length.max(2) as usize
     }
 }
 
-/// For each token whether its bytes touch a span. Tokens come in the order of the text; a token
-/// without bytes touches nothing.
-fn pii_flags(offsets: &[(usize, usize)], spans: &[&Span]) -> Vec<bool> {
-    let mut first = 0;
-    offsets
-        .iter()
-        .map(|&(start, end)| {
-            while first < spans.len() && spans[first].end as usize <= start {
-                first += 1;
-            }
-            start < end && spans.get(first).is_some_and(|span| (span.start as usize) < end)
-        })
-        .collect()
+/// Flags each token whose bytes touch a span. Tokens come in the order of the text; a token without
+/// bytes touches nothing.
+struct Flagged<'a> {
+    tokens: Tokens,
+    spans: &'a [(usize, usize)],
+    /// The spans that tokens to come may touch, without the first of them.
+    left: std::slice::Iter<'a, (usize, usize)>,
+    first: (usize, usize),
+}
+
+impl<'a> Flagged<'a> {
+    /// For a text of so many bytes.
+    fn new(spans: &'a [(usize, usize)], bytes: usize) -> Self {
+        // English has a token in about four bytes.
+        let few = bytes / 4;
+        let tokens = Tokens { ids: Vec::with_capacity(few), pii: Vec::with_capacity(few) };
+        let mut flagged = Self { tokens, spans, left: spans.iter(), first: NO_SPAN };
+        flagged.next_span();
+        flagged
+    }
+
+    fn next_span(&mut self) {
+        self.first = self.left.next().copied().unwrap_or(NO_SPAN);
+    }
+}
+
+/// A span behind every text.
+const NO_SPAN: (usize, usize) = (usize::MAX, usize::MAX);
+
+impl Sink for Flagged<'_> {
+    #[inline]
+    fn push(&mut self, id: u32, start: usize, end: usize) {
+        while self.first.1 <= start {
+            self.next_span();
+        }
+        self.tokens.ids.push(id);
+        self.tokens.pii.push(start < end && self.first.0 < end);
+    }
+
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.left = self.spans.iter();
+        self.next_span();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn span(start: u32, end: u32) -> Span {
-        Span { start, end, label: "PERSON".into(), score: 1.0, source: "t".into() }
-    }
-
     #[test]
     fn flags_agree_with_comparing_every_pair() {
-        let offsets = [(0, 3), (3, 3), (3, 7), (7, 8), (8, 12), (12, 20)];
-        let spans = [span(2, 4), span(8, 9), span(19, 30)];
-        let all: Vec<&Span> = spans.iter().collect();
-        let brute: Vec<bool> = offsets
-            .iter()
-            .map(|&(start, end)| {
-                spans
-                    .iter()
-                    .any(|s| start < end && (s.start as usize) < end && (s.end as usize) > start)
-            })
-            .collect();
-        assert_eq!(pii_flags(&offsets, &all), brute);
+        let offsets = [(0, 3), (3, 3), (3, 7), (7, 8), (8, 12), (12, 20), (30, 31)];
+        let spans = [(2, 4), (8, 9), (19, 30)];
+        let touches = |&(start, end): &(usize, usize)| {
+            start < end && spans.iter().any(|&(from, to)| from < end && to > start)
+        };
+        let brute: Vec<bool> = offsets.iter().map(touches).collect();
+        let mut flagged = Flagged::new(&spans, 40);
+        for _ in ["at first", "cleared"] {
+            flagged.clear();
+            offsets.iter().for_each(|&(start, end)| flagged.push(7, start, end));
+            assert_eq!(flagged.tokens.pii, brute);
+        }
     }
 }

@@ -14,7 +14,8 @@ mod words;
 use std::collections::HashSet;
 
 use pft_artifact::{
-    CorpusReader, Document, Example, Split, TaggedDocument, TagsReader, TokensWriter, text_hash,
+    ArtifactError, CorpusReader, DocumentRow, ExampleRow, Split, StoredDocument, StoredTags,
+    TagsReader, TokensWriter, text_hash,
 };
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
@@ -23,10 +24,11 @@ pub use config::{Config, Mode, SplitName};
 pub use examples::{Cutter, DocumentExamples};
 pub use gguf::{GgufVocabulary, tokenizer_json};
 pub use load::{LoadedTokenizer, load_tokenizer};
-pub use words::{Encoded, WordEncoder};
+pub use words::{Encoded, Sink, WordEncoder};
 
-/// Documents are tokenized in batches of about this many bytes, in parallel within a batch.
-const BATCH_BYTES: usize = 8 << 20;
+/// Documents are tokenized in batches of about this many bytes for each thread, in parallel within a
+/// batch: few enough to be in the processor's caches still when they are written.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The stage.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 
@@ -65,37 +67,42 @@ impl Stage for Tokenize {
         let mut writer = TokensWriter::create(output)?;
         let bar = context.progress().start("tokenizing", Some(corpus.num_rows()), "documents");
         let mut counts = Counts::default();
-        let mut documents = corpus.iter();
+        let batch_bytes = BATCH_BYTES * rayon::current_num_threads();
+        let mut documents = corpus.stored();
         loop {
             context.check_interrupted()?;
-            let mut batch: Vec<(Document, Option<TaggedDocument>)> = Vec::new();
+            let mut batch: Vec<(StoredDocument, Option<StoredTags>)> = Vec::new();
             let mut bytes = 0;
             let mut read = 0;
-            while bytes < BATCH_BYTES {
+            while bytes < batch_bytes {
                 let Some(document) = documents.next().transpose()? else { break };
                 read += 1;
-                let tagged = tags.as_mut().map(|tags| tags.of(&document)).transpose()?;
-                if wanted.as_ref().is_none_or(|wanted| wanted.contains(&document.split)) {
-                    bytes += document.text.len() + 64;
+                let row = document.row();
+                let tagged = tags.as_mut().map(|tags| tags.of(row)).transpose()?;
+                if wanted.as_ref().is_none_or(|wanted| wanted.contains(&row.split)) {
+                    bytes += row.text.len() + 64;
                     batch.push((document, tagged));
                 }
             }
             if read == 0 {
                 break;
             }
-            let results: Vec<Result<DocumentExamples, StageError>> = batch
+            let results: Vec<Result<DocumentExamples<'_>, StageError>> = batch
                 .par_iter()
                 .map(|(document, tagged)| {
-                    let spans = tagged.as_ref().map_or(&[][..], |tagged| &tagged.spans);
-                    cutter.examples(document, spans)
+                    let spans = tagged.iter().flat_map(StoredTags::spans);
+                    cutter.examples(document.row(), spans)
                 })
                 .collect();
             for result in results {
                 let result = result?;
-                counts.add(&result);
-                for example in result.examples {
-                    writer.push_owned(example)?;
-                }
+                counts.documents += 1;
+                counts.truncated += u64::from(result.truncated);
+                counts.too_short += u64::from(result.is_empty());
+                result.each(|example| {
+                    counts.add(&example);
+                    writer.push_row(example)
+                })?;
             }
             bar.advance(read);
         }
@@ -112,24 +119,24 @@ impl Stage for Tokenize {
 /// A corpus's tags, read beside it. Unlike `scrub`, a document without tags is an error here
 /// whatever config says: its personal data would silently count as none.
 struct Tags {
-    rows: Box<dyn Iterator<Item = Result<TaggedDocument, pft_artifact::ArtifactError>>>,
+    rows: Box<dyn Iterator<Item = Result<StoredTags, ArtifactError>>>,
 }
 
 impl Tags {
     fn open(path: &std::path::Path) -> Result<Self, StageError> {
-        Ok(Self { rows: Box::new(TagsReader::open(path)?.iter()) })
+        Ok(Self { rows: Box::new(TagsReader::open(path)?.stored()) })
     }
 
-    fn of(&mut self, document: &Document) -> Result<TaggedDocument, StageError> {
+    fn of(&mut self, document: DocumentRow<'_>) -> Result<StoredTags, StageError> {
         let row = self.rows.next().transpose()?;
         match row {
             Some(tagged)
-                if tagged.doc_id == document.doc_id
-                    && tagged.text_hash == text_hash(&document.text) =>
+                if tagged.doc_id() == document.doc_id
+                    && tagged.text_hash() == text_hash(document.text) =>
             {
                 Ok(tagged)
             }
-            Some(tagged) if tagged.doc_id == document.doc_id => Err(StageError::input(format!(
+            Some(tagged) if tagged.doc_id() == document.doc_id => Err(StageError::input(format!(
                 "document {:?}: its tags were made for another text (hash mismatch)",
                 document.doc_id
             ))),
@@ -146,7 +153,7 @@ impl Tags {
             None => Ok(()),
             Some(extra) => Err(StageError::input(format!(
                 "the tags hold document {:?}, which the corpus lacks",
-                extra.doc_id
+                extra.doc_id()
             ))
             .with_help("use the tags that were made from this corpus")),
         }
@@ -164,14 +171,10 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, result: &DocumentExamples) {
-        let pii = |example: &Example| example.pii.iter().filter(|&&flag| flag).count() as u64;
-        self.documents += 1;
-        self.truncated += u64::from(result.truncated);
-        self.too_short += u64::from(result.examples.is_empty());
-        self.examples += result.examples.len() as u64;
-        self.tokens += result.examples.iter().map(|e| e.input_ids.len() as u64).sum::<u64>();
-        self.pii_tokens += result.examples.iter().map(pii).sum::<u64>();
+    fn add(&mut self, example: &ExampleRow<'_>) {
+        self.examples += 1;
+        self.tokens += example.input_ids.len() as u64;
+        self.pii_tokens += example.pii.iter().filter(|&&flag| flag).count() as u64;
     }
 
     fn report(&self, context: &Context) {

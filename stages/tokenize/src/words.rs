@@ -2,22 +2,28 @@
 //!
 //! A byte-level tokenizer cuts a text into words by a regular expression and encodes each word by
 //! itself, and most words of a corpus come again. Here the words of GPT-2's expression are found
-//! by a scanner, and what the `tokenizers` crate makes of a word is remembered. The crate stays
-//! the authority: it encodes every new word, and whole documents where the two could differ.
+//! by a [`Scanner`], and what the `tokenizers` crate makes of a word is remembered ([`Memory`]).
+//! The crate stays the authority: it encodes every new word, and whole documents where the two
+//! could differ.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+mod block;
+mod memory;
+mod scanner;
 
-use regex::Regex;
+use std::sync::{Mutex, PoisonError};
+
+use aho_corasick::AhoCorasick;
 use serde_json::{Value, json};
 use tokenizers::{
     ModelWrapper, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
 };
 
-/// Words that a thread remembers; beyond them it asks the crate each time.
-const MAX_WORDS: usize = 1 << 18;
-/// The longest word, in bytes, that is remembered.
-const MAX_WORD_BYTES: usize = 64;
+use memory::{Memory, Word};
+use scanner::Scanner;
+
+/// So many words are found before the first of them is recalled, so that looks at memory go on side
+/// by side.
+const AHEAD: usize = 64;
 
 /// Token ids and their bytes in the text.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,84 +34,35 @@ pub struct Encoded {
     pub offsets: Vec<(usize, usize)>,
 }
 
+/// Takes the tokens of a text, one after another.
+pub trait Sink {
+    /// Takes a token and its bytes in the text.
+    fn push(&mut self, id: u32, start: usize, end: usize);
+    /// Forgets all tokens, because they come again from the first.
+    fn clear(&mut self);
+}
+
+impl Sink for Encoded {
+    fn push(&mut self, id: u32, start: usize, end: usize) {
+        self.ids.push(id);
+        self.offsets.push((start, end));
+    }
+
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.offsets.clear();
+    }
+}
+
 /// Encodes texts as a [`Tokenizer`] of this kind does, faster.
 #[derive(Debug)]
 pub struct WordEncoder<'a> {
     tokenizer: &'a Tokenizer,
-    /// Whether each digit is a word of its own.
-    single_digits: bool,
+    scanner: Scanner,
     /// Texts that are tokens in themselves, wherever they stand.
-    added: Vec<String>,
-    /// Whether an added token begins with this byte.
-    begins_added: Box<[bool; 256]>,
+    added: AhoCorasick,
     /// One for each thread, so that locks are free.
-    caches: Vec<Mutex<Cache>>,
-}
-
-/// Words with their tokens. The tokens of all words lie behind each other, and short words, which most
-/// are, lie in the table itself, so that a word is found with few looks at memory.
-#[derive(Debug, Default)]
-struct Cache {
-    short: HashMap<u128, Known, ahash::RandomState>,
-    long: HashMap<Box<str>, Known, ahash::RandomState>,
-    tokens: Vec<Token>,
-}
-
-/// Where a word's tokens are.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    first: u32,
-    count: u32,
-}
-
-/// A token of a word and its bytes in it.
-#[derive(Debug, Clone, Copy)]
-struct Token {
-    id: u32,
-    start: u8,
-    end: u8,
-}
-
-impl Cache {
-    /// The tokens of the word that the first `length` bytes of a text are.
-    fn get(&self, text: &str, length: usize) -> Option<&[Token]> {
-        let known = match packed(text.as_bytes(), length) {
-            Some(word) => self.short.get(&word),
-            None => self.long.get(&text[..length]),
-        }?;
-        Some(&self.tokens[known.first as usize..][..known.count as usize])
-    }
-
-    fn insert(&mut self, word: &str, encoded: &Encoded) {
-        if word.len() > MAX_WORD_BYTES || self.short.len() + self.long.len() >= MAX_WORDS {
-            return;
-        }
-        // A word has at most MAX_WORD_BYTES tokens of that many bytes.
-        let known = Known { first: self.tokens.len() as u32, count: encoded.ids.len() as u32 };
-        let tokens = encoded.ids.iter().zip(&encoded.offsets);
-        self.tokens.extend(tokens.map(|(&id, &(start, end))| Token {
-            id,
-            start: start as u8,
-            end: end as u8,
-        }));
-        match packed(word.as_bytes(), word.len()) {
-            Some(word) => self.short.insert(word, known),
-            None => self.long.insert(word.into(), known),
-        };
-    }
-}
-
-/// The first `length` bytes of a text, at most 15 of them, with their number, as a number.
-fn packed(text: &[u8], length: usize) -> Option<u128> {
-    if length > 15 {
-        return None;
-    }
-    // One read where the text goes on, because a copy of so few bytes is slow to be read again.
-    let bytes = match text.first_chunk() {
-        Some(bytes) => u128::from_le_bytes(*bytes) & ((1 << (8 * length)) - 1),
-        None => text[..length].iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte)),
-    };
-    Some(bytes | (length as u128) << 120)
+    memories: Vec<Mutex<Memory>>,
 }
 
 impl<'a> WordEncoder<'a> {
@@ -138,55 +95,52 @@ impl<'a> WordEncoder<'a> {
             }
             true
         };
-        let added: Vec<String> =
-            tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
-        let mut begins_added = Box::new([false; 256]);
-        for token in &added {
-            begins_added[usize::from(*token.as_bytes().first()?)] = true;
-        }
+        let added = tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content);
+        let added = AhoCorasick::new(added).ok()?;
         let threads = rayon::current_num_threads() + 1;
-        let caches = (0..threads).map(|_| Mutex::default()).collect();
-        Some(Self { tokenizer, single_digits, added, begins_added, caches })
+        let memories = (0..threads).map(|_| Mutex::default()).collect();
+        Some(Self { tokenizer, scanner: Scanner::new(single_digits), added, memories })
     }
 
-    /// What the tokenizer makes of a text, without tokens that it would add around it.
+    /// Hands what the tokenizer makes of a text to `sink`, without tokens that it would add around
+    /// it.
     ///
     /// # Errors
     /// When the tokenizer fails.
-    pub fn encode(&self, text: &str) -> tokenizers::Result<Encoded> {
-        if self.holds_added_token(text) {
-            return self.by_the_crate(text);
+    pub fn encode(&self, text: &str, sink: &mut impl Sink) -> tokenizers::Result<()> {
+        if self.added.is_match(text) {
+            return self.by_the_crate(text, sink);
         }
         let place = rayon::current_thread_index().map_or(0, |index| index + 1);
-        let cache = &self.caches[place % self.caches.len()];
-        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-        // English has a token in about four bytes.
-        let tokens = text.len() / 4;
-        let mut encoded =
-            Encoded { ids: Vec::with_capacity(tokens), offsets: Vec::with_capacity(tokens) };
-        let (classes, mut start) = (classes(), 0);
-        while start < text.len() {
-            let rest = &text[start..];
-            let length = word_length(rest, classes, self.single_digits);
-            if let Some(known) = cache.get(rest, length) {
-                encoded.append_known(known, start);
-            } else {
-                let word = &rest[..length];
-                let Some(new) = self.word(word)? else { return self.by_the_crate(text) };
-                encoded.append(&new, start);
-                cache.insert(word, &new);
+        let memory = &self.memories[place % self.memories.len()];
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = self.scanner.words(text);
+        let mut words = [Word::default(); AHEAD];
+        loop {
+            let mut found = 0;
+            for (word, range) in words.iter_mut().zip(&mut ahead) {
+                *word = Word::new(text, range);
+                found += 1;
             }
-            start += length;
+            if found == 0 {
+                return Ok(());
+            }
+            memory.glance(&mut words[..found]);
+            for word in &words[..found] {
+                if memory.recall(word, text, sink) {
+                    continue;
+                }
+                let (start, word) = (word.start, &text[word.start..word.end]);
+                let Some(new) = self.word(word)? else {
+                    sink.clear();
+                    return self.by_the_crate(text, sink);
+                };
+                memory.remember(word, &new);
+                for (&id, (from, to)) in new.ids.iter().zip(new.offsets) {
+                    sink.push(id, start + from, start + to);
+                }
+            }
         }
-        Ok(encoded)
-    }
-
-    fn holds_added_token(&self, text: &str) -> bool {
-        let bytes = text.as_bytes();
-        bytes.iter().enumerate().any(|(at, &byte)| {
-            self.begins_added[usize::from(byte)]
-                && self.added.iter().any(|token| bytes[at..].starts_with(token.as_bytes()))
-        })
     }
 
     /// A word by itself; `None` if the crate takes it for several words.
@@ -199,14 +153,30 @@ impl<'a> WordEncoder<'a> {
                 return Ok(None);
             }
         }
-        self.by_the_crate(word).map(Some)
+        let mut encoded = Encoded::default();
+        self.by_the_crate(word, &mut encoded)?;
+        Ok(Some(encoded))
     }
 
-    fn by_the_crate(&self, text: &str) -> tokenizers::Result<Encoded> {
-        let encoding = self.tokenizer.encode(text, false)?;
-        let (ids, offsets) = (encoding.get_ids().to_vec(), encoding.get_offsets().to_vec());
-        Ok(Encoded { ids, offsets })
+    fn by_the_crate(&self, text: &str, sink: &mut impl Sink) -> tokenizers::Result<()> {
+        encode_whole(self.tokenizer, text, sink)
     }
+}
+
+/// Hands what the `tokenizers` crate makes of a whole text to `sink`.
+///
+/// # Errors
+/// When the tokenizer fails.
+pub(crate) fn encode_whole(
+    tokenizer: &Tokenizer,
+    text: &str,
+    sink: &mut impl Sink,
+) -> tokenizers::Result<()> {
+    let encoding = tokenizer.encode(text, false)?;
+    for (&id, &(start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
+        sink.push(id, start, end);
+    }
+    Ok(())
 }
 
 /// Whether a post-processor, or a part of it, trims offsets and makes an exception of the first.
@@ -214,86 +184,6 @@ fn trims_all_but_the_first(post_processor: &Value) -> bool {
     let parts = post_processor["processors"].as_array();
     post_processor["trim_offsets"] == true && post_processor["add_prefix_space"] == true
         || parts.is_some_and(|parts| parts.iter().any(trims_all_but_the_first))
-}
-
-impl Encoded {
-    fn append_known(&mut self, word: &[Token], start: usize) {
-        for &Token { id, start: from, end: to } in word {
-            self.ids.push(id);
-            self.offsets.push((start + usize::from(from), start + usize::from(to)));
-        }
-    }
-
-    fn append(&mut self, word: &Self, start: usize) {
-        self.ids.extend_from_slice(&word.ids);
-        self.offsets.extend(word.offsets.iter().map(|(from, to)| (start + from, start + to)));
-    }
-}
-
-/// What GPT-2's expression tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// `\p{L}`
-    Letter,
-    /// `\p{N}`
-    Number,
-    /// `\s`
-    Space,
-    /// Everything else.
-    Other,
-}
-
-/// The class of every character, by its number.
-fn classes() -> &'static [Class] {
-    static CLASSES: OnceLock<Vec<Class>> = OnceLock::new();
-    CLASSES.get_or_init(|| {
-        let all: String = ('\0'..=char::MAX).collect();
-        let mut classes = vec![Class::Other; char::MAX as usize + 1];
-        for (expression, class) in
-            [(r"\p{L}+", Class::Letter), (r"\p{N}+", Class::Number), (r"\s+", Class::Space)]
-        {
-            // The expressions are constants, and Unicode's classes are built in.
-            let Ok(expression) = Regex::new(expression) else { continue };
-            for run in expression.find_iter(&all) {
-                run.as_str().chars().for_each(|character| classes[character as usize] = class);
-            }
-        }
-        classes
-    })
-}
-
-/// The bytes of the first word of a text that is not empty, by the expression
-/// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` (Radford et al.
-/// 2019). With `single_digits` a number's characters are cut out before the expression sees what is
-/// between them.
-fn word_length(text: &str, classes: &[Class], single_digits: bool) -> usize {
-    let class = |character: char| classes[character as usize];
-    let Some(first) = text.chars().next() else { return 0 };
-    if single_digits && class(first) == Class::Number {
-        return first.len_utf8();
-    }
-    if first == '\'' {
-        let endings = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
-        if let Some(ending) = endings.iter().find(|ending| text.starts_with(**ending)) {
-            return ending.len();
-        }
-    }
-    let after_space = text.strip_prefix(' ').unwrap_or(text);
-    if let Some(head) = after_space.chars().next() {
-        let kind = class(head);
-        let cut_off = single_digits && kind == Class::Number;
-        if kind != Class::Space && !cut_off {
-            let run = after_space.find(|character| class(character) != kind);
-            return text.len() - after_space.len() + run.unwrap_or(after_space.len());
-        }
-    }
-    let run = text.find(|character| class(character) != Class::Space).unwrap_or(text.len());
-    let last = text[..run].chars().next_back().map_or(0, char::len_utf8);
-    let next = text[run..].chars().next();
-    // A digit that is cut out ends the text before it.
-    let at_the_end =
-        next.is_none_or(|character| single_digits && class(character) == Class::Number);
-    if at_the_end || run == last { run } else { run - last }
 }
 
 #[cfg(test)]
@@ -341,12 +231,24 @@ mod tests {
         [tokenizer(&byte_level()), tokenizer(&both)]
     }
 
+    fn encode(encoder: &WordEncoder, text: &str) -> Encoded {
+        let mut encoded = Encoded::default();
+        encoder.encode(text, &mut encoded).unwrap();
+        encoded
+    }
+
+    fn by_the_crate(encoder: &WordEncoder, text: &str) -> Encoded {
+        let mut encoded = Encoded::default();
+        encoder.by_the_crate(text, &mut encoded).unwrap();
+        encoded
+    }
+
     fn check(text: &str) {
         for tokenizer in kinds() {
             let encoder = WordEncoder::new(&tokenizer).unwrap();
-            let expected = encoder.by_the_crate(text).unwrap();
+            let expected = by_the_crate(&encoder, text);
             for time in ["new", "known"] {
-                assert_eq!(encoder.encode(text).unwrap(), expected, "{text:?}, {time}");
+                assert_eq!(encode(&encoder, text), expected, "{text:?}, {time}");
             }
         }
     }
@@ -400,7 +302,7 @@ mod tests {
             };
             assert!(!(trim_offsets && add_prefix_space));
             for text in ["a the the", " the  the\n the"] {
-                assert_eq!(encoder.encode(text).unwrap(), encoder.by_the_crate(text).unwrap());
+                assert_eq!(encode(&encoder, text), by_the_crate(&encoder, text));
             }
         }
     }

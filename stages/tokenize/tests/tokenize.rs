@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pft_artifact::{Document, Span, Split};
+use pft_artifact::{DocumentRow, Example, SpanRow, Split};
 use tokenize::{
     Config, Cutter, GgufVocabulary, LoadedTokenizer, Mode, load_tokenizer, tokenizer_json,
 };
@@ -50,8 +50,30 @@ fn loaded() -> LoadedTokenizer {
     }
 }
 
-fn document(text: &str) -> Document {
-    Document { doc_id: "d".into(), unit_id: "u".into(), split: Split::Train, text: text.into() }
+/// What becomes of a document, and whether text was dropped.
+fn examples(
+    config: &Config,
+    tokenizer: &LoadedTokenizer,
+    text: &str,
+    spans: &[SpanRow<'_>],
+) -> (Vec<Example>, bool) {
+    let document = DocumentRow { doc_id: "d", unit_id: "u", split: Split::Train, text };
+    let cut = Cutter::new(config, tokenizer).examples(document, spans.iter().copied()).unwrap();
+    let mut examples = Vec::new();
+    cut.each(|row| {
+        examples.push(Example {
+            example_id: row.example_id.into(),
+            doc_id: row.doc_id.into(),
+            unit_id: row.unit_id.into(),
+            split: row.split,
+            input_ids: row.input_ids.into(),
+            pii: row.pii.into(),
+        });
+        Ok::<_, std::convert::Infallible>(())
+    })
+    .unwrap();
+    assert_eq!((cut.len(), cut.is_empty()), (examples.len(), examples.is_empty()));
+    (examples, cut.truncated)
 }
 
 const TEXT: &str = "In 1961 the thinner other weather — naïve — in the 19th inn. ";
@@ -63,11 +85,10 @@ fn blocks_without_overlap_are_the_document_and_its_end() {
     let whole = tokenizer.tokenizer.encode(text.as_str(), false).unwrap();
     for block_size in [4, 5, 16, 33, 4096] {
         let config = Config { mode: Mode::Blocks, block_size, ..Config::default() };
-        let result = Cutter::new(&config, &tokenizer).examples(&document(&text), &[]).unwrap();
-        let joined: Vec<u32> =
-            result.examples.iter().flat_map(|e| e.input_ids.iter().copied()).collect();
+        let (examples, truncated) = examples(&config, &tokenizer, &text, &[]);
+        let joined: Vec<u32> = examples.iter().flat_map(|e| e.input_ids.iter().copied()).collect();
         let (end, body) = joined.split_last().unwrap();
-        assert!(result.examples.iter().all(|e| e.input_ids.len() <= block_size as usize));
+        assert!(examples.iter().all(|e| e.input_ids.len() <= block_size as usize));
         // A last block of EOS alone, or of one token, has nothing to learn and is left out.
         if joined.len() == whole.get_ids().len() + 1 {
             assert_eq!(Some(*end), tokenizer.eos);
@@ -76,7 +97,7 @@ fn blocks_without_overlap_are_the_document_and_its_end() {
             assert!(whole.get_ids().starts_with(&joined));
             assert!(whole.get_ids().len() - joined.len() <= 1);
         }
-        assert!(!result.truncated);
+        assert!(!truncated);
     }
 }
 
@@ -92,13 +113,13 @@ fn a_stride_makes_blocks_overlap_and_cover_everything() {
         add_eos: false,
         ..Config::default()
     };
-    let result = Cutter::new(&config, &tokenizer).examples(&document(&text), &[]).unwrap();
-    for (index, example) in result.examples.iter().enumerate() {
+    let (examples, _) = examples(&config, &tokenizer, &text, &[]);
+    for (index, example) in examples.iter().enumerate() {
         let start = index * 8;
         assert_eq!(example.input_ids, whole[start..(start + 20).min(whole.len())]);
         assert_eq!(example.example_id, format!("d#{index}"));
     }
-    let last = result.examples.len() - 1;
+    let last = examples.len() - 1;
     assert!(last * 8 + 20 >= whole.len());
 }
 
@@ -108,8 +129,8 @@ fn truncation_keeps_the_beginning_and_ends_only_whole_documents() {
     let whole = tokenizer.tokenizer.encode(TEXT, false).unwrap().get_ids().to_vec();
     let cut = |max_length| {
         let config = Config { max_length, add_bos: Some(true), ..Config::default() };
-        let result = Cutter::new(&config, &tokenizer).examples(&document(TEXT), &[]).unwrap();
-        (result.examples[0].input_ids.clone(), result.truncated)
+        let (examples, truncated) = examples(&config, &tokenizer, TEXT, &[]);
+        (examples[0].input_ids.clone(), truncated)
     };
     let (ids, truncated) = cut(10);
     assert!(truncated);
@@ -122,22 +143,30 @@ fn truncation_keeps_the_beginning_and_ends_only_whole_documents() {
 }
 
 #[test]
+fn what_stands_around_an_example_is_not_personal() {
+    let tokenizer = loaded();
+    let spans = [SpanRow { start: 0, end: 11, label: "PERSON", score: 1.0, source: "t" }];
+    let config = Config { add_bos: Some(true), ..Config::default() };
+    let (found, _) = examples(&config, &tokenizer, "in the inner", &spans);
+    let text = tokenizer.tokenizer.encode("in the inner", false).unwrap().len();
+    let mut expected = vec![true; text + 2];
+    (expected[0], expected[text + 1]) = (false, false);
+    // The last letters lie behind the span.
+    expected[text] =
+        tokenizer.tokenizer.encode("in the inner", false).unwrap().get_offsets()[text - 1].0 < 11;
+    assert_eq!(found[0].pii, expected);
+}
+
+#[test]
 fn pii_flags_follow_bytes_not_characters() {
     let tokenizer = loaded();
     let text = "naïve Ömer in the inn";
     let start = text.find("Ömer").unwrap() as u32;
-    let span = Span {
-        start,
-        end: start + "Ömer".len() as u32,
-        label: "PERSON".into(),
-        score: 1.0,
-        source: "t".into(),
-    };
+    let end = start + "Ömer".len() as u32;
+    let span = SpanRow { start, end, label: "PERSON", score: 1.0, source: "t" };
     let config = Config { add_eos: false, ..Config::default() };
-    let result = Cutter::new(&config, &tokenizer)
-        .examples(&document(text), std::slice::from_ref(&span))
-        .unwrap();
-    let example = &result.examples[0];
+    let (found, _) = examples(&config, &tokenizer, text, &[span]);
+    let example = &found[0];
     let encoding = tokenizer.tokenizer.encode(text, false).unwrap();
     for (index, &(from, to)) in encoding.get_offsets().iter().enumerate() {
         let touches = from < span.end as usize && to > span.start as usize;
@@ -145,8 +174,8 @@ fn pii_flags_follow_bytes_not_characters() {
     }
     assert!(example.pii.iter().any(|&flag| flag) && !example.pii.iter().all(|&flag| flag));
     let config = Config { pii_labels: Some(vec!["DATE".into()]), ..config };
-    let result = Cutter::new(&config, &tokenizer).examples(&document(text), &[span]).unwrap();
-    assert!(result.examples[0].pii.iter().all(|&flag| !flag));
+    let (found, _) = examples(&config, &tokenizer, text, &[span]);
+    assert!(found[0].pii.iter().all(|&flag| !flag));
 }
 
 #[test]
@@ -271,7 +300,8 @@ fn real_judgments_have_the_tokens_that_the_crate_gives_them() {
         let judgment: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = judgment["text"].as_str().unwrap();
         let expected = loaded.tokenizer.encode(text, false).unwrap();
-        let found = words.encode(text).unwrap();
+        let mut found = tokenize::Encoded::default();
+        words.encode(text, &mut found).unwrap();
         assert!(found.ids == expected.get_ids(), "other ids in {}", judgment["item_id"]);
         assert!(found.offsets == expected.get_offsets(), "other offsets");
     }

@@ -1,0 +1,85 @@
+//! One document's scrubbing.
+
+use pft_artifact::{DocumentRow, SpanRow, TaggedRow, text_hash};
+use pft_stage::{Stage as _, StageError};
+
+use crate::pairs::Pair;
+use crate::{Replacement, Replacer, Scrub, verify};
+
+/// A document whose replacements are chosen.
+pub(crate) struct Planned<'a> {
+    document: DocumentRow<'a>,
+    spans: Vec<SpanRow<'a>>,
+    replacements: Vec<Replacement<'a>>,
+}
+
+/// A document without the tagged text.
+pub(crate) struct Scrubbed<'a> {
+    document: DocumentRow<'a>,
+    text: String,
+    text_hash: String,
+    /// Where the replacements and the spans that stay lie in the new text.
+    spans: Vec<SpanRow<'a>>,
+    /// How many spans were replaced.
+    pub(crate) replaced: u64,
+}
+
+impl<'a> Planned<'a> {
+    /// Chooses replacements. Documents must come in the order of the corpus.
+    pub(crate) fn new<'c: 'a>(
+        pair: &'a Pair,
+        replacer: &mut Replacer<'c>,
+    ) -> Result<Self, StageError> {
+        let document = pair.document.row();
+        let spans = pair.spans()?;
+        let replacements = replacer.plan(document, &spans);
+        Ok(Self { document, spans, replacements })
+    }
+
+    /// Builds, checks and re-tags the text.
+    pub(crate) fn scrub(self) -> Result<Scrubbed<'a>, StageError> {
+        let Self { document, spans, replacements } = self;
+        let old = document.text;
+        let mut text = String::with_capacity(old.len());
+        let mut tagged = Vec::with_capacity(spans.len());
+        let (mut at, mut replaced) = (0, 0);
+        for (span, replacement) in spans.iter().zip(&replacements) {
+            let (start, end) = (span.start as usize, span.end as usize);
+            text.push_str(&old[at..start]);
+            let new_start = text.len();
+            text.push_str(replacement.as_deref().unwrap_or(&old[start..end]));
+            replaced += u64::from(replacement.is_some());
+            if text.len() > new_start {
+                tagged.push(SpanRow {
+                    start: offset(document, new_start)?,
+                    end: offset(document, text.len())?,
+                    source: if replacement.is_some() { Scrub::NAME } else { span.source },
+                    ..*span
+                });
+            }
+            at = end;
+        }
+        text.push_str(&old[at..]);
+        verify::check(document, &spans, &replacements, &text)?;
+        Ok(Scrubbed { document, text_hash: text_hash(&text), text, spans: tagged, replaced })
+    }
+}
+
+impl Scrubbed<'_> {
+    pub(crate) fn document(&self) -> DocumentRow<'_> {
+        DocumentRow { text: &self.text, ..self.document }
+    }
+
+    pub(crate) fn tags(&self) -> TaggedRow<'_> {
+        TaggedRow { doc_id: self.document.doc_id, text_hash: &self.text_hash, spans: &self.spans }
+    }
+}
+
+fn offset(document: DocumentRow<'_>, at: usize) -> Result<u32, StageError> {
+    u32::try_from(at).map_err(|_| {
+        StageError::input(format!(
+            "document {:?}: longer than 4 GiB once scrubbed",
+            document.doc_id
+        ))
+    })
+}
