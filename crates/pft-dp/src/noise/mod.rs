@@ -1,6 +1,6 @@
 //! Gaussian noise for whole models: cryptographic, parallel, and the same on any thread count.
 //!
-//! Every (step, tensor) has a ChaCha20 key ([`keystream`]), every chunk of 4,096 elements a stream
+//! Every (step, tensor) has an AES-256 key ([`keystream`]), every chunk of 4,096 elements a stream
 //! of it. Normals are made in double precision ([`normal`]); sums are rounded to single precision
 //! once. With several draws an element's noise is their scaled sum, which hides the low bits by
 //! which floating-point noise can be told from its neighbours (Mironov 2012; Holohan and Braghin
@@ -27,7 +27,7 @@ pub struct GaussianNoise {
 
 impl GaussianNoise {
     pub(crate) fn new(secret: &RunSecret, draws: u32) -> Self {
-        Self { key: secret.key("pft-dp 2 noise"), draws }
+        Self { key: secret.key("pft-dp 3 noise"), draws }
     }
 
     /// Replaces every value v by (v + N(0, `deviation`²))·`scale`. `tensor` is the tensor's index,
@@ -45,22 +45,32 @@ impl GaussianNoise {
         place[8..].copy_from_slice(&tensor.to_le_bytes());
         let key = *blake3::keyed_hash(&self.key, &place).as_bytes();
         let deviation = deviation / f64::from(self.draws).sqrt();
+        let keystream = Keystream::new(&key);
         values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
-            let keystream = Keystream::new(&key, chunk as u64);
-            add_to_chunk_vectorised(keystream, self.draws, deviation, scale, values);
+            let stream = (&keystream, chunk as u64);
+            add_to_chunk_vectorised(stream, self.draws, deviation, scale, values);
         });
     }
 }
 
+/// A keystream and the number of a stream of it.
+type Stream<'a> = (&'a Keystream, u64);
+
 /// Every value v becomes (v + `deviation` · the sum of `draws` normals) · `scale`.
 #[inline(always)]
-fn add_to_chunk(keystream: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
+fn add_to_chunk(
+    (keystream, number): Stream<'_>,
+    draws: u32,
+    deviation: f64,
+    scale: f64,
+    values: &mut [f32],
+) {
     let (mut words, mut scratch) = ([0; WORDS], Scratch::new());
     let mut block = 0;
     for values in values.chunks_mut(NORMALS) {
         let mut sums = [0.0; NORMALS];
         for _ in 0..draws {
-            keystream.blocks(block, &mut words);
+            keystream.blocks(number, block, &mut words);
             block += BLOCKS as u64;
             add_normals(&words, &mut sums, &mut scratch);
         }
@@ -72,7 +82,7 @@ fn add_to_chunk(keystream: Keystream, draws: u32, deviation: f64, scale: f64, va
 
 /// [`add_to_chunk`] with the widest vectors of this processor.
 fn add_to_chunk_vectorised(
-    keystream: Keystream,
+    stream: Stream<'_>,
     draws: u32,
     deviation: f64,
     scale: f64,
@@ -81,11 +91,11 @@ fn add_to_chunk_vectorised(
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512dq,avx512vl,fma")]
-        fn avx512(k: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
+        fn avx512(k: Stream<'_>, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
             add_to_chunk(k, draws, deviation, scale, values);
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2(k: Keystream, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
+        fn avx2(k: Stream<'_>, draws: u32, deviation: f64, scale: f64, values: &mut [f32]) {
             add_to_chunk(k, draws, deviation, scale, values);
         }
         if std::arch::is_x86_feature_detected!("avx512f")
@@ -94,15 +104,15 @@ fn add_to_chunk_vectorised(
             && std::arch::is_x86_feature_detected!("fma")
         {
             // SAFETY: the four features were just found on this processor.
-            return unsafe { avx512(keystream, draws, deviation, scale, values) };
+            return unsafe { avx512(stream, draws, deviation, scale, values) };
         }
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
         {
             // SAFETY: the two features were just found on this processor.
-            return unsafe { avx2(keystream, draws, deviation, scale, values) };
+            return unsafe { avx2(stream, draws, deviation, scale, values) };
         }
     }
-    add_to_chunk(keystream, draws, deviation, scale, values);
+    add_to_chunk(stream, draws, deviation, scale, values);
 }
 
 #[cfg(test)]
@@ -174,10 +184,10 @@ mod tests {
 
     #[test]
     fn the_same_bits_without_wide_vectors() {
-        let keystream = Keystream::new(&[9; 32], 4);
+        let keystream = Keystream::new(&[9; 32]);
         let (mut plain, mut vectorised) = (vec![1.0; 1000], vec![1.0; 1000]);
-        add_to_chunk(keystream, 3, 1.5, 0.5, &mut plain);
-        add_to_chunk_vectorised(keystream, 3, 1.5, 0.5, &mut vectorised);
+        add_to_chunk((&keystream, 4), 3, 1.5, 0.5, &mut plain);
+        add_to_chunk_vectorised((&keystream, 4), 3, 1.5, 0.5, &mut vectorised);
         assert_eq!(plain, vectorised);
     }
 
