@@ -6,8 +6,8 @@
 //! that the [`Ledger`] holds already.
 //!
 //! This crate knows mechanisms, slices of floats and, for GPUs, candle's tensors; it knows no model
-//! and no file format but its own ledger. It may depend on numerical crates and on nothing of this
-//! workspace.
+//! and no file format but its own ledger. It may depend on numerical crates and on
+//! `pft-matmul` of this workspace.
 
 pub mod accounting;
 pub mod audit;

@@ -1,7 +1,5 @@
 //! The few dense operations of the networks, single-threaded: callers already run one batch a core.
 
-use gemm::Parallelism;
-
 /// Runs a loop with the widest vectors the processor has; without this it is compiled for the
 /// oldest processor of the target.
 macro_rules! with_wide_vectors {
@@ -48,6 +46,11 @@ impl<'a> Matrix<'a> {
         Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
     }
 
+    fn view(self) -> pft_matmul::View {
+        let Self { data, offset, row_stride, column_stride } = self;
+        pft_matmul::View { data: data[offset..].as_ptr(), row_stride, column_stride }
+    }
+
     fn last(&self, rows: usize, columns: usize) -> usize {
         self.offset + (rows - 1) * self.row_stride + (columns - 1) * self.column_stride
     }
@@ -73,27 +76,8 @@ pub(crate) fn product(
     // SAFETY: the assertions above bound every element read and written; the target is borrowed
     // mutably, so nothing else reads it meanwhile.
     unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            output.as_mut_ptr().add(offset),
-            1,
-            row_stride as isize,
-            add,
-            left.data.as_ptr().add(left.offset),
-            left.column_stride as isize,
-            left.row_stride as isize,
-            right.data.as_ptr().add(right.offset),
-            right.column_stride as isize,
-            right.row_stride as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
+        let target = (output.as_mut_ptr().add(offset), row_stride);
+        pft_matmul::product(target, left.view(), right.view(), [m, k, n], scale, add, false);
     }
 }
 

@@ -13,7 +13,7 @@ use pft_dp::{
 use pft_lm::optimizer::{Optimizer, OptimizerConfig};
 use pft_stage::allocator;
 use serde_json::json;
-use train::private::{TOKENS_DIVISOR, UnitGradients};
+use train::private::{UnitGradients, pass_tokens};
 
 use works::{Arguments, LENGTH, MICRO_BATCH_TOKENS, Timing, Work, peak_mb};
 
@@ -55,7 +55,8 @@ fn run(work: &Work, arguments: &Arguments) {
     let noise = mechanism.noise(&secret);
     let mut gradients = UnitGradients::new(&model, &mechanism);
     let tokens = arguments.micro_batch_tokens.unwrap_or(MICRO_BATCH_TOKENS);
-    let batches = work.micro_batches(model.config().vocab_size, tokens / TOKENS_DIVISOR);
+    let tokens = pass_tokens(tokens, work.lora);
+    let batches = work.micro_batches(model.config().vocab_size, tokens);
     let mut step = 0;
     let timing = Timing::of(arguments.steps, || {
         for batch in &batches {

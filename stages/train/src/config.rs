@@ -42,7 +42,8 @@ pub struct Config {
     /// Examples of an optimizer step; with privacy, the expected number of units.
     pub batch_size: u64,
     /// Tokens of one forward pass at most, more where a single unit has more: bounds the memory.
-    /// With privacy a pass takes half as many, since it keeps about twice as much of each.
+    /// With privacy and without LoRA a pass takes half as many, since it keeps about twice as much
+    /// of each.
     pub micro_batch_tokens: u64,
     /// Clips the norm of the whole gradient, without privacy; 0 turns it off.
     pub max_grad_norm: f64,

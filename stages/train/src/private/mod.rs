@@ -21,9 +21,12 @@ use crate::training::dropout_seed;
 pub use device_sink::DeviceUnitGradients;
 pub use sink::UnitGradients;
 
-/// By what the tokens of a pass are divided: a private pass keeps what the gradients of all its
-/// units are made of until their norms are known, about as much again as a plain one.
-pub const TOKENS_DIVISOR: usize = 2;
+/// Tokens of a private pass. Where the model's weights train, it keeps what the gradients of all
+/// its units are made of until their norms are known, about as much again as a plain pass, and so
+/// takes half as many tokens; adapters' pieces are small.
+pub fn pass_tokens(micro_batch_tokens: usize, lora: bool) -> usize {
+    if lora { micro_batch_tokens } else { micro_batch_tokens.div_ceil(2) }
+}
 
 /// Poisson-sampled units, and all that makes their gradients private.
 pub(crate) struct PrivateSteps<'a, P: Processor> {
@@ -91,7 +94,7 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
     ) -> Result<Row, StageError> {
         let mut row = Row::step(step + 1);
         let units = self.draw(step);
-        let tokens = (config.micro_batch_tokens as usize).div_ceil(TOKENS_DIVISOR);
+        let tokens = pass_tokens(config.micro_batch_tokens as usize, config.lora.is_some());
         let seed = |first_unit| dropout_seed(config, step, first_unit);
         add_units(processor, &mut self.gradients, units, tokens, seed, &mut row)?;
         row.loss /= row.units.max(1) as f64;
