@@ -1,7 +1,7 @@
 //! Matrix products of `f32` into memory that is kept, and without transposed copies: what
 //! training is mostly made of, for `pft-lm`'s layers and `pft-dp`'s clipped sums alike.
 //!
-//! Large products run in tiles that threads take as they become free ([`tiled`]), the others by
+//! Large products run in tiles that threads take as they become free, the others by
 //! the `gemm` crate. It may depend on `gemm` and `rayon` alone, and knows of no model.
 
 mod layout;
