@@ -278,6 +278,28 @@ mod tests {
         assert!([2, 3, 8].into_iter().all(|threads| run(threads) == one));
     }
 
+    /// A thread that waits for its product may take up another one meanwhile.
+    #[test]
+    fn products_within_tasks_do_not_meet() {
+        if !runs() {
+            return;
+        }
+        let sizes @ [m, k, n] = [150, 90, 170];
+        let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+        let run = |factor: f32| {
+            let mut target = vec![0.0; m * n];
+            let (left, right) = (View::row_major(&a, k), View::row_major(&b, n));
+            // SAFETY: the slices have the sizes given.
+            unsafe { product((target.as_mut_ptr(), n), left, right, sizes, factor, false) };
+            target
+        };
+        let alone: Vec<Vec<f32>> = (0..32u8).map(|task| run(task.into())).collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let together: Vec<Vec<f32>> =
+            pool.install(|| (0..32u8).into_par_iter().map(|task| run(task.into())).collect());
+        assert!(alone == together);
+    }
+
     #[test]
     fn shares_cover_the_whole_evenly() {
         assert_eq!(shares(10, 4), 4);
