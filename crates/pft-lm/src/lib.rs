@@ -1,6 +1,6 @@
 //! Decoder language models (GPT-2, LLaMA, Mistral) that train and generate at the speed of their
-//! matrix products. It may depend on `pft-matmul`, tensors, tokenizers and file formats; it knows nothing of
-//! stages, artifacts or privacy beyond handing out what per-unit gradients are made of.
+//! matrix products. It may depend on `pft-matmul`, tensors, tokenizers and file formats; it knows
+//! nothing of stages, artifacts or privacy beyond handing out what per-unit gradients are made of.
 //!
 //! The way through the crate:
 //! - [`config::ModelConfig`] reads and writes Hugging Face's `config.json`;

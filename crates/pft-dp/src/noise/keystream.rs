@@ -1,6 +1,6 @@
 //! AES-256 in counter mode (NIST SP 800-38A, section 6.5): the counter block is a stream and a
-//! number in it, 64 bits each. Processors have instructions for AES, which give these bits at a
-//! third of what ChaCha20 costs in vectors; where they lack, the `aes` crate's constant-time code
+//! number in it, 64 bits each. Processors have instructions for AES, which give these bits at about
+//! half of what ChaCha20 costs in vectors; where they lack, the `aes` crate's constant-time code
 //! gives the same ones.
 
 use aes::Aes256Enc;

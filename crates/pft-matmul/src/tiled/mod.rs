@@ -27,12 +27,13 @@ const COLUMNS: usize = 16;
 const BLOCK: usize = 384;
 /// Panels of a tile. The left ones' block fits half of a second-level cache of 512 KB.
 const TILE_PANELS: [usize; 2] = [120 / ROWS, 512 / COLUMNS];
-/// Depth that is copied into panels at a time.
-const DEPTH: usize = 2048;
+/// Depth that is copied into panels at a time; little in tests, as the next two, so that small
+/// products fall into several parts.
+const DEPTH: usize = if cfg!(test) { 512 } else { 2048 };
 /// Floats of the right factor that are copied at a time: 4 MB, for the last-level cache.
-const RIGHT: usize = 1 << 20;
+const RIGHT: usize = if cfg!(test) { 1 << 14 } else { 1 << 20 };
 /// Floats of the left factor that are copied at a time: 8 MB.
-const LEFT: usize = 1 << 21;
+const LEFT: usize = if cfg!(test) { 1 << 14 } else { 1 << 21 };
 /// Panels that a task copies.
 const COPIED_PANELS: usize = 8;
 /// Tiles a thread gets at least, so that a late one costs little.
@@ -203,6 +204,15 @@ mod tests {
         (0..count as u32).map(|i| value(i) / 2048.0 - 1.0).collect()
     }
 
+    /// The product of two row-major matrices.
+    fn multiplied(a: &[f32], b: &[f32], sizes @ [m, k, n]: [usize; 3], scale: f32) -> Vec<f32> {
+        let mut target = vec![0.0; m * n];
+        let (left, right) = (View::row_major(a, k), View::row_major(b, n));
+        // SAFETY: the slices have the sizes given.
+        unsafe { product((target.as_mut_ptr(), n), left, right, sizes, scale, false) };
+        target
+    }
+
     /// In f64, element by element.
     fn expected(
         at: impl Fn(usize, usize) -> f32,
@@ -226,7 +236,9 @@ mod tests {
             [[7, 5, 17], [6, 16, 16], [67, 2100, 19], [125, 330, 530], [1, 1, 1]]
         {
             let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
-            for (left_across, right_across) in [(false, false), (true, false), (false, true)] {
+            for (left_across, right_across) in
+                [(false, false), (true, false), (false, true), (true, true)]
+            {
                 let left = View::row_major(&a, if left_across { m } else { k });
                 let right = View::row_major(&b, if right_across { k } else { n });
                 let left = if left_across { left.transposed() } else { left };
@@ -266,13 +278,7 @@ mod tests {
         let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let mut target = vec![0.0; m * n];
-                let (left, right) = (View::row_major(&a, k), View::row_major(&b, n));
-                // SAFETY: the slices have the sizes given.
-                unsafe { product((target.as_mut_ptr(), n), left, right, sizes, 1.0, false) };
-                target
-            })
+            pool.install(|| multiplied(&a, &b, sizes, 1.0))
         };
         let one = run(1);
         assert!([2, 3, 8].into_iter().all(|threads| run(threads) == one));
@@ -286,17 +292,10 @@ mod tests {
         }
         let sizes @ [m, k, n] = [150, 90, 170];
         let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
-        let run = |factor: f32| {
-            let mut target = vec![0.0; m * n];
-            let (left, right) = (View::row_major(&a, k), View::row_major(&b, n));
-            // SAFETY: the slices have the sizes given.
-            unsafe { product((target.as_mut_ptr(), n), left, right, sizes, factor, false) };
-            target
-        };
-        let alone: Vec<Vec<f32>> = (0..32u8).map(|task| run(task.into())).collect();
+        let run = |task: u8| multiplied(&a, &b, sizes, task.into());
+        let alone: Vec<Vec<f32>> = (0..32).map(run).collect();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let together: Vec<Vec<f32>> =
-            pool.install(|| (0..32u8).into_par_iter().map(|task| run(task.into())).collect());
+        let together: Vec<Vec<f32>> = pool.install(|| (0..32).into_par_iter().map(run).collect());
         assert!(alone == together);
     }
 

@@ -72,8 +72,8 @@ impl Panels {
     /// Copies one group of panels; lanes that the source does not have become zeros.
     ///
     /// # Safety
-    /// The processor has AVX2. `memory` has room for all panels, and nobody else uses this group's; the source may be
-    /// read, and one of its strides is 1.
+    /// The processor has AVX2. `memory` has room for all panels, and nobody else uses this
+    /// group's; the source may be read, and one of its strides is 1.
     pub(super) unsafe fn copy<const LANES: usize>(
         self,
         memory: Shared,
