@@ -2,7 +2,8 @@
 //!
 //! A text file of JSON lines. The first describes the run: the plan, a commitment to its secret,
 //! the hashes of its inputs. Each further line is one step. Every line carries the hash of the one
-//! before and its own, so that no line can be changed, dropped or put in between unseen. A step's
+//! before and its own, so that damage, an edited line and one left out in between are seen. (The
+//! hashes have no key: they are no signature of who wrote the file.) A step's
 //! line is synced before [`Ledger::record`] returns the [`StepReceipt`] that noise asks for:
 //! however a run dies, the steps recorded are at least the updates that were seen.
 //!
@@ -23,7 +24,26 @@ use crate::accounting::{Accountant, AccountingError, Epsilon, Phase};
 use crate::mechanism::{Mechanism, Plan};
 use crate::secret::Randomness;
 
-const FORMAT: &str = "pft-privacy-ledger/1";
+const FORMAT: &str = "pft-privacy-ledger/2";
+
+/// What a run trains on, as its ledger records it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainingData {
+    /// What a unit is: case, sender, document.
+    pub unit: String,
+    /// How units decided about each other before training, a sentence each. ε does not cover it,
+    /// and a model with any such line is not fit for release.
+    pub couplings: Vec<String>,
+    /// Hash of each input, by name.
+    pub inputs: BTreeMap<String, String>,
+}
+
+impl Default for TrainingData {
+    /// Units of no special kind that know nothing of each other.
+    fn default() -> Self {
+        Self { unit: "unit".into(), couplings: Vec::new(), inputs: BTreeMap::new() }
+    }
+}
 
 /// The first line of a ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +57,11 @@ pub struct LedgerHeader {
     pub randomness: Randomness,
     /// BLAKE3 commitment to the secret of sampling and noise.
     pub commitment: String,
-    /// Content hash of each input artifact, by port.
+    /// What a unit is: case, sender, document.
+    pub unit: String,
+    /// How units decided about each other before training, which ε does not cover.
+    pub couplings: Vec<String>,
+    /// Hash of each input, by name.
     pub inputs: BTreeMap<String, String>,
     /// Version of the software.
     pub software: String,
@@ -49,14 +73,16 @@ impl LedgerHeader {
         mechanism: &Mechanism,
         randomness: Randomness,
         commitment: String,
-        inputs: BTreeMap<String, String>,
+        data: TrainingData,
     ) -> Self {
         Self {
             format: FORMAT.into(),
             plan: *mechanism.plan(),
             randomness,
             commitment,
-            inputs,
+            unit: data.unit,
+            couplings: data.couplings,
+            inputs: data.inputs,
             software: software(),
         }
     }
@@ -81,6 +107,23 @@ pub struct StepRecord {
     pub max_grad_norm: f64,
     /// q·N₀, by which the sum is divided.
     pub expected_batch_size: f64,
+}
+
+impl StepRecord {
+    /// A step as `plan` has it.
+    fn of(plan: &Plan, step: u64) -> Self {
+        Self {
+            step,
+            sample_rate: plan.sample_rate,
+            noise_multiplier: plan.noise_multiplier,
+            max_grad_norm: plan.clipping.max_grad_norm,
+            expected_batch_size: plan.expected_batch_size(),
+        }
+    }
+
+    fn follows(&self, plan: &Plan) -> bool {
+        *self == Self::of(plan, self.step) && self.step < plan.steps
+    }
 }
 
 /// Shows that a step is in the ledger. Only [`Ledger::record`] makes one.
@@ -149,7 +192,7 @@ pub enum LedgerError {
     #[error("{what} is reported as {reported} but the ledger says {recorded}")]
     Differs {
         /// What it is.
-        what: &'static str,
+        what: String,
         /// The report's.
         reported: String,
         /// The ledger's.
@@ -225,6 +268,13 @@ impl Ledger {
         if begun.inputs != header.inputs {
             return other("input");
         }
+        if (&begun.unit, &begun.couplings) != (&header.unit, &header.couplings) {
+            return other("kind of unit");
+        }
+        // Another version may compute another gradient, which the same noise must not meet.
+        if begun.software != header.software {
+            return other("version of the software");
+        }
         Ok(Self { file, path: path.to_owned(), contents, last_hash })
     }
 
@@ -242,14 +292,7 @@ impl Ledger {
             return Err(LedgerError::Gap { step, recorded });
         }
         if step == recorded {
-            let plan = mechanism.plan();
-            let record = StepRecord {
-                step,
-                sample_rate: plan.sample_rate,
-                noise_multiplier: plan.noise_multiplier,
-                max_grad_norm: plan.clipping.max_grad_norm,
-                expected_batch_size: mechanism.expected_batch_size(),
-            };
+            let record = StepRecord::of(mechanism.plan(), step);
             self.last_hash = append(&mut self.file, &record, &self.last_hash)
                 .map_err(|source| LedgerError::Io { path: self.path.clone(), source })?;
             self.contents.steps.push(record);
@@ -337,7 +380,7 @@ fn parse(path: &Path, text: &str) -> Result<(LedgerContents, String), LedgerErro
         reason,
     };
     let mut previous = String::new();
-    let mut header = None;
+    let mut header: Option<LedgerHeader> = None;
     let mut steps: Vec<StepRecord> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let bad = |error: serde_json::Error| broken(number, error.to_string());
@@ -355,6 +398,11 @@ fn parse(path: &Path, text: &str) -> Result<(LedgerContents, String), LedgerErro
             let body = serde_json::to_string(&line.record).map_err(bad)?;
             if line.record.step != steps.len() as u64 {
                 return Err(broken(number, format!("step {} is out of order", line.record.step)));
+            }
+            let planned = header.as_ref().is_some_and(|header| line.record.follows(&header.plan));
+            if !planned {
+                let reason = format!("step {} is not one of the plan's", line.record.step);
+                return Err(broken(number, reason));
             }
             steps.push(line.record);
             (body, line.previous, line.hash)

@@ -28,12 +28,14 @@ pub use gradient::{
     PrivateGradient, Rows, WeightLayout,
 };
 pub use ledger::{
-    Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, software,
+    Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, TrainingData,
+    software,
 };
 pub use mechanism::{Mechanism, MechanismError, Plan, RELEASE_DRAWS, default_delta};
 pub use noise::GaussianNoise;
 pub use report::{
     AccountedEpsilon, Adjacency, GroupEpsilon, NoPrivacy, PrivacyReport, PrivacyStatement,
+    rounded_up,
 };
 pub use sampler::{PoissonSampler, SamplerError};
 pub use secret::{Randomness, RunSecret, SecretError};

@@ -63,9 +63,24 @@ pub enum MechanismError {
     Accounting(#[from] AccountingError),
 }
 
-/// δ where none is given: N₀^−1.1.
+/// The largest δ that is a default: with few units N₀^−1.1 would be no promise at all.
+const MAX_DEFAULT_DELTA: f64 = 1e-3;
+
+/// How much further than C a unit may move a sum, relatively, because norms, factors and sums are
+/// rounded to single precision: noise is as much larger. A few thousand ulps, where thousands of
+/// products cancel in a gradient.
+const ROUNDING: f64 = 1e-4;
+
+/// δ where none is given: N₀^−1.1, but at most 10⁻³.
 pub fn default_delta(declared_units: u64) -> f64 {
-    (declared_units.max(2) as f64).powf(-1.1)
+    (declared_units.max(2) as f64).powf(-1.1).min(MAX_DEFAULT_DELTA)
+}
+
+impl Plan {
+    /// q·N₀, the public constant that noised sums are divided by.
+    pub fn expected_batch_size(&self) -> f64 {
+        self.sample_rate * self.declared_units as f64
+    }
 }
 
 /// A validated [`Plan`].
@@ -139,7 +154,7 @@ impl Mechanism {
 
     /// q·N₀, the public constant that noised sums are divided by.
     pub fn expected_batch_size(&self) -> f64 {
-        self.plan.sample_rate * self.plan.declared_units as f64
+        self.plan.expected_batch_size()
     }
 
     /// How far one unit can move a step's sum.
@@ -147,9 +162,9 @@ impl Mechanism {
         self.plan.clipping.max_grad_norm
     }
 
-    /// Standard deviation of the noise on the sum.
+    /// Standard deviation of the noise on the sum: σ·C, and a ten-thousandth more for rounding.
     pub fn noise_deviation(&self) -> f64 {
-        self.plan.noise_multiplier * self.l2_sensitivity()
+        self.plan.noise_multiplier * self.l2_sensitivity() * (1.0 + ROUNDING)
     }
 
     /// The sampler of this mechanism over units by name.
@@ -209,7 +224,7 @@ mod tests {
     fn constants_follow_from_the_plan() {
         let mechanism = Mechanism::new(plan(), false).unwrap();
         assert_eq!(mechanism.expected_batch_size(), 50.0);
-        assert_eq!(mechanism.noise_deviation(), 0.5);
+        assert_eq!(mechanism.noise_deviation(), 0.50005);
         assert_eq!(mechanism.phase(7).steps, 7);
     }
 

@@ -1,7 +1,10 @@
 //! `privacy.json`: what a model's user is told about its privacy.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::accounting::{Accountant, AccountingError, Epsilon, pld};
 use crate::clipping::Clipping;
@@ -43,7 +46,8 @@ pub struct GroupEpsilon {
 pub struct PrivacyReport {
     /// One sentence for people.
     pub statement: String,
-    /// Whether the model may be published as private. False with a fixed seed.
+    /// Whether the model may be published as private. False with a fixed seed, and where units
+    /// decided about each other (`couplings`).
     pub fit_for_release: bool,
     /// What a unit is: case, author, document.
     pub unit: String,
@@ -79,8 +83,13 @@ pub struct PrivacyReport {
     pub randomness: Randomness,
     /// BLAKE3 commitment to the secret of sampling and noise.
     pub commitment: String,
-    /// Content hash of each input artifact, by port.
-    pub inputs: std::collections::BTreeMap<String, String>,
+    /// How units decided about each other before training, which ε does not cover.
+    #[serde(default)]
+    pub couplings: Vec<String>,
+    /// Hash of each input, by name. Empty in what is published: whoever guesses a whole corpus could
+    /// tell by it whether the guess is right.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
     /// What else touched the private data, and is not covered by ε.
     pub other_uses: Vec<String>,
     /// Version of the software.
@@ -135,7 +144,6 @@ impl PrivacyReport {
     /// When the steps cannot be accounted for.
     pub fn from_ledger(
         ledger: &LedgerContents,
-        unit: &str,
         other_uses: Vec<String>,
     ) -> Result<Self, AccountingError> {
         let (header, plan) = (&ledger.header, &ledger.header.plan);
@@ -157,21 +165,26 @@ impl PrivacyReport {
                 Ok(GroupEpsilon { units, epsilon })
             })
             .collect::<Result<Vec<_>, AccountingError>>()?;
-        let fit_for_release = header.randomness.fit_for_release();
+        let fit_for_release = header.randomness.fit_for_release() && header.couplings.is_empty();
         let mut statement = format!(
-            "The model is ({:.4}, {:.3e})-differentially private for adding or removing one \
-             {unit}, by {} steps of Poisson-sampled, clipped and noised gradients.",
-            epsilon[0].epsilon.epsilon,
-            plan.delta,
+            "The model is ({}, {})-differentially private for adding or removing one {} of its \
+             training set, by {} steps of Poisson-sampled, clipped and noised gradients.",
+            rounded_up(epsilon[0].epsilon.epsilon),
+            delta_rounded_up(plan.delta),
+            header.unit,
             ledger.steps.len()
         );
-        if !fit_for_release {
+        if !header.randomness.fit_for_release() {
             statement += " Its randomness came from a fixed seed: it is NOT FOR RELEASE.";
+        }
+        if !header.couplings.is_empty() {
+            statement += " Which units its training set holds depended on other units, which this \
+                          does not cover: it is NOT FOR RELEASE.";
         }
         Ok(Self {
             statement,
             fit_for_release,
-            unit: unit.to_owned(),
+            unit: header.unit.clone(),
             declared_units: plan.declared_units,
             adjacency: Adjacency::AddOrRemoveOneUnit,
             sampling: "poisson".into(),
@@ -188,22 +201,27 @@ impl PrivacyReport {
             groups,
             randomness: header.randomness,
             commitment: header.commitment.clone(),
+            couplings: header.couplings.clone(),
             inputs: header.inputs.clone(),
             other_uses,
-            software: software(),
+            software: header.software.clone(),
         })
     }
 
-    /// Recomputes every number from the ledger and compares.
+    /// Recomputes everything from the ledger and compares. `other_uses` are not the ledger's to know,
+    /// and hashes of inputs that were left out are not missed.
     ///
     /// # Errors
     /// When something reported is not what the ledger gives.
     pub fn verify(&self, ledger: &LedgerContents) -> Result<(), LedgerError> {
-        let again = Self::from_ledger(ledger, &self.unit, self.other_uses.clone())?;
+        let mut again = Self::from_ledger(ledger, self.other_uses.clone())?;
+        if self.inputs.is_empty() {
+            again.inputs.clear();
+        }
         for (reported, found) in self.epsilon.iter().zip(&again.epsilon) {
-            let tolerance = 1e-6 * found.epsilon.epsilon.max(1e-6);
-            let apart = (reported.epsilon.epsilon - found.epsilon.epsilon).abs();
-            if reported.accountant != found.accountant || apart.is_nan() || apart > tolerance {
+            if reported.accountant != found.accountant
+                || !close(reported.epsilon.epsilon, found.epsilon.epsilon)
+            {
                 return Err(LedgerError::Mismatch {
                     accountant: found.accountant,
                     reported: reported.epsilon.epsilon,
@@ -212,29 +230,88 @@ impl PrivacyReport {
                 });
             }
         }
-        let fields = |report: &Self| {
-            [
-                ("number of accountants", report.epsilon.len().to_string()),
-                ("statement", report.statement.clone()),
-                ("steps", report.steps.to_string()),
-                ("planned_steps", report.planned_steps.to_string()),
-                ("max_examples_per_unit", report.max_examples_per_unit.to_string()),
-                ("sample_rate", report.sample_rate.to_string()),
-                ("noise_multiplier", report.noise_multiplier.to_string()),
-                ("delta", report.delta.to_string()),
-                ("declared_units", report.declared_units.to_string()),
-                ("clipping", format!("{:?}", report.clipping)),
-                ("commitment", report.commitment.clone()),
-                ("inputs", format!("{:?}", report.inputs)),
-                ("randomness", format!("{:?}", report.randomness)),
-                ("fit_for_release", report.fit_for_release.to_string()),
-            ]
-        };
-        for ((what, reported), (_, recorded)) in fields(self).into_iter().zip(fields(&again)) {
-            if reported != recorded {
-                return Err(LedgerError::Differs { what, reported, recorded });
+        let (reported, recorded) = (fields(self)?, fields(&again)?);
+        for name in reported.keys().chain(recorded.keys()) {
+            let value = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
+            let (reported, recorded) = (value(&reported), value(&recorded));
+            if !alike(&reported, &recorded) {
+                return Err(LedgerError::Differs {
+                    what: name.clone(),
+                    reported: reported.to_string(),
+                    recorded: recorded.to_string(),
+                });
             }
         }
         Ok(())
+    }
+}
+
+type Fields = serde_json::Map<String, Value>;
+
+fn fields(report: &PrivacyReport) -> Result<Fields, AccountingError> {
+    match serde_json::to_value(report) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        other => Err(AccountingError::Numerical(format!("a report is not an object: {other:?}"))),
+    }
+}
+
+/// Whether two ε are the same: processors round logarithms differently.
+fn close(one: f64, other: f64) -> bool {
+    (one - other).abs() <= 1e-6 * other.abs().max(1e-6)
+}
+
+/// Whether two values are the same, numbers as [`close`] has it.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .all(|(key, one)| other.get(key).is_some_and(|other| alike(one, other)))
+        }
+        (Value::Number(one), Value::Number(other)) => {
+            one == other
+                || one.as_f64().zip(other.as_f64()).is_some_and(|(one, other)| close(one, other))
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// An ε with four digits after the point, rounded up: a promise may be understated, never overstated.
+pub fn rounded_up(epsilon: f64) -> String {
+    up(epsilon, 0.5e-4, |value| format!("{value:.4}"))
+}
+
+/// A δ with four digits, rounded up.
+fn delta_rounded_up(delta: f64) -> String {
+    up(delta, 0.5 * 10_f64.powf(delta.log10().floor() - 3.0), |value| format!("{value:.3e}"))
+}
+
+/// `show` rounds to the nearest; `half` of its last digit more, where that is less than the value.
+fn up(value: f64, half: f64, show: impl Fn(f64) -> String) -> String {
+    let nearest = show(value);
+    match nearest.parse::<f64>() {
+        Ok(shown) if shown < value => show(value + half),
+        _ => nearest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promises_are_rounded_up() {
+        for (epsilon, shown) in [(7.9975322, "7.9976"), (8.0, "8.0000"), (0.00001, "0.0001")] {
+            assert_eq!(rounded_up(epsilon), shown);
+        }
+        for (delta, shown) in
+            [(1e-5, "1.000e-5"), (4.66512e-1, "4.666e-1"), (9.9999e-6, "1.000e-5")]
+        {
+            assert_eq!(delta_rounded_up(delta), shown);
+        }
     }
 }

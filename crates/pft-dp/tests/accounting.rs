@@ -279,3 +279,16 @@ fn wrong_parameters_are_refused() {
         assert!(pld::epsilon(&[good], delta).is_err());
     }
 }
+
+/// With so little noise a unit that takes part stands out by dozens of deviations. All three steps
+/// take it with probability q³, and then the summed loss is normal with mean 3 (ln q + 1 / 2σ²) and
+/// deviation √3 / σ: δ(ε) in closed form, solved for ε apart from this code.
+#[test]
+fn bounds_hold_where_probabilities_leave_the_range_of_a_double() {
+    let phases = [Phase { sample_rate: 0.5, noise_multiplier: 0.02, steps: 3 }];
+    let truth = 4120.587_128;
+    let found = pld::epsilon(&phases, 1e-6).expect("accountable");
+    let (lower, upper) = (found.lower.expect("a bound"), found.upper.expect("a bound"));
+    assert!(lower <= truth && truth <= upper, "{lower} {truth} {upper}");
+    assert!(upper <= 1.005 * truth, "{upper}");
+}

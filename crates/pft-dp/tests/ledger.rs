@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use pft_dp::accounting::{Accountant, Phase};
 use pft_dp::{
     Clipping, Ledger, LedgerContents, LedgerError, LedgerHeader, Mechanism, NoPrivacy, Plan,
-    PrivacyReport, PrivacyStatement, Randomness, RunSecret,
+    PrivacyReport, PrivacyStatement, Randomness, RunSecret, TrainingData,
 };
 
 fn mechanism() -> Mechanism {
@@ -24,8 +26,12 @@ fn mechanism() -> Mechanism {
 
 fn header(randomness: Randomness) -> LedgerHeader {
     let secret = RunSecret::new(randomness).expect("entropy");
-    let inputs = BTreeMap::from([("tokens".to_owned(), "ab".repeat(32))]);
-    LedgerHeader::new(&mechanism(), randomness, secret.commitment(), inputs)
+    let data = TrainingData {
+        unit: "case".into(),
+        inputs: BTreeMap::from([("tokens".to_owned(), "ab".repeat(32))]),
+        ..TrainingData::default()
+    };
+    LedgerHeader::new(&mechanism(), randomness, secret.commitment(), data)
 }
 
 fn write(path: &std::path::Path, header: &LedgerHeader, steps: u64) {
@@ -47,7 +53,7 @@ fn spends_what_was_taken_not_what_was_planned() {
     for accountant in Accountant::ALL {
         assert_eq!(contents.epsilon(accountant), accountant.epsilon(&[phase], 1e-5));
     }
-    let report = PrivacyReport::from_ledger(&contents, "case", vec![]).expect("a report");
+    let report = PrivacyReport::from_ledger(&contents, vec![]).expect("a report");
     assert_eq!((report.steps, report.planned_steps), (20, 50));
     assert!(report.fit_for_release);
     assert!(report.groups.windows(2).all(|pair| pair[0].epsilon < pair[1].epsilon));
@@ -127,7 +133,7 @@ fn a_report_that_understates_fails() {
     let path = folder.path().join("ledger.jsonl");
     write(&path, &header(Randomness::FixedSeed(1)), 10);
     let contents = LedgerContents::read(&path).expect("a ledger");
-    let honest = PrivacyReport::from_ledger(&contents, "case", vec![]).expect("a report");
+    let honest = PrivacyReport::from_ledger(&contents, vec![]).expect("a report");
     assert!(!honest.fit_for_release && honest.statement.contains("NOT FOR RELEASE"));
     honest.verify(&contents).expect("honest");
 
@@ -146,13 +152,104 @@ fn a_report_that_understates_fails() {
 }
 
 #[test]
+fn no_field_of_a_report_can_be_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    write(&path, &header(Randomness::OperatingSystem), 10);
+    let contents = LedgerContents::read(&path).expect("a ledger");
+    let honest =
+        PrivacyReport::from_ledger(&contents, vec!["evaluation".into()]).expect("a report");
+    let json = serde_json::to_value(&honest).expect("JSON");
+    let change = |value: &Value| match value {
+        Value::String(text) if text == "add_or_remove_one_unit" => None,
+        Value::String(text) if text == "operating_system" => Some(json!({ "fixed_seed": 1 })),
+        Value::String(text) => Some(json!(format!("{text} and all relatives"))),
+        Value::Number(number) if number.is_u64() => number.as_u64().map(|n| json!(n + 1)),
+        Value::Number(number) => number.as_f64().map(|x| json!(x * 0.99)),
+        Value::Bool(value) => Some(json!(!value)),
+        Value::Null => Some(json!(0.5)),
+        _ => None,
+    };
+    let mut changed = 0;
+    for pointer in leaves("", &json).into_iter().filter(|at| !at.starts_with("/other_uses")) {
+        let mut other = json.clone();
+        let leaf = other.pointer_mut(&pointer).expect("a leaf");
+        let Some(value) = change(leaf) else { continue };
+        *leaf = value;
+        // What is no report any more is seen too.
+        let Ok(other) = serde_json::from_value::<PrivacyReport>(other) else { continue };
+        assert!(other.verify(&contents).is_err(), "{pointer} was changed unseen");
+        changed += 1;
+    }
+    assert!(changed > 30, "{changed}");
+    let published = PrivacyReport { inputs: BTreeMap::new(), ..honest };
+    published.verify(&contents).expect("hashes of inputs may be left out");
+}
+
+/// JSON pointers of all values that hold no others.
+fn leaves(at: &str, value: &Value) -> Vec<String> {
+    let below = |(key, value): (String, &Value)| leaves(&format!("{at}/{key}"), value);
+    match value {
+        Value::Object(fields) => {
+            fields.iter().map(|(k, v)| (k.clone(), v)).flat_map(below).collect()
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().map(|(i, v)| (i.to_string(), v)).flat_map(below).collect()
+        }
+        _ => vec![at.to_owned()],
+    }
+}
+
+#[test]
+fn units_that_decided_about_each_other_are_not_fit_for_release() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    let coupled = LedgerHeader {
+        couplings: vec!["The split depended on all units".into()],
+        ..header(Randomness::OperatingSystem)
+    };
+    write(&path, &coupled, 3);
+    let contents = LedgerContents::read(&path).expect("a ledger");
+    let report = PrivacyReport::from_ledger(&contents, vec![]).expect("a report");
+    assert!(!report.fit_for_release && report.statement.contains("NOT FOR RELEASE"));
+    let released = PrivacyReport { fit_for_release: true, couplings: vec![], ..report };
+    assert!(released.verify(&contents).is_err());
+}
+
+#[test]
+fn steps_are_those_of_the_plan() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.jsonl");
+    let mut loud = header(Randomness::OperatingSystem);
+    write(&path, &loud, 3);
+    // Hashes have no key: whoever changes the plan can chain the lines anew.
+    loud.plan.noise_multiplier = 2.0;
+    let steps = LedgerContents::read(&path).expect("a ledger").steps;
+    let mut text = String::new();
+    let mut previous = String::new();
+    let bodies = std::iter::once(serde_json::to_string(&loud))
+        .chain(steps.iter().map(serde_json::to_string))
+        .map(|body| body.expect("JSON"));
+    for body in bodies {
+        let mut hasher = blake3::Hasher::new_derive_key("pft-dp 1 ledger");
+        hasher.update(&(previous.len() as u64).to_le_bytes());
+        hasher.update(previous.as_bytes()).update(body.as_bytes());
+        let hash = hasher.finalize().to_hex().to_string();
+        text += &format!("{{\"record\":{body},\"previous\":\"{previous}\",\"hash\":\"{hash}\"}}\n");
+        previous = hash;
+    }
+    std::fs::write(&path, text).unwrap();
+    let error = LedgerContents::read(&path).unwrap_err().to_string();
+    assert!(error.contains("line 2") && error.contains("plan"), "{error}");
+}
+
+#[test]
 fn the_report_survives_json_and_has_a_schema() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ledger.jsonl");
     write(&path, &header(Randomness::OperatingSystem), 2);
     let contents = LedgerContents::read(&path).expect("a ledger");
-    let report = PrivacyReport::from_ledger(&contents, "author", vec!["scrubbing".into()])
-        .expect("a report");
+    let report = PrivacyReport::from_ledger(&contents, vec!["scrubbing".into()]).expect("a report");
     let json = serde_json::to_value(&report).expect("JSON");
     assert_eq!(json["epsilon"][0]["accountant"], "pld");
     assert_eq!(serde_json::from_value::<PrivacyReport>(json.clone()).expect("a report"), report);

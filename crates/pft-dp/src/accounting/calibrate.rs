@@ -1,11 +1,9 @@
 //! The questions asked before training: how much noise for a budget, how many steps for one.
 
-use super::{Accountant, AccountingError, Phase};
+use super::{Accountant, AccountingError, MIN_NOISE, Phase};
 
 /// The largest noise multiplier tried.
 const MAX_NOISE: f64 = 1e6;
-/// The smallest noise multiplier tried.
-const MIN_NOISE: f64 = 1e-2;
 
 /// The smallest noise multiplier (to the tolerance below) with which every one of `phases` may
 /// run without spending more than `target` at `delta`; their own noise multipliers are ignored.

@@ -97,7 +97,7 @@ pub(crate) fn optimistic(pair: &LossPair, resolution: Resolution) -> Losses {
     let width = resolution.width;
     let remove = pair.toward(Direction::Remove);
     let (bottom, top) = remove.range(resolution.z);
-    let merged = |from: f64, to: f64| (remove.upper_mass(from, to), remove.lower_mass(from, to));
+    let merged = |from: f64, to: f64| masses(&remove, from, to);
 
     let mut from = remove.inverse(remove.infimum().max(remove.loss(bottom)) + 0.5 * width);
     let first = merged(f64::NEG_INFINITY, from);
@@ -139,12 +139,23 @@ pub(crate) fn optimistic(pair: &LossPair, resolution: Resolution) -> Losses {
     Losses { points, offset, infinite: 0.0 }
 }
 
+/// The probabilities of an interval of outputs under both neighbours, or a little more where a
+/// double cannot hold them. The interval's loss then seems nearer to zero than it is under the
+/// neighbour that gives it any weight: what is merged only loses privacy loss.
+fn masses(pair: &LossPair, from: f64, to: f64) -> (f64, f64) {
+    let held = |mass: f64| mass.max(f64::MIN_POSITIVE);
+    (held(pair.upper_mass(from, to)), held(pair.lower_mass(from, to)))
+}
+
 /// The end of the interval of outputs from `from` on that, merged into one, has loss `target`;
 /// `None` if the outputs up to `top` have less.
 fn merge_until(pair: &LossPair, from: f64, target: f64, from_loss: f64, top: f64) -> Option<f64> {
     // Positive when the merged loss is above the target. Below the output of loss `target` it
     // falls, beyond it rises.
-    let excess = |to: f64| pair.upper_mass(from, to) - scaled(target, pair.lower_mass(from, to));
+    let excess = |to: f64| {
+        let (upper, lower) = masses(pair, from, to);
+        upper - scaled(target, lower)
+    };
     let mut low = pair.inverse(target).max(from);
     let reach = target - from_loss;
     let mut high = top;

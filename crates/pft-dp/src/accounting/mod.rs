@@ -147,6 +147,9 @@ pub enum AccountingError {
     Numerical(String),
 }
 
+/// With less noise than this a single step spends an ε of thousands: no promise to anyone.
+const MIN_NOISE: f64 = 1e-2;
+
 /// Refuses what no accountant can answer.
 pub(crate) fn check(phases: &[Phase], delta: f64) -> Result<(), AccountingError> {
     let range = |name, value, range| Err(AccountingError::Range { name, value, range });
@@ -157,8 +160,8 @@ pub(crate) fn check(phases: &[Phase], delta: f64) -> Result<(), AccountingError>
         if !(0.0..=1.0).contains(&phase.sample_rate) {
             return range("sample_rate", phase.sample_rate, "between 0 and 1");
         }
-        if !(phase.noise_multiplier > 0.0 && phase.noise_multiplier.is_finite()) {
-            return range("noise_multiplier", phase.noise_multiplier, "positive and finite");
+        if !(phase.noise_multiplier >= MIN_NOISE && phase.noise_multiplier.is_finite()) {
+            return range("noise_multiplier", phase.noise_multiplier, "at least 0.01 and finite");
         }
     }
     Ok(())

@@ -36,6 +36,7 @@ pub fn group_epsilon(
     members: u32,
 ) -> Result<Epsilon, AccountingError> {
     let mut tolerance = TOLERANCE;
+    let mut last_gap = f64::INFINITY;
     for refinement in 0.. {
         let (upper, lower) = rayon::join(
             || bound(phases, delta, members, tolerance, Side::Above),
@@ -43,10 +44,14 @@ pub fn group_epsilon(
         );
         let result = upper.and_then(|upper| lower.map(|lower| (upper, lower)));
         let (upper, lower) = result?;
-        let lower = lower.min(upper);
-        if upper - lower <= MAX_GAP * upper + 1e-9 || refinement == 3 {
+        let gap = upper - lower;
+        // Where losses are so large that probabilities leave a double's range, a finer grid does not
+        // bring the bounds together.
+        if gap <= MAX_GAP * upper + 1e-9 || gap > 0.5 * last_gap || refinement == 3 {
+            let lower = lower.min(upper);
             return Ok(Epsilon { epsilon: upper, upper: Some(upper), lower: Some(lower) });
         }
+        last_gap = gap;
         tolerance /= 8.0;
     }
     unreachable!("the loop returns at its last refinement")
