@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
-use pft_artifact::{Action, Manifest, Store, count_rows};
+use pft_artifact::{Action, Kind, Manifest, Store, count_rows};
 use serde_json::{Value, json};
 
 use crate::RunError;
@@ -373,11 +373,13 @@ impl Run<'_> {
                 }
                 // A stage in another language may leave the sealing to the runner.
                 let rows = count_rows(&folder, port.kind)?;
-                let provenance = json!({
+                let mut provenance = json!({
                     "stage": description.name,
                     "revision": description.revision,
-                    "config": node.config,
                 });
+                if port.kind != Kind::Bundle {
+                    provenance["config"] = json!(node.config);
+                }
                 Manifest::seal(&folder, port.kind, rows, provenance)?;
             }
             let mut manifest = Manifest::open(&folder).map_err(|error| {
@@ -387,10 +389,13 @@ impl Run<'_> {
             if !manifest.provenance.is_object() {
                 manifest.provenance = json!({});
             }
-            manifest.provenance["key"] = json!(key.hash);
-            manifest.provenance["pipeline"] = json!(self.graph.pipeline);
-            manifest.provenance["run"] = json!(self.run_id);
-            manifest.write(&folder)?;
+            // A bundle is made to be given away, and a key is made of hashes of private data.
+            if port.kind != Kind::Bundle {
+                manifest.provenance["key"] = json!(key.hash);
+                manifest.provenance["pipeline"] = json!(self.graph.pipeline);
+                manifest.provenance["run"] = json!(self.run_id);
+                manifest.write(&folder)?;
+            }
             outputs.insert(port.name.clone(), folder);
         }
         Ok(outputs)

@@ -113,6 +113,7 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
             threads: set_up_threads(arguments.threads),
             progress: progress.clone(),
             metrics: std::sync::Mutex::default(),
+            units: std::sync::Mutex::default(),
             interrupted: watch_signals()?,
         };
         let started = Instant::now();
@@ -126,6 +127,7 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
             "revision": S::REVISION,
             "config": value,
             "inputs": hashes,
+            "units": context.unit_notes(),
         });
         let provenance = json!({
             "stage": S::NAME,

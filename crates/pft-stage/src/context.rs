@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::{Progress, StageError};
+use crate::{Progress, StageError, UnitNotes};
 
 /// Inputs, outputs, scratch, threads, progress and metrics of one run of a stage.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub struct Context {
     pub(crate) threads: usize,
     pub(crate) progress: Progress,
     pub(crate) metrics: Mutex<BTreeMap<String, Value>>,
+    pub(crate) units: Mutex<UnitNotes>,
     pub(crate) interrupted: Arc<AtomicBool>,
 }
 
@@ -37,6 +38,7 @@ impl Context {
             threads,
             progress: Progress::new("test", crate::ProgressMode::Plain),
             metrics: Mutex::default(),
+            units: Mutex::default(),
             interrupted: Arc::default(),
         }
     }
@@ -93,6 +95,31 @@ impl Context {
     /// The figures recorded so far.
     pub fn metrics(&self) -> BTreeMap<String, Value> {
         self.metrics.lock().map(|metrics| metrics.clone()).unwrap_or_default()
+    }
+
+    /// Says what a unit of the data is: case, sender, document.
+    pub fn unit_is(&self, unit: impl Into<String>) {
+        self.note_units(|units| units.unit = Some(unit.into()));
+    }
+
+    /// Says how units decided about each other, in a sentence for a privacy statement: a private
+    /// training on the output is then not fit for release.
+    pub fn units_coupled(&self, how: impl Into<String>) {
+        self.note_units(|units| units.couplings.push(how.into()));
+    }
+
+    /// Says what was done with the data, in a sentence for a privacy statement.
+    pub fn data_used(&self, how: impl Into<String>) {
+        self.note_units(|units| units.uses.push(how.into()));
+    }
+
+    fn note_units(&self, note: impl FnOnce(&mut UnitNotes)) {
+        note(&mut self.units.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What was said of the units so far.
+    pub fn unit_notes(&self) -> UnitNotes {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether SIGINT or SIGTERM has arrived.

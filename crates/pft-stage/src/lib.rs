@@ -49,6 +49,7 @@ mod error;
 mod outside_path;
 mod progress;
 mod seal;
+mod units;
 
 pub mod allocator;
 pub mod schema;
@@ -62,6 +63,7 @@ pub use error::StageError;
 pub use outside_path::OutsidePath;
 pub use pft_artifact::Kind;
 pub use progress::{Bar, Event, Progress, ProgressMode};
+pub use units::UnitNotes;
 
 /// One room of the pipeline.
 pub trait Stage {

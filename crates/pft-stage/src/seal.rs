@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pft_artifact::{MANIFEST, Manifest, count_rows};
-use serde_json::Value;
+use pft_artifact::{Kind, MANIFEST, Manifest, count_rows};
+use serde_json::{Value, json};
 
 use crate::{Port, StageError};
 
@@ -80,7 +80,11 @@ impl Output {
                 continue;
             }
             let rows = count_rows(&partial, port.kind)?;
-            Manifest::seal(&partial, port.kind, rows, provenance.clone())?;
+            let provenance = match port.kind {
+                Kind::Bundle => published(provenance),
+                _ => provenance.clone(),
+            };
+            Manifest::seal(&partial, port.kind, rows, provenance)?;
             let target = if self.ports.len() == 1 {
                 self.folder.clone()
             } else {
@@ -117,4 +121,19 @@ impl Output {
             let _ = std::fs::remove_dir(&self.folder);
         }
     }
+}
+
+/// What may travel with a bundle, which is made to be given away: the stages and their revisions.
+/// Settings of earlier stages may hold names and places of private files, and hashes of private data
+/// tell whoever guesses the data that the guess is right.
+fn published(provenance: &Value) -> Value {
+    let step = |step: &Value| json!({ "stage": step["stage"], "revision": step["revision"] });
+    let lineage = provenance["lineage"].as_array().map(|steps| steps.iter().map(step).collect());
+    json!({
+        "stage": provenance["stage"],
+        "revision": provenance["revision"],
+        "version": provenance["version"],
+        "metrics": provenance["metrics"],
+        "lineage": Value::Array(lineage.unwrap_or_default()),
+    })
 }

@@ -380,7 +380,7 @@ impl SourceKind {
 }
 
 /// The name that a value has in a config.
-fn name(value: &impl Serialize) -> String {
+pub(crate) fn name(value: &impl Serialize) -> String {
     serde_json::to_value(value)
         .ok()
         .and_then(|value| value.as_str().map(str::to_string))

@@ -31,7 +31,7 @@ pub struct Ingest;
 
 impl Stage for Ingest {
     const NAME: &'static str = "ingest";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const ABOUT: &'static str = "Reads raw documents into a corpus";
     type Config = Config;
 
@@ -48,6 +48,7 @@ impl Stage for Ingest {
     }
 
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
+        note_units(&config, context)?;
         let opened = source::open(&config)?;
         let bar = context.progress().start("ingesting", opened.total, "documents");
         if config.source == SourceKind::Synthetic && !config.synthetic.canaries.is_empty() {
@@ -66,6 +67,34 @@ impl Stage for Ingest {
         bar.finish();
         sink.finish(context, &config, &intake)
     }
+}
+
+/// Says what a unit is, and by which settings units decide about each other.
+fn note_units(config: &Config, context: &Context) -> Result<(), StageError> {
+    let source = config.source_kind()?;
+    context.unit_is(match (config.unit_rule(source), &config.unit_column) {
+        _ if source == SourceKind::Synthetic => config.synthetic.kind.unit().to_string(),
+        (Some(rule), _) => config::name(&rule),
+        (None, column) => format!("unit (column {})", column.as_deref().unwrap_or_default()),
+    });
+    if config.split.by == SplitBy::LlmPft {
+        context.units_coupled(
+            "ingest, split.by: llm-pft: which documents were trained on depended on the number of \
+             all documents",
+        );
+    }
+    if config.deduplicate == Deduplicate::AcrossUnits {
+        context.units_coupled(
+            "ingest, deduplicate: across_units: whether a unit's document was trained on depended \
+             on the texts of other units",
+        );
+    }
+    if config.limit.is_some() {
+        context.units_coupled(
+            "ingest, limit: which documents were trained on depended on how many came before them",
+        );
+    }
+    Ok(())
 }
 
 /// Documents in the order of the source, each in its unit's split.

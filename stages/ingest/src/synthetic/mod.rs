@@ -42,6 +42,16 @@ pub enum Kind {
     Enron,
 }
 
+impl Kind {
+    /// What a unit is.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Echr => "case",
+            Self::Enron => "sender",
+        }
+    }
+}
+
 /// For echr, what a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
