@@ -100,6 +100,8 @@ fn llama2_and_llama3_on_echr_with_adapters() {
         assert_eq!(trained["lora"]["alpha"], 32.0, "{name}");
         // Rank 4 on q, k, v and o of two layers of width 16 with one key-value head of width 8.
         assert_eq!(trained["trainable_parameters"], 2 * 4 * (32 + 24 + 24 + 32), "{name}");
-        assert_eq!(privacy["fit_for_release"], true, "{name}: {privacy}");
+        // LLM-PFT's split is kept to compare with its runs; documents in it depend on each other.
+        assert_eq!(privacy["fit_for_release"], false, "{name}: {privacy}");
+        assert!(privacy["couplings"][0].as_str().unwrap().contains("llm-pft"), "{privacy}");
     }
 }

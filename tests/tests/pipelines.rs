@@ -83,6 +83,22 @@ fn three_answers_share_one_tagging() {
         for private in ["metrics.parquet", "evaluation.json", "samples.json"] {
             assert!(!released.join(private).exists(), "{private} was released");
         }
+        // Nor may a bundle hold what a guess of the data could be tested by, or earlier settings.
+        let released = folder_of(&first, &format!("{corpus}-dp8/release"));
+        let said: String = ["README.md", "manifest.json", "privacy.json"]
+            .map(|name| std::fs::read_to_string(released.join(name)).unwrap())
+            .concat();
+        for stage in stages.iter().filter(|s| s["stage"] != "export") {
+            let hash = Path::new(stage["path"].as_str().unwrap()).file_name().unwrap();
+            let hash = hash.to_str().unwrap();
+            assert!(hash.len() == 64 && !said.contains(hash), "{} in {said}", stage["name"]);
+        }
+        for setting in ["synthetic", "backends", "tiny.json"] {
+            assert!(!said.contains(setting), "{setting} in {said}");
+        }
+        let report = read_json(&released.join("privacy.json"));
+        let unit = if corpus == "echr" { "case" } else { "sender" };
+        assert_eq!((&report["unit"], &report["fit_for_release"]), (&unit.into(), &true.into()));
         let verified = run(
             "train",
             &["verify", &folder_of(&first, &format!("{corpus}-dp8/model")).to_string_lossy()],

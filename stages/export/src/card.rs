@@ -78,21 +78,20 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
         }
     });
     card.push_str("```\n\n## How it was made\n\n");
-    let _ = writeln!(card, "Model artifact `{}`, made by these steps:\n", manifest.content_hash);
-    card.push_str("| stage | revision | output |\n|---|---|---|\n");
-    for (index, step) in steps.iter().enumerate() {
-        let hash = match step["content_hash"].as_str() {
-            Some(hash) => hash,
-            None if index + 1 == steps.len() => &manifest.content_hash,
-            None => "",
-        };
+    // No settings and no hashes: see what the contract publishes of a bundle's provenance.
+    card.push_str("| stage | revision |\n|---|---|\n");
+    for step in steps {
         let stage = step["stage"].as_str().unwrap_or("?");
-        let _ = writeln!(card, "| {stage} | {} | `{hash}` |", step["revision"]);
+        let _ = writeln!(card, "| {stage} | {} |", step["revision"]);
     }
     if steps.is_empty() {
         let stage = manifest.provenance["stage"].as_str().unwrap_or("unknown");
-        let _ = writeln!(card, "| {stage} | | `{}` |", manifest.content_hash);
+        let _ = writeln!(card, "| {stage} | |");
     }
+    card.push_str(
+        "\nSettings and hashes of the private data stay with the model artifact that this folder \
+         was made from.\n",
+    );
     card
 }
 
@@ -133,7 +132,8 @@ fn privacy_section(card: &mut String, privacy: &Value, defence: &str) {
         );
     } else if privacy["fit_for_release"] == false {
         card.push_str(
-            "**Not for release as a private model**: see `randomness` in `privacy.json`.\n\n",
+            "**Not for release as a private model**: see `randomness` and `couplings` in \
+             `privacy.json`.\n\n",
         );
     }
     card.push_str("| | |\n|---|---|\n");

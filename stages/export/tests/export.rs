@@ -87,7 +87,7 @@ impl Workplace {
             json!({ "statement": "A statement.", "fit_for_release": true, "unit": "case",
                 "epsilon": [{ "accountant": "pld", "epsilon": 7.9901, "is_bound": true }],
                 "delta": 1e-5, "sampling": "poisson", "noise_multiplier": 0.8,
-                "other_uses": ["Units were counted"] }),
+                "inputs": { "tokens": "0123abcd" }, "other_uses": ["Units were counted"] }),
         );
         write("train.json", json!({ "private_setting": "SECRET" }));
         std::fs::write(folder.join("metrics.parquet"), "SECRET").unwrap();
@@ -295,11 +295,14 @@ fn the_card_states_what_a_reader_must_know() {
         "| Sampling | poisson |",
         "| Noise multiplier | 0.8 |",
         "- Units were counted",
-        "| ingest | 1 | `0123abcd` |",
+        "| ingest | 1 |",
         "| train | 2 |",
     ] {
         assert!(body.contains(part), "{part} is not in\n{body}");
     }
+    // Hashes of private data would tell whoever guesses the data that the guess is right.
+    let privacy = std::fs::read_to_string(bundle.join("privacy.json")).unwrap();
+    assert!(!card.contains("0123abcd") && !privacy.contains("0123abcd"), "{card}{privacy}");
     // No place on this machine.
     assert!(!card.contains(&fixtures().to_string_lossy().into_owned()));
     assert!(!body.contains("memorised") && !body.contains("Not for release"));

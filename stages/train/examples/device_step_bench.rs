@@ -8,7 +8,6 @@
 #[path = "../../../crates/pft-lm/examples/works/mod.rs"]
 mod works;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use candle_core::{DType, Device};
@@ -79,7 +78,7 @@ fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let randomness = Randomness::OperatingSystem;
     let secret = RunSecret::new(randomness)?;
     let folder = tempfile::tempdir()?;
-    let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), BTreeMap::new());
+    let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), Default::default());
     let mut ledger = Ledger::open(&folder.path().join("ledger.jsonl"), &header)?;
     let noise = mechanism.noise(&secret);
     let mut units = DeviceUnitGradients::new(&host, &mechanism, &device);

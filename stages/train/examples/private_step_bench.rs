@@ -5,8 +5,6 @@
 #[path = "../../../crates/pft-lm/examples/works/mod.rs"]
 mod works;
 
-use std::collections::BTreeMap;
-
 use pft_dp::{
     Clipping, Ledger, LedgerHeader, Mechanism, Plan, RELEASE_DRAWS, Randomness, RunSecret,
 };
@@ -48,7 +46,7 @@ fn run(work: &Work, arguments: &Arguments) {
         &mechanism,
         Randomness::OperatingSystem,
         secret.commitment(),
-        BTreeMap::new(),
+        Default::default(),
     );
     let mut ledger =
         Ledger::open(&folder.path().join("ledger.jsonl"), &header).expect("a fresh ledger");

@@ -1,11 +1,23 @@
 //! The model that training starts from.
 
+use pft_artifact::hash_file;
 use pft_lm::checkpoint::Checkpoint;
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
 
 use crate::config::Config;
+
+/// Hashes of the files that the model starts from, in the order of [`Checkpoint::files`].
+pub(crate) fn hashes(config: &Config) -> Result<Vec<String>, StageError> {
+    let files = match (&config.base_model, &config.random_init) {
+        (Some(path), _) => Checkpoint::open(path.as_path())
+            .map_err(|error| StageError::config(error.to_string()))?
+            .files(),
+        (None, path) => path.iter().map(|path| path.as_path().to_path_buf()).collect(),
+    };
+    Ok(files.iter().map(|file| hash_file(file)).collect::<Result<_, _>>()?)
+}
 
 /// Loads or initialises the model, with adapters where config asks for them.
 pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {

@@ -1,16 +1,18 @@
 //! A scratch folder belongs to one training: to one set of settings and inputs.
 //!
-//! A run whose settings changed is another run. Going on from the old one's checkpoint would give
-//! a model that no settings describe, and the same noise would meet another gradient.
+//! A run whose settings, inputs, base model or software changed is another run. Going on from the old
+//! one's checkpoint would give a model that no settings describe, and the same noise would meet another
+//! gradient: the difference of two such models has no noise at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pft_artifact::{TokensReader, hash_bytes};
-use pft_stage::{Context, StageError};
+use pft_stage::{Context, Stage as _, StageError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Train;
 use crate::config::Config;
 use crate::state::write_private;
 
@@ -18,8 +20,11 @@ use crate::state::write_private;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Claim {
     settings: Value,
-    /// Content hashes of the input artifacts, by port.
+    /// Hashes of the input artifacts by port, and of the base model's files.
     inputs: BTreeMap<String, String>,
+    /// Version of the software, and the stage's revision.
+    #[serde(default)]
+    software: String,
 }
 
 /// Marks the scratch folder as this run's. Returns hashes of what the run reads and of its
@@ -30,6 +35,7 @@ struct Claim {
 pub(crate) fn claim(
     config: &Config,
     context: &Context,
+    base_hashes: &[String],
 ) -> Result<BTreeMap<String, String>, StageError> {
     let settings =
         serde_json::to_value(config).map_err(|error| StageError::bug(error.to_string()))?;
@@ -39,7 +45,9 @@ pub(crate) fn claim(
             inputs.insert(port.into(), TokensReader::open(path)?.manifest().content_hash.clone());
         }
     }
-    let ours = Claim { settings, inputs };
+    inputs.insert("base_model".into(), hash_bytes(base_hashes.join("\n").as_bytes()));
+    let software = format!("{}, revision {}", pft_dp::software(), Train::REVISION);
+    let ours = Claim { settings, inputs, software };
     let path = context.scratch().join("run.json");
     let failed = |error: &dyn std::fmt::Display| {
         StageError::bug(format!("{}: {error}", path.display()))
@@ -68,19 +76,33 @@ fn refuse_changes(begun: &Claim, ours: &Claim, scratch: &Path) -> Result<(), Sta
     describe("", &begun.settings, &ours.settings, &mut changes);
     for port in begun.inputs.keys().chain(ours.inputs.keys()).collect::<BTreeSet<_>>() {
         if begun.inputs.get(port) != ours.inputs.get(port) {
-            changes.push(format!("input {port} is another artifact"));
+            changes.push(match port.as_str() {
+                "base_model" => "the files of the base model changed".to_string(),
+                port => format!("input {port} is another artifact"),
+            });
         }
+    }
+    if begun.software != ours.software {
+        let known = |software: &str| {
+            if software.is_empty() { "an earlier version".into() } else { software.to_string() }
+        };
+        changes.push(format!(
+            "the software was {} and is {}",
+            known(&begun.software),
+            ours.software
+        ));
     }
     if changes.is_empty() {
         return Ok(());
     }
     Err(StageError::config(format!(
-        "the scratch folder {} holds a run with other settings: {}",
+        "the scratch folder {} holds another run: {}",
         scratch.display(),
         changes.join("; ")
     ))
     .with_help(
-        "run with the old settings to go on, or give another --scratch folder to start anew",
+        "go back to what the run was begun with to go on, or give another --scratch folder to start \
+         anew",
     ))
 }
 

@@ -111,7 +111,7 @@ pub struct Privacy {
     /// ε to spend on the whole run; decides the noise. Exactly one of this and
     /// `noise_multiplier` must be set.
     pub target_epsilon: Option<f64>,
-    /// δ; 1/N^1.1 for N units without it.
+    /// δ; 1/N^1.1 for N units without it, but at most 0.001.
     pub target_delta: Option<f64>,
     /// Standard deviation of the noise divided by the clipping norm.
     pub noise_multiplier: Option<f64>,
@@ -125,10 +125,10 @@ pub struct Privacy {
     pub gamma: f64,
     /// Examples of a unit that take part in a step at most; drawn anew for each step.
     pub max_examples_per_unit: u32,
-    /// The number of units N, as publicly declared; counted in the data without it, and then
-    /// listed among what touched the data.
+    /// The number of units N, as publicly declared: it decides sample rate, δ and, with `epochs`, the
+    /// number of steps. Counted in the data without it, and then listed among what touched the data.
     pub units: Option<u64>,
-    /// The accountant that decides the noise and is reported first.
+    /// The accountant that decides the noise: pld or rdp, for gdp bounds nothing. All are reported.
     pub accountant: Accountant,
     /// Allows δ ≥ 1/N, which promises next to nothing.
     pub force_delta: bool,
@@ -297,6 +297,12 @@ impl Config {
                 return wrong("privacy.noise_multiplier: must be greater than 0");
             }
             _ => {}
+        }
+        if privacy.accountant == Accountant::Gdp {
+            return wrong(
+                "privacy.accountant: gdp is an approximation that can give too little noise; use pld \
+                 or rdp (privacy.json reports gdp's figure beside theirs)",
+            );
         }
         if !(privacy.max_grad_norm > 0.0 && privacy.max_grad_norm.is_finite()) {
             return wrong("privacy.max_grad_norm: must be greater than 0");

@@ -33,7 +33,7 @@ pub struct Train;
 
 impl Stage for Train {
     const NAME: &'static str = "train";
-    const REVISION: u32 = 7;
+    const REVISION: u32 = 8;
     const ABOUT: &'static str = "Fine-tunes a language model, with or without differential privacy";
     type Config = Config;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pft_dp::PrivacyReport;
-use pft_lm::checkpoint::{Checkpoint, EvaluationProbe, SavedType, save_adapter, save_model};
+use pft_lm::checkpoint::{EvaluationProbe, SavedType, save_adapter, save_model};
 use pft_stage::{Context, StageError};
 use serde_json::{Value, json};
 
@@ -14,6 +14,16 @@ use crate::training::Trained;
 
 /// Held-out sequences that travel with the model, for export to check what it wrote.
 const PROBE_SEQUENCES: usize = 8;
+
+/// What every private run does with the data beside its mechanism.
+pub(crate) const EVERY_RUN: [&str; 2] = [
+    "Losses and gradient norms of training, perplexities on held-out and training units, and up to 8 \
+     held-out sequences: kept in the model artifact (metrics.parquet, evaluation.json, \
+     evaluation_probe.safetensors), which is not for release; the bundle that export makes of it \
+     leaves them out",
+    "Whatever settings were chosen by looking at earlier runs on the same data: this statement is \
+     about one run",
+];
 
 /// Writes weights, tokenizer, metrics and privacy statement.
 ///
@@ -87,16 +97,9 @@ fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<()
         .map_err(|error| bug(&error))?;
     // The base model stays where it is; its hash says which one it was. What merges the adapters
     // must round it as training did.
-    let mut hashes = Vec::new();
-    if let Some(path) = &config.base_model {
-        let base = Checkpoint::open(path.as_path()).map_err(|error| bug(&error))?;
-        for file in base.files() {
-            hashes.push(pft_artifact::hash_file(&file)?);
-        }
-    }
     let base = json!({
         "name": base_name(config),
-        "blake3": hashes,
+        "blake3": if config.base_model.is_some() { &trained.base_hashes[..] } else { &[] },
         "seed": config.seed,
         "precision": config.base_precision,
     });
@@ -178,27 +181,20 @@ fn privacy(
         let statement = pft_dp::NoPrivacy::default();
         return serde_json::to_value(statement).map_err(|error| StageError::bug(error.to_string()));
     };
-    let mut other_uses = vec![
-        "Losses and gradient norms of training, perplexities on held-out and training units: kept \
-         in metrics.parquet and evaluation.json, not for release"
-            .to_string(),
-    ];
-    other_uses.push(
-        "Whatever settings were chosen by looking at earlier runs on the same data: this statement \
-         is about one run"
-            .to_string(),
-    );
+    let mut other_uses = EVERY_RUN.map(str::to_string).to_vec();
+    other_uses.extend(trained.earlier_uses.iter().cloned());
     if trained.counted_units {
         other_uses.push(
-            "The number of units was counted in the data and decides sample_rate, the divisor and \
-             the default delta; declare privacy.units to avoid it"
+            "The number of units was counted in the data and decides sample_rate, the divisor, the \
+             default delta and, with epochs, the number of steps and the noise; declare \
+             privacy.units to avoid it"
                 .to_string(),
         );
     }
     if config.evaluation.max_examples > 0 {
         other_uses.push("Held-out units were read to evaluate; no choice was made by them".into());
     }
-    let report = PrivacyReport::from_ledger(ledger.contents(), "unit", other_uses)
+    let report = PrivacyReport::from_ledger(ledger.contents(), other_uses)
         .map_err(|error| StageError::bug(error.to_string()))?;
     let from = context.scratch().join("ledger.jsonl");
     std::fs::copy(&from, folder.join("ledger.jsonl")).map_err(|error| failed(&from, &error))?;
@@ -209,7 +205,8 @@ fn privacy(
 fn summary(config: &Config, trained: &Trained) -> Value {
     let (parameters, trainable) = trained.model.parameters().count();
     json!({
-        "base_model": base_name(config),
+        // A model that began at random has none.
+        "base_model": config.base_model.is_some().then(|| base_name(config)),
         "differential_privacy": trained.ledger.is_some(),
         "lora": config.lora,
         "optimizer": config.optimizer,

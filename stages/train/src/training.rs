@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use pft_dp::Ledger;
+use pft_artifact::Manifest;
 use pft_dp::accounting::Accountant;
+use pft_dp::{Ledger, TrainingData, rounded_up};
 use pft_lm::model::LanguageModel;
 use pft_lm::optimizer::Optimizer;
 use pft_lm::schedule::Schedule;
-use pft_stage::{Context, StageError};
+use pft_stage::{Context, StageError, UnitNotes};
 
 use crate::base;
 use crate::claim::claim;
@@ -30,6 +31,10 @@ pub struct Trained {
     pub ledger: Option<Ledger>,
     /// Whether the number of units was counted in the data.
     pub counted_units: bool,
+    /// What earlier stages did with the data.
+    pub earlier_uses: Vec<String>,
+    /// Hashes of the files of the base model.
+    pub base_hashes: Vec<String>,
     /// Held-out sequences.
     pub held_out: Vec<Sequence>,
     /// Units trained on.
@@ -76,6 +81,7 @@ fn train_on<P: Processor>(
     context: &Context,
     processor: impl FnOnce(LanguageModel, Optimizer) -> Result<P, StageError>,
 ) -> Result<Trained, StageError> {
+    let base_hashes = base::hashes(config)?;
     let mut model = base::load(config)?;
     let limits = (model.config().vocab_size, model.config().max_position_embeddings);
     let data = Data::read(context.input("tokens")?, limits.0, limits.1)?;
@@ -92,7 +98,7 @@ fn train_on<P: Processor>(
     let train_sample = spread(&data.train, config.evaluation.max_train_examples as usize);
     let examples: usize = data.train.iter().map(|unit| unit.examples.len()).sum();
 
-    let planned = planned_steps(config, data.train.len(), examples);
+    let planned = planned_steps(config, data.train.len() as u64, examples as u64);
     let mut optimizer = Optimizer::new(config.optimizer, model.parameters());
     let schedule = Schedule {
         kind: config.schedule,
@@ -100,7 +106,12 @@ fn train_on<P: Processor>(
         warmup_steps: config.warmup_steps.min(planned),
         total_steps: planned,
     };
-    let inputs = claim(config, context)?;
+    let notes = UnitNotes::of(&Manifest::open(context.input("tokens")?)?);
+    let training_data = TrainingData {
+        unit: notes.unit.unwrap_or_else(|| TrainingData::default().unit),
+        couplings: notes.couplings,
+        inputs: claim(config, context, &base_hashes)?,
+    };
     let states = States::new(context.scratch(), config.checkpoints.save_total_limit);
     let mut rows = states.resume(&mut model, &mut optimizer)?;
     let first = optimizer.steps();
@@ -111,7 +122,7 @@ fn train_on<P: Processor>(
             config,
             privacy,
             context,
-            inputs,
+            training_data,
             &data.train,
             &processor,
             planned,
@@ -144,7 +155,8 @@ fn train_on<P: Processor>(
         if context.interrupted()
             && let Some(epsilon) = steps.epsilon(config, step)
         {
-            context.progress().note(format!("stopped after step {step}, ε {epsilon:.4} spent"));
+            let spent = rounded_up(epsilon);
+            context.progress().note(format!("stopped after step {step}, ε {spent} spent"));
         }
         context.check_interrupted()?;
         let started = Instant::now();
@@ -180,14 +192,29 @@ fn train_on<P: Processor>(
         Steps::Plain(_) => None,
     };
     let model = processor.into_model()?;
-    Ok(Trained { model, rows, ledger, counted_units, held_out, units: data.train.len(), examples })
+    Ok(Trained {
+        model,
+        rows,
+        ledger,
+        counted_units,
+        earlier_uses: notes.uses,
+        base_hashes,
+        held_out,
+        units: data.train.len(),
+        examples,
+    })
 }
 
-fn planned_steps(config: &Config, units: usize, examples: usize) -> u64 {
+/// With privacy the number of steps is part of the mechanism, so that it follows from the units that
+/// were declared and not from those that are there.
+fn planned_steps(config: &Config, units: u64, examples: u64) -> u64 {
     if config.dry_run {
         return 2;
     }
-    let passes_over = if config.privacy.is_some() { units } else { examples };
+    let passes_over = match &config.privacy {
+        Some(privacy) => privacy.units.unwrap_or(units),
+        None => examples,
+    };
     config.max_steps.unwrap_or_else(|| {
         let steps = config.epochs * passes_over as f64 / config.batch_size as f64;
         steps.ceil().max(1.0) as u64
@@ -205,11 +232,11 @@ fn announce_privacy<P: Processor>(steps: &Steps<'_, P>, planned: u64, context: &
         if let Ok(epsilon) = steps.mechanism().epsilon(Accountant::Pld, planned) {
             context.progress().note(format!(
                 "DP-SGD: noise multiplier {:.4}, sample rate {:.5}, {} units declared; ε will be \
-                 {:.4} at δ = {:.3e}",
+                 {} at δ = {:.3e}",
                 plan.noise_multiplier,
                 plan.sample_rate,
                 plan.declared_units,
-                epsilon.epsilon,
+                rounded_up(epsilon.epsilon),
                 plan.delta
             ));
         }

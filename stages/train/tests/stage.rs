@@ -5,11 +5,14 @@ mod house;
 use std::path::Path;
 
 use house::{House, LLAMA, private, weights};
+use pft_artifact::{Kind, Manifest};
 use pft_dp::LedgerContents;
+use pft_dp::accounting::Accountant;
 use pft_lm::checkpoint::{SavedType, save_model};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::init;
 use pft_lm::parameters::Precision;
+use serde_json::{Value, json};
 use train::Config;
 use train::config::{Lora, Privacy};
 
@@ -127,6 +130,83 @@ fn a_privacy_statement_that_its_ledger_does_not_bear_out_is_refused() {
 }
 
 #[test]
+fn verify_sees_other_weights_and_silence_about_uses() {
+    let house = House::new();
+    let model = house.run("run", house.config(private()), 1).unwrap();
+    Manifest::seal(&model, Kind::Model, 0, Value::Null).unwrap();
+    train::verify::verify(&model).unwrap();
+    let path = model.join("privacy.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut report: Value = serde_json::from_str(&text).unwrap();
+    report["other_uses"] = json!([]);
+    std::fs::write(&path, report.to_string()).unwrap();
+    let error = train::verify::verify(&model).unwrap_err().to_string();
+    assert!(error.contains("other_uses"), "{error}");
+    std::fs::write(&path, text).unwrap();
+    let mut other = weights(&model);
+    *other.last_mut().unwrap() ^= 1;
+    std::fs::write(model.join("model.safetensors"), other).unwrap();
+    let error = train::verify::verify(&model).unwrap_err().to_string();
+    assert!(error.contains("model.safetensors"), "{error}");
+}
+
+#[test]
+fn a_bundle_without_ledger_says_where_the_ledger_is() {
+    let house = House::new();
+    let model = house.run("run", house.config(private()), 1).unwrap();
+    let bundle = house.path("bundle");
+    std::fs::create_dir_all(bundle.join("diagnostics")).unwrap();
+    std::fs::copy(model.join("privacy.json"), bundle.join("privacy.json")).unwrap();
+    let error = train::verify::verify(&bundle).unwrap_err();
+    assert!(error.help().unwrap().contains("include_diagnostics"), "{error}");
+    std::fs::copy(model.join("ledger.jsonl"), bundle.join("diagnostics/ledger.jsonl")).unwrap();
+    train::verify::verify(&bundle).unwrap();
+}
+
+/// Whoever sees the plan must not learn whether a unit is there.
+#[test]
+fn the_plan_of_a_run_follows_from_the_declared_units_alone() {
+    let plan = |house: &House, name: &str| {
+        let privacy = Privacy {
+            target_epsilon: Some(8.0),
+            noise_multiplier: None,
+            units: Some(40),
+            ..private().unwrap()
+        };
+        let config = Config { max_steps: None, epochs: 1.0, ..house.config(Some(privacy)) };
+        let model = house.run(name, config, 1).unwrap();
+        let ledger = LedgerContents::read(&model.join("ledger.jsonl")).unwrap();
+        let report = std::fs::read_to_string(model.join("privacy.json")).unwrap();
+        assert!(!report.contains("counted in the data"));
+        (ledger.header.plan, ledger.steps.len())
+    };
+    let house = House::new();
+    let (without, steps) = plan(&house, "without");
+    house.change_tokens();
+    assert_eq!(plan(&house, "with"), (without, steps));
+    assert_eq!((without.steps, steps), (10, 10), "40 units at 4 a step");
+}
+
+#[test]
+fn what_earlier_stages_said_is_in_the_statement() {
+    let house = House::new();
+    house.say_of_units(json!({ "unit": "case", "uses": ["Scrubbed before"] }));
+    let read = |model: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(model.join("privacy.json")).unwrap()).unwrap()
+    };
+    let report = read(&house.run("alone", house.config(private()), 1).unwrap());
+    assert_eq!((&report["unit"], &report["fit_for_release"]), (&json!("case"), &json!(true)));
+    assert!(report["other_uses"].as_array().unwrap().contains(&json!("Scrubbed before")));
+    house.say_of_units(json!({ "unit": "case", "couplings": ["Copies went"] }));
+    let model = house.run("coupled", house.config(private()), 1).unwrap();
+    let report = read(&model);
+    assert_eq!(report["couplings"], json!(["Copies went"]));
+    assert_eq!(report["fit_for_release"], false);
+    assert!(report["statement"].as_str().unwrap().contains("NOT FOR RELEASE"));
+    train::verify::verify(&model).unwrap();
+}
+
+#[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     let house = House::new();
     let refuse = |change: fn(&mut Config), expected: &str, code: u8| {
@@ -144,6 +224,11 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         2,
     );
     refuse(|c| c.privacy.as_mut().unwrap().target_delta = Some(0.5), "delta is 0.5", 2);
+    refuse(
+        |c| c.privacy.as_mut().unwrap().accountant = Accountant::Gdp,
+        "privacy.accountant: gdp",
+        2,
+    );
     refuse(
         |c| c.lora = Some(Lora { dropout: 0.1, ..Lora::default() }),
         "lora.dropout: must be 0 with privacy",
@@ -186,6 +271,10 @@ fn a_run_whose_settings_changed_does_not_go_on() {
             );
         }
         let before = weights(&model);
+        let base = std::fs::read_to_string(house.path("model.json")).unwrap();
+        std::fs::write(house.path("model.json"), base.replace("1e-5", "1e-6")).unwrap();
+        refuse(|_| (), "the files of the base model changed");
+        std::fs::write(house.path("model.json"), base).unwrap();
         house.change_tokens();
         let error = house.run("run", house.config(privacy), 1).unwrap_err();
         assert!(error.message().contains("input tokens is another artifact"), "{error}");

@@ -3,12 +3,11 @@
 mod device_sink;
 mod sink;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use pft_dp::{
     Ledger, LedgerError, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness,
-    RunSecret, UnitOutcome, default_delta,
+    RunSecret, TrainingData, UnitOutcome, default_delta,
 };
 use pft_stage::{Context, StageError};
 
@@ -40,12 +39,12 @@ pub(crate) struct PrivateSteps<'a, P: Processor> {
 
 impl<'a, P: Processor> PrivateSteps<'a, P> {
     /// `planned` private steps over `units`; the ledger and the secret of a killed attempt are
-    /// taken up again. `inputs` are hashes of what the run reads, for the ledger.
+    /// taken up again. `training_data` is for the ledger.
     pub(crate) fn new(
         config: &Config,
         privacy: &Privacy,
         context: &Context,
-        inputs: BTreeMap<String, String>,
+        training_data: TrainingData,
         units: &'a [Unit],
         processor: &P,
         planned: u64,
@@ -64,7 +63,7 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
         }
         .map_err(|error| refuse(&error))?;
         let secret = run_secret(&context.scratch().join("secret"), randomness)?;
-        let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), inputs);
+        let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), training_data);
         let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header)
             .map_err(|error| refuse_ledger(&error))?;
         let names: Vec<&str> = units.iter().map(|unit| unit.unit_id.as_str()).collect();

@@ -30,10 +30,18 @@ impl House {
         Self { folder }
     }
 
-    /// Puts another artifact in the place of the tokens.
+    /// Puts another artifact in the place of the tokens, with one more unit to train on.
     pub(crate) fn change_tokens(&self) {
         std::fs::remove_dir_all(self.path("tokens")).unwrap();
-        write_tokens(&self.path("tokens"), 31);
+        write_tokens(&self.path("tokens"), 32);
+    }
+
+    /// Lets the tokens come from an ingest that said this of its units.
+    pub(crate) fn say_of_units(&self, said: serde_json::Value) {
+        let lineage = serde_json::json!({ "lineage": [{ "stage": "ingest", "units": said }] });
+        let tokens = self.path("tokens");
+        let rows = count_rows(&tokens, Kind::Tokens).unwrap();
+        Manifest::seal(&tokens, Kind::Tokens, rows, lineage).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
