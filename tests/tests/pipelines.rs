@@ -112,6 +112,69 @@ fn three_answers_share_one_tagging() {
     }
 }
 
+/// A flipped bit in tags would leave a name in the clear: no stage works on what is not as it was
+/// sealed, by hand or in a pipeline.
+#[test]
+fn damaged_artifacts_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let configs = root().join("configs");
+    let config = |name: &str| configs.join(name).to_string_lossy().into_owned();
+    let ingest = config("ingest/echr.yml");
+    let made = at("made");
+    let arguments = ["--config", &ingest, "--set", "synthetic.units=20", "--output", &made];
+    let finished = run("ingest", &arguments, folder.path());
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    let scrub = |output: &str| {
+        let (corpus, tags) = (at("made/corpus"), at("made/tags"));
+        let (corpus, tags) = (format!("corpus={corpus}"), format!("tags={tags}"));
+        let (config, output) = (config("scrub/mask.yml"), at(output));
+        let arguments =
+            ["--config", &config, "--input", &corpus, "--input", &tags, "--output", &output];
+        run("scrub", &arguments, folder.path())
+    };
+    assert_eq!(scrub("clean").code, 0);
+    let shard = folder.path().join("made/tags/tags-00000.parquet");
+    let sound = std::fs::read(&shard).unwrap();
+    for position in (4..sound.len()).step_by(sound.len() / 8) {
+        let mut damaged = sound.clone();
+        damaged[position] ^= 1;
+        std::fs::write(&shard, damaged).unwrap();
+        let refused = scrub("refused");
+        assert_eq!(refused.code, 3, "byte {position}: {}", refused.stderr);
+        assert!(refused.stderr.contains("tags-00000.parquet"), "{}", refused.stderr);
+        assert!(!folder.path().join("refused/corpus").exists());
+    }
+    // A folder of outputs is not one of them.
+    let (corpus, tagged) = (format!("corpus={made}"), at("tagged"));
+    let refused = run("tag-pii", &["--input", &corpus, "--output", &tagged], folder.path());
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("made/corpus or "), "{}", refused.stderr);
+}
+
+#[test]
+fn a_misspelt_stage_is_told_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.yml");
+    std::fs::write(&file, "pipeline: mine\nstages:\n  cases:\n    stage: ingst\n").unwrap();
+    let refused = run("pft-pipeline", &["run", &file.to_string_lossy()], folder.path());
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    for part in ["mine.yml:3: stage `ingst`", "did you mean `ingest`?"] {
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn describe_names_the_choices() {
+    let folder = tempfile::tempdir().unwrap();
+    let described = run("pft-pipeline", &["describe", "tag-pii"], folder.path()).stdout;
+    for part in ["    - kind: spacy: ", "        model\n", "api_version", "- v3: "] {
+        assert!(described.contains(part), "{part} is not in {described}");
+    }
+    let described = run("pft-pipeline", &["describe", "scrub"], folder.path()).stdout;
+    assert!(described.contains("- pseudonym: The same placeholder"), "{described}");
+}
+
 /// Forty real judgments, scrubbed and trained with DP, in a pipeline of the user's own.
 #[test]
 fn real_judgments_go_through_every_stage() {

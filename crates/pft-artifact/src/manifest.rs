@@ -95,7 +95,10 @@ impl Manifest {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let message = if folder.is_dir() {
+                let within = artifacts_in(folder);
+                let message = if !within.is_empty() {
+                    &format!("not an artifact, but a folder of them: name {}", within.join(" or "))
+                } else if folder.is_dir() {
                     "not an artifact: it has no manifest.json (was the stage that made it stopped?)"
                 } else {
                     "there is no such artifact folder"
@@ -161,18 +164,21 @@ impl Manifest {
     /// Hashes every file again and compares.
     ///
     /// # Errors
-    /// Names the first file whose contents have changed.
+    /// Names a file whose contents have changed.
     pub fn verify(&self, folder: &Path) -> Result<(), ArtifactError> {
-        for file in &self.files {
+        use rayon::prelude::*;
+
+        self.files.par_iter().try_for_each(|file| {
             let full = folder.join(&file.path);
             if hash::hash_file(&full)? != file.blake3 {
                 return Err(ArtifactError::invalid(
                     &full,
-                    "its contents are not those that the manifest was sealed with",
+                    "its contents are not those that the manifest was sealed with: it was changed or \
+                     damaged; remove the artifact's folder and make it again",
                 ));
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Refuses an artifact of another kind.
@@ -188,6 +194,18 @@ impl Manifest {
             format!("a {} artifact, where a {kind} artifact is needed", self.kind),
         ))
     }
+}
+
+/// Folders within `folder` that are artifacts: the outputs of a stage that has several.
+fn artifacts_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join(MANIFEST).is_file())
+        .map(|path| path.display().to_string())
+        .collect();
+    found.sort();
+    found
 }
 
 fn content_hash(kind: Kind, schema_version: u32, files: &[FileEntry]) -> String {

@@ -61,8 +61,8 @@ struct RunArguments {
     #[arg(long, value_name = "STAGE.KEY=VALUE")]
     set: Vec<String>,
     /// How many stages may run at once
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    jobs: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
     /// The store of artifacts
     #[arg(long, value_name = "DIR", default_value = ".pft", env = "PFT_STORE")]
     store: PathBuf,
@@ -120,7 +120,7 @@ fn run(arguments: &RunArguments) -> Result<u8, RunError> {
         graph.find(name)?.into_iter().for_each(|index| forced[index] = true);
     }
     let options =
-        Options { wanted, forced, jobs: arguments.jobs.max(1), dry_run: arguments.dry_run };
+        Options { wanted, forced, jobs: usize::from(arguments.jobs), dry_run: arguments.dry_run };
     let store = Store::open(&arguments.store)
         .map_err(|error| RunError::config(format!("--store: {error}")))?;
     let reporter = Reporter::new(&graph);

@@ -31,7 +31,9 @@ fn keys(schema: &Value, root: &Value, depth: usize, text: &mut String) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return;
     };
-    for (name, property) in properties {
+    for (name, property) in
+        properties.iter().filter(|(_, property)| property.get("const").is_none())
+    {
         let indent = "  ".repeat(depth);
         let default = property.get("default").map(|d| format!(" = {d}")).unwrap_or_default();
         let _ = writeln!(text, "{indent}{name}{default}");
@@ -40,6 +42,7 @@ fn keys(schema: &Value, root: &Value, depth: usize, text: &mut String) {
                 let _ = writeln!(text, "{indent}    {line}");
             }
         }
+        choices(property, root, depth + 1, text);
         if let Some(inner) = object_of(property, root)
             && depth < 4
         {
@@ -48,11 +51,58 @@ fn keys(schema: &Value, root: &Value, depth: usize, text: &mut String) {
     }
 }
 
+/// The values of an enum with what they mean, and the forms of a tagged one with their keys.
+fn choices(schema: &Value, root: &Value, depth: usize, text: &mut String) {
+    let schema = resolve(schema, root);
+    let indent = "  ".repeat(depth);
+    let line = |text: &mut String, name: &Value, about: Option<&str>| {
+        let name = plain(name);
+        let about =
+            about.map(|about| format!(": {}", about.replace('\n', " "))).unwrap_or_default();
+        let _ = writeln!(text, "{indent}- {name}{about}");
+    };
+    for value in schema.get("enum").and_then(Value::as_array).into_iter().flatten() {
+        line(text, value, None);
+    }
+    for name in ["oneOf", "anyOf"] {
+        for part in schema.get(name).and_then(Value::as_array).into_iter().flatten() {
+            let part = resolve(part, root);
+            let about = part.get("description").and_then(Value::as_str);
+            let properties = part.get("properties").and_then(Value::as_object);
+            let tag = properties.and_then(|all| {
+                all.iter().find_map(|(key, value)| Some((key, value.get("const")?)))
+            });
+            if let Some(value) = part.get("const") {
+                line(text, value, about);
+            } else if let Some((key, value)) = tag {
+                line(text, &Value::String(format!("{key}: {}", plain(value))), about);
+                keys(part, root, depth + 2, text);
+            } else if properties.is_none() {
+                // An optional value: its choices are behind the reference.
+                choices(part, root, depth, text);
+            }
+        }
+    }
+    if let Some(items) = schema.get("items") {
+        choices(items, root, depth, text);
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    let target = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|reference| root.pointer(reference.strip_prefix('#')?));
+    target.map_or(schema, |target| resolve(target, root))
+}
+
 /// The object schema behind a reference or an optional value.
 fn object_of<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
-    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-        return object_of(root.pointer(reference.strip_prefix('#')?)?, root);
-    }
+    let schema = resolve(schema, root);
     if schema.get("properties").is_some() {
         return Some(schema);
     }

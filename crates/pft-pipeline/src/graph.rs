@@ -42,7 +42,9 @@ impl Graph {
     /// # Errors
     /// What is wrong, with file and line.
     pub fn build(pipeline: &Pipeline, overrides: &[Override]) -> Result<Self, RunError> {
-        let binaries = describe_all(pipeline.stages.iter().map(|entry| entry.stage.as_str()))?;
+        let named = |entry: &'_ StageEntry| entry.place(entry.line);
+        let binaries =
+            describe_all(pipeline.stages.iter().map(|entry| (entry.stage.as_str(), named(entry))))?;
         let order = order(&pipeline.stages)?;
         let mut position = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {

@@ -121,9 +121,12 @@ fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
         }
         return Err(RunError::config(format!("{text}: no file matches")));
     }
-    Err(RunError::config(format!(
-        "{text}: there is no such file or folder (`make models` fetches the default model files)"
-    )))
+    let hint = if path.iter().any(|part| part == "models") {
+        " (`make models` fetches the default model files)"
+    } else {
+        ""
+    };
+    Err(RunError::config(format!("{text}: there is no such file or folder{hint}")))
 }
 
 #[cfg(test)]

@@ -196,8 +196,10 @@ pub(crate) fn summary(graph: &Graph, outcomes: &[Outcome], seconds: f64, dry_run
         let is_last =
             !graph.nodes.iter().any(|n| n.inputs.values().any(|(from, _)| *from == index));
         if is_last {
-            for (_, path) in outcome.outputs.values() {
-                text.push_str(&format!("\n  {}: {}", node.name, path.display()));
+            for (port, (_, path)) in &outcome.outputs {
+                let port =
+                    if outcome.outputs.len() > 1 { format!(".{port}") } else { String::new() };
+                text.push_str(&format!("\n  {}{port}: {}", node.name, path.display()));
             }
         }
     }

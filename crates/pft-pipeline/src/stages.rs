@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pft_stage::Description;
+use pft_stage::schema::suggestion;
 
 use crate::RunError;
+
+/// The stages that come with the runner, to guess what a misspelt one means.
+const SHIPPED: [&str; 6] = ["ingest", "tag-pii", "scrub", "tokenize", "train", "export"];
 
 /// A stage's executable and its description.
 #[derive(Debug, Clone)]
@@ -42,9 +46,11 @@ pub fn find(stage: &str) -> Result<PathBuf, RunError> {
             return Ok(candidate);
         }
     }
+    let near = suggestion(stage, &SHIPPED);
+    let near = if near.contains("did you mean") { &near } else { "" };
     Err(RunError::config(format!(
-        "stage `{stage}`: no executable of this name beside pft-pipeline or on PATH; build it with \
-         `cargo build --release`, or name its path"
+        "stage `{stage}`: no executable of this name beside pft-pipeline or on PATH{near}\n  help: build \
+         the stages with `cargo build --release`, or name the executable's path"
     )))
 }
 
@@ -68,24 +74,29 @@ pub fn describe(path: &Path) -> Result<Description, RunError> {
         .map_err(|error| failed(format!("its answer is not a stage description: {error}")))
 }
 
-/// Finds and describes every stage named, all at once.
+/// Finds and describes every stage named, all at once. Names come with the place that names them.
 ///
 /// # Errors
-/// The first that cannot be found or described.
+/// The first that cannot be found or described, with its place.
 pub fn describe_all<'a>(
-    names: impl Iterator<Item = &'a str>,
+    names: impl Iterator<Item = (&'a str, String)>,
 ) -> Result<BTreeMap<String, StageBinary>, RunError> {
-    let mut unique: Vec<&str> = names.collect();
-    unique.sort_unstable();
-    unique.dedup();
+    let mut unique: Vec<(&str, String)> = names.collect();
+    unique.sort_by_key(|(name, _)| *name);
+    unique.dedup_by_key(|(name, _)| *name);
     std::thread::scope(|scope| {
         let threads: Vec<_> = unique
             .into_iter()
-            .map(|name| {
+            .map(|(name, place)| {
                 let thread = scope.spawn(move || {
-                    let path = find(name)?;
-                    let description = describe(&path)?;
-                    Ok(StageBinary { path, description })
+                    let found = find(name).and_then(|path| {
+                        let description = describe(&path)?;
+                        Ok(StageBinary { path, description })
+                    });
+                    found.map_err(|error| {
+                        let message = format!("{place}: {}", error.message);
+                        RunError { message, ..error }
+                    })
                 });
                 (name.to_string(), thread)
             })

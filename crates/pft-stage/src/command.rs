@@ -55,7 +55,10 @@ pub fn run_stage<S: Stage>() -> ExitCode {
 /// As [`run_stage`], with the arguments given (the program's name first): for a stage that
 /// has further arguments of its own and translates them into the contract's.
 pub fn run_stage_from<S: Stage>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = Arguments::command().name(S::NAME).about(S::ABOUT);
+    let mut command = Arguments::command().name(S::NAME).about(S::ABOUT);
+    if !S::COMMANDS.is_empty() {
+        command = command.after_help(format!("Other commands:\n  {}", S::COMMANDS));
+    }
     let matches = command.try_get_matches_from(arguments);
     let arguments = match matches.and_then(|m| Arguments::from_arg_matches(&m)) {
         Ok(arguments) => arguments,
@@ -119,6 +122,12 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
         let started = Instant::now();
         let began = jiff::Timestamp::now().to_string();
         silence_panics();
+        // A sealed box is opened only if it is as it was sealed: a flipped bit in tags would leave a name
+        // in the clear.
+        for (port, manifest) in &input_manifests {
+            context.check_interrupted()?;
+            manifest.verify(&context.inputs[port])?;
+        }
         catch_unwind(AssertUnwindSafe(|| S::run(config, &context)))
             .unwrap_or_else(|_| Err(StageError::bug("an internal error stopped the stage")))?;
         context.check_interrupted()?;

@@ -109,9 +109,11 @@ pub fn load_config(
 }
 
 fn describe(problem: &Problem, source: Option<&ConfigSource>, overrides: &[Override]) -> String {
+    // What a `--set` made is wrong where it stands, or lacks something beside it.
+    let around = problem.key.rsplit_once('.').map_or(&problem.key[..], |(around, _)| around);
     let culprit = overrides.iter().rev().find(|change| {
         problem.line == 0
-            && (problem.key.starts_with(&change.key) || change.key.starts_with(&problem.key))
+            && (problem.key.starts_with(&change.key) || change.key.starts_with(around))
     });
     let place = match (culprit, source) {
         (Some(change), _) => change.origin.clone(),
@@ -194,6 +196,7 @@ mod tests {
     struct Settings {
         learning_rate: f64,
         steps: u32,
+        separator: Option<char>,
         path: Option<OutsidePath>,
         optimizer: Optimizer,
         privacy: Option<Privacy>,
@@ -231,6 +234,7 @@ mod tests {
             Self {
                 learning_rate: 1e-5,
                 steps: 10,
+                separator: None,
                 path: None,
                 optimizer: Optimizer::Adamw,
                 privacy: None,
@@ -295,6 +299,22 @@ mod tests {
         assert!(message.contains("privacy.target_epsilon: is missing"), "{message}");
         let message = load("steps: -1\n", &[]).unwrap_err();
         assert!(message.contains("at least 0"), "{message}");
+        let message = load("separator: ab\n", &[]).unwrap_err();
+        assert!(
+            message.contains(":1: separator: is \"ab\", but must be one character"),
+            "{message}"
+        );
+        assert_eq!(load("separator: \"\\t\"\n", &[]).unwrap()["separator"], "\t");
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_with_an_exponent() {
+        let value = load("steps: 1e3\nlearning_rate: 2.0\n", &[]).unwrap();
+        assert_eq!(value["steps"].as_u64(), Some(1000));
+        // What may have a fraction keeps its spelling, which cache keys are made of.
+        assert_eq!(value["learning_rate"].to_string(), "2.0");
+        let message = load("steps: 1.5\n", &[]).unwrap_err();
+        assert!(message.contains("must be a whole number"), "{message}");
     }
 
     #[test]

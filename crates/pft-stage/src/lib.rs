@@ -73,6 +73,8 @@ pub trait Stage {
     const REVISION: u32;
     /// One line for `--help`.
     const ABOUT: &'static str;
+    /// Lines of `--help` on commands that the binary has beside the stage.
+    const COMMANDS: &'static str = "";
     /// The settings. Its JSON Schema, with defaults, is part of the description.
     type Config: serde::de::DeserializeOwned + serde::Serialize + schemars::JsonSchema;
 

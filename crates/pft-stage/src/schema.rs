@@ -2,7 +2,8 @@
 //!
 //! This reads the part of JSON Schema that `schemars` writes for Rust structs and enums: `type`,
 //! `properties`, `required`, `additionalProperties`, `items`, `enum`, `const`, `oneOf`, `anyOf`,
-//! `allOf`, `$ref`, `minimum`, `maximum`, `exclusiveMinimum`, `default` and the format `path`.
+//! `allOf`, `$ref`, `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `maxLength` (of a
+//! single character), `default` and the format `path`.
 
 use std::path::Path;
 
@@ -98,6 +99,12 @@ impl<'a> Checker<'a> {
         problem: &dyn Fn(String) -> Problem,
         problems: &mut Vec<Problem>,
     ) {
+        if let Data::String(text) = &node.data
+            && schema.get("maxLength").and_then(Value::as_u64) == Some(1)
+            && text.chars().count() != 1
+        {
+            problems.push(problem(format!("is {text:?}, but must be one character")));
+        }
         let Data::Number(number) = &node.data else {
             return;
         };
@@ -114,6 +121,10 @@ impl<'a> Checker<'a> {
         if bound("exclusiveMinimum").is_some_and(|minimum| value <= minimum) {
             let minimum = bound("exclusiveMinimum").unwrap_or_default();
             problems.push(problem(format!("is {number}, but must be greater than {minimum}")));
+        }
+        if bound("exclusiveMaximum").is_some_and(|maximum| value >= maximum) {
+            let maximum = bound("exclusiveMaximum").unwrap_or_default();
+            problems.push(problem(format!("is {number}, but must be less than {maximum}")));
         }
     }
 
@@ -344,6 +355,13 @@ fn fill<'a>(value: &mut Value, schema: &'a Value, root: &'a Value) {
     {
         items.iter_mut().for_each(|item| fill(item, item_schema, root));
     }
+    if let Value::Number(number) = value
+        && !takes_fractions(schema)
+        && let Some(whole) = number.as_f64().filter(|_| number.is_f64())
+    {
+        // `1e3` is a whole number to people; the check has seen that nothing is behind its point.
+        *value = Value::from(whole as i64);
+    }
     if !value.is_object() {
         return;
     }
@@ -367,6 +385,15 @@ fn fill<'a>(value: &mut Value, schema: &'a Value, root: &'a Value) {
         if let Some(inner) = object.get_mut(name) {
             fill(inner, property, root);
         }
+    }
+}
+
+/// Whether a number may have a fraction here: it may unless the type is `integer`, or that or null.
+fn takes_fractions(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(name)) => name != "integer",
+        Some(Value::Array(names)) => names.iter().all(|name| name != "integer"),
+        _ => true,
     }
 }
 

@@ -55,7 +55,33 @@ pub fn parse(text: &str) -> Result<Node, String> {
     // Without this `y`, `no` and `on` would be booleans, as in YAML 1.1.
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options::<Node>(text, options)
-        .map_err(|error| error.to_string().replace(" --> <input>:", " --> line "))
+        .map_err(|error| for_people(&error.to_string()))
+}
+
+/// The parser's message without what it tells programmers: `line 3, column 1: what is wrong`, then the
+/// lines around with a mark below the place.
+fn for_people(error: &str) -> String {
+    let (first, snippet) = error.split_once('\n').unwrap_or((error, ""));
+    let first = first.trim_start_matches("error: ");
+    let (place, reason) = match first.split_once(": ") {
+        Some((place, reason)) if place.starts_with("line ") => (place, reason),
+        _ => ("", first),
+    };
+    let advice = [", set DuplicateKeyPolicy", "; use from_str_multiple"];
+    let cut = advice.iter().filter_map(|advice| reason.find(advice)).min().unwrap_or(reason.len());
+    let reason_for_people =
+        reason[..cut].replace("rejected by the configured policy", "is not allowed");
+    let mut text = String::new();
+    if !place.is_empty() {
+        text += &place.replace(" column", ", column");
+        text += ": ";
+    }
+    text += &reason_for_people;
+    for line in snippet.lines().filter(|line| !line.starts_with(" --> ")) {
+        text.push('\n');
+        text += line.replace(reason, "").trim_end();
+    }
+    text
 }
 
 impl Node {
@@ -195,6 +221,13 @@ mod tests {
             let message = parse(text).unwrap_err();
             assert!(message.contains('2'), "{message}");
         }
+        let expected = "line 2, column 1: duplicate mapping key: a\n  |\n1 | a: 1\n2 | a: 2\n  | ^";
+        assert_eq!(parse("a: 1\na: 2\n").unwrap_err(), expected);
+        let message = parse("a: .nan\n").unwrap_err();
+        assert!(message.starts_with("line 1, column 4: non-finite float"), "{message}");
+        assert!(!message.contains("polic"), "{message}");
+        let message = parse("a: 1\n---\nb: 1\n").unwrap_err();
+        assert!(message.contains("multiple YAML documents") && !message.contains("from_str"));
     }
 
     #[test]
