@@ -21,24 +21,30 @@ pub enum OptimizerConfig {
     AdamW {
         /// Decay of the mean of gradients.
         #[serde(default = "default_beta1")]
+        #[schemars(extend("minimum" = 0.0, "exclusiveMaximum" = 1.0))]
         beta1: f64,
         /// Decay of the mean of squared gradients.
         #[serde(default = "default_beta2")]
+        #[schemars(extend("minimum" = 0.0, "exclusiveMaximum" = 1.0))]
         beta2: f64,
         /// Added to the root of the squared mean.
         #[serde(default = "default_epsilon")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
         epsilon: f64,
         /// Share of each weight that a step at learning rate 1 takes away.
         #[serde(default)]
+        #[schemars(extend("minimum" = 0.0))]
         weight_decay: f64,
     },
     /// Stochastic gradient descent, as `torch.optim.SGD`.
     Sgd {
         /// Share of the last step's direction that is kept.
         #[serde(default)]
+        #[schemars(extend("minimum" = 0.0, "exclusiveMaximum" = 1.0))]
         momentum: f64,
         /// Added to the gradient, times the weight.
         #[serde(default)]
+        #[schemars(extend("minimum" = 0.0))]
         weight_decay: f64,
     },
 }

@@ -1,5 +1,6 @@
 //! The named tensors of a model: Hugging Face names and shapes, in one fixed order.
 
+use rayon::prelude::*;
 use std::collections::HashMap;
 
 use half::bf16;
@@ -410,6 +411,14 @@ impl Parameters {
         for entry in &mut self.entries {
             entry.trainable = trainable(&entry.spec);
         }
+    }
+
+    /// Whether all trained weights are numbers: a training that diverged leaves some that are not.
+    pub fn trained_are_finite(&self) -> bool {
+        self.trainable().all(|(_, entry)| match &entry.tensor.data {
+            TensorData::F32(values) => values.par_iter().all(|value| value.is_finite()),
+            TensorData::Bf16(values) => values.par_iter().all(|value| value.is_finite()),
+        })
     }
 
     /// Elements of all parameters, and of the trainable ones.

@@ -279,6 +279,19 @@ impl Config {
         if self.max_steps.is_none() && !(self.epochs > 0.0 && self.epochs.is_finite()) {
             return wrong("epochs: must be greater than 0");
         }
+        if self.max_grad_norm < 0.0 {
+            return wrong("max_grad_norm: must be at least 0; 0 turns clipping off");
+        }
+        let samples = &self.samples;
+        if !(samples.temperature >= 0.0 && samples.temperature.is_finite()) {
+            return wrong("samples.temperature: must be at least 0");
+        }
+        if samples.top_p.is_some_and(|top_p| !(top_p > 0.0 && top_p <= 1.0)) {
+            return wrong("samples.top_p: must be greater than 0 and at most 1");
+        }
+        if samples.top_k == Some(0) {
+            return wrong("samples.top_k: must be at least 1");
+        }
         self.device.validate(self.dtype)?;
         let Some(privacy) = &self.privacy else { return Ok(()) };
         if self.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0) {
@@ -313,8 +326,8 @@ impl Config {
         if privacy.max_examples_per_unit == 0 {
             return wrong("privacy.max_examples_per_unit: must be at least 1");
         }
-        if privacy.target_delta.is_some_and(|delta| !(delta > 0.0 && delta < 1.0)) {
-            return wrong("privacy.target_delta: must lie between 0 and 1");
+        if privacy.target_delta.is_some_and(|delta| !(1e-50..1.0).contains(&delta)) {
+            return wrong("privacy.target_delta: must be at least 1e-50 and less than 1");
         }
         Ok(())
     }

@@ -34,6 +34,11 @@ impl Scores {
     pub fn other_perplexity(&self) -> Option<f64> {
         exp_mean(self.nll - self.pii_nll, self.tokens - self.pii_tokens)
     }
+
+    /// Whether the model's answers are no numbers, or its perplexity beyond any.
+    pub(crate) fn are_lost(&self) -> bool {
+        self.perplexity().is_some_and(|perplexity| !perplexity.is_finite())
+    }
 }
 
 fn exp_mean(sum: f64, count: u64) -> Option<f64> {

@@ -35,6 +35,11 @@ impl Stage for Train {
     const NAME: &'static str = "train";
     const REVISION: u32 = 8;
     const ABOUT: &'static str = "Fine-tunes a language model, with or without differential privacy";
+    const COMMANDS: &'static str = "\
+        train verify MODEL      checks a model's privacy statement against its ledger\n  \
+        train epsilon | noise | steps\n                          \
+        asks the accountant: how much is spent, how much noise, how many steps\n  \
+        train audit-step        measures the leakage of this build's private step";
     type Config = Config;
 
     fn inputs() -> Vec<Port> {

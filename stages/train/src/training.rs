@@ -81,8 +81,8 @@ fn train_on<P: Processor>(
     context: &Context,
     processor: impl FnOnce(LanguageModel, Optimizer) -> Result<P, StageError>,
 ) -> Result<Trained, StageError> {
-    let base_hashes = base::hashes(config)?;
     let mut model = base::load(config)?;
+    let base_hashes = base::hashes(config)?;
     let limits = (model.config().vocab_size, model.config().max_position_embeddings);
     let data = Data::read(context.input("tokens")?, limits.0, limits.1)?;
     let held_out = match context.input_optional("evaluation") {
@@ -192,6 +192,14 @@ fn train_on<P: Processor>(
         Steps::Plain(_) => None,
     };
     let model = processor.into_model()?;
+    let scored = rows.iter().rev().find_map(|row| row.scores);
+    let lost = scored.iter().flatten().any(Scores::are_lost);
+    if lost || !model.parameters().trained_are_finite() {
+        return Err(StageError::config(
+            "training diverged: after its last step the model gives no numbers",
+        )
+        .with_help("lower learning_rate, or warm up for more steps"));
+    }
     Ok(Trained {
         model,
         rows,
@@ -244,7 +252,11 @@ fn announce_privacy<P: Processor>(steps: &Steps<'_, P>, planned: u64, context: &
 }
 
 fn note_scores(context: &Context, step: u64, held_out: &Scores, seen: &Scores) {
-    let show = |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:.3}"));
+    let show = |value: Option<f64>| match value {
+        None => "–".to_string(),
+        Some(value) if value >= 1e6 => format!("{value:.3e}"),
+        Some(value) => format!("{value:.3}"),
+    };
     context.progress().note(format!(
         "step {step}: perplexity held out {} (personal data {}, other {}), in training {} \
          (personal data {}, other {})",

@@ -47,8 +47,10 @@ pub fn main(arguments: &[String]) -> ExitCode {
 /// When a file is missing or damaged, or the two disagree.
 pub fn verify(model: &Path) -> Result<String, StageError> {
     let path = model.join("privacy.json");
-    let bytes = std::fs::read(&path)
-        .map_err(|error| StageError::input(format!("{}: {error}", path.display())))?;
+    let bytes = std::fs::read(&path).map_err(|error| {
+        StageError::input(format!("{}: {error}", path.display()))
+            .with_help("name a model artifact, the output of train")
+    })?;
     let statement: PrivacyStatement = serde_json::from_slice(&bytes)
         .map_err(|_| StageError::input(format!("{}: not a privacy statement", path.display())))?;
     let report = match statement {

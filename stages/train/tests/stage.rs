@@ -188,6 +188,18 @@ fn the_plan_of_a_run_follows_from_the_declared_units_alone() {
 }
 
 #[test]
+fn a_training_that_diverged_leaves_no_model() {
+    for privacy in [None, private()] {
+        let house = House::new();
+        let config = Config { learning_rate: 1e39, ..house.config(privacy) };
+        let error = house.run("run", config, 1).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        assert!(error.message().contains("diverged"), "{error}");
+        assert!(error.help().unwrap().contains("learning_rate"), "{error}");
+    }
+}
+
+#[test]
 fn what_earlier_stages_said_is_in_the_statement() {
     let house = House::new();
     house.say_of_units(json!({ "unit": "case", "uses": ["Scrubbed before"] }));
@@ -224,6 +236,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         2,
     );
     refuse(|c| c.privacy.as_mut().unwrap().target_delta = Some(0.5), "delta is 0.5", 2);
+    refuse(|c| c.privacy.as_mut().unwrap().target_delta = Some(1e-300), "at least 1e-50", 2);
+    refuse(|c| c.samples.top_p = Some(2.0), "samples.top_p", 2);
     refuse(
         |c| c.privacy.as_mut().unwrap().accountant = Accountant::Gdp,
         "privacy.accountant: gdp",

@@ -147,14 +147,17 @@ pub enum AccountingError {
     Numerical(String),
 }
 
+/// Smaller δ than anyone means; the distributions' tails would reach far beyond what is ever seen.
+const MIN_DELTA: f64 = 1e-50;
+
 /// With less noise than this a single step spends an ε of thousands: no promise to anyone.
 const MIN_NOISE: f64 = 1e-2;
 
 /// Refuses what no accountant can answer.
 pub(crate) fn check(phases: &[Phase], delta: f64) -> Result<(), AccountingError> {
     let range = |name, value, range| Err(AccountingError::Range { name, value, range });
-    if !(delta > 0.0 && delta < 1.0) {
-        return range("delta", delta, "between 0 and 1, both excluded");
+    if !(MIN_DELTA..1.0).contains(&delta) {
+        return range("delta", delta, "at least 1e-50 and less than 1");
     }
     for phase in phases {
         if !(0.0..=1.0).contains(&phase.sample_rate) {
