@@ -237,6 +237,12 @@ fn announce(model: &LanguageModel, planned: u64, context: &Context) {
 fn announce_privacy<P: Processor>(steps: &Steps<'_, P>, planned: u64, context: &Context) {
     if let Steps::Private(steps) = steps {
         let plan = steps.mechanism().plan();
+        if plan.sample_rate >= 1.0 {
+            context.progress().note(
+                "warning: batch_size is not below the number of units: every unit takes part in every \
+                 step, and sampling adds no privacy",
+            );
+        }
         if let Ok(epsilon) = steps.mechanism().epsilon(Accountant::Pld, planned) {
             context.progress().note(format!(
                 "DP-SGD: noise multiplier {:.4}, sample rate {:.5}, {} units declared; ε will be \
