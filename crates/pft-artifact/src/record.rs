@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactError, Kind};
+use crate::{ArtifactError, Kind, Quoted};
 
 /// Which part of the data a document belongs to. Splits are made by unit, never by document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,7 +37,9 @@ impl std::str::FromStr for Split {
             "train" => Ok(Split::Train),
             "validation" | "valid" | "val" | "dev" => Ok(Split::Validation),
             "test" => Ok(Split::Test),
-            other => Err(format!("split is {other:?}; it must be train, validation or test")),
+            other => {
+                Err(format!("split is {}; it must be train, validation or test", Quoted(other)))
+            }
         }
     }
 }
