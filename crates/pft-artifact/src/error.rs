@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Quoted;
+
 /// An artifact that cannot be read, written or trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
@@ -24,7 +26,7 @@ pub enum ArtifactError {
         message: String,
     },
     /// A record that breaks the schema's rules was offered to a writer.
-    #[error("document {doc_id:?}: {message}")]
+    #[error("document {}: {message}", Quoted(doc_id))]
     Record {
         /// The record's `doc_id`, or `example_id` for examples.
         doc_id: String,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// Documents: `doc_id`, `unit_id`, `split`, `text`.
     Corpus,
-    /// PII spans of documents: `doc_id`, `text_hash`, `spans`.
+    /// PII spans of documents: `doc_id`, `text_hash`, `spans`, `other_labels`.
     Tags,
     /// Tokenized examples and the `tokenizer.json` that made them.
     Tokens,
@@ -32,7 +32,11 @@ impl Kind {
 
     /// The version of this kind's schema that this build reads and writes.
     pub fn schema_version(self) -> u32 {
-        1
+        match self {
+            // 2: `other_labels`.
+            Kind::Tags => 2,
+            Kind::Corpus | Kind::Tokens | Kind::Model | Kind::Bundle => 1,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactError, Kind};
+use crate::{ArtifactError, Kind, Quoted};
 
 /// Which part of the data a document belongs to. Splits are made by unit, never by document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,7 +37,9 @@ impl std::str::FromStr for Split {
             "train" => Ok(Split::Train),
             "validation" | "valid" | "val" | "dev" => Ok(Split::Validation),
             "test" => Ok(Split::Test),
-            other => Err(format!("split is {other:?}; it must be train, validation or test")),
+            other => {
+                Err(format!("split is {}; it must be train, validation or test", Quoted(other)))
+            }
         }
     }
 }
@@ -70,6 +72,10 @@ pub struct Span {
     /// Which tagger found it.
     #[serde(with = "shared")]
     pub source: Arc<str>,
+    /// What else taggers took a part of it for: labels with `+` between them, in their order, none
+    /// of them `label`. Nearly all spans have one label only.
+    #[serde(default, with = "shared_option", skip_serializing_if = "Option::is_none")]
+    pub other_labels: Option<Arc<str>>,
 }
 
 /// Serde's form of a shared string.
@@ -84,6 +90,26 @@ mod shared {
 
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Arc<str>, D::Error> {
         String::deserialize(from).map(Arc::from)
+    }
+}
+
+/// Serde's form of a shared string that may be absent.
+mod shared_option {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        text: &Option<Arc<str>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        text.as_deref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<Arc<str>>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(Arc::from))
     }
 }
 

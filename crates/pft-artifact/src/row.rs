@@ -29,6 +29,16 @@ pub struct SpanRow<'a> {
     pub score: f32,
     /// Which tagger found it.
     pub source: &'a str,
+    /// What else taggers took a part of it for, as in [`Span::other_labels`].
+    pub other_labels: Option<&'a str>,
+}
+
+impl<'a> SpanRow<'a> {
+    /// Its labels: the one that it goes by, then the others.
+    pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let others = self.other_labels.into_iter().flat_map(|labels| labels.split('+'));
+        std::iter::once(self.label).chain(others)
+    }
 }
 
 /// A row of a `tags` artifact; see [`TaggedDocument`](crate::TaggedDocument).
@@ -80,8 +90,8 @@ impl DocumentRow<'_> {
 
 impl<'a> From<&'a Span> for SpanRow<'a> {
     fn from(span: &'a Span) -> Self {
-        let &Span { start, end, ref label, score, ref source } = span;
-        Self { start, end, label, score, source }
+        let &Span { start, end, ref label, score, ref source, ref other_labels } = span;
+        Self { start, end, label, score, source, other_labels: other_labels.as_deref() }
     }
 }
 

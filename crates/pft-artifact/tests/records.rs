@@ -51,7 +51,9 @@ proptest! {
                     .map(|(gap, length, label, score)| {
                         let start = at + gap;
                         at = start + length;
-                        Span { start, end: at, label: label.into(), score, source: "rules".into() }
+                        let other_labels = (length % 5 == 0).then(|| "DATE+ORG".into());
+                        let (label, source) = (label.into(), "rules".into());
+                        Span { start, end: at, label, score, source, other_labels }
                     })
                     .collect();
                 TaggedDocument { doc_id: format!("d{i}"), text_hash: "00".repeat(32), spans }
@@ -136,6 +138,7 @@ fn tagged(spans: &[(u32, u32)]) -> TaggedDocument {
                 label: "PERSON".into(),
                 score: 1.0,
                 source: "rules".into(),
+                other_labels: None,
             })
             .collect(),
     }
@@ -150,6 +153,49 @@ fn overlapping_or_empty_spans_are_refused_with_the_document_id() {
         assert!(message.contains("case-7"), "{message}");
     }
     writer.push(&tagged(&[(0, 5), (5, 8)])).unwrap();
+}
+
+#[test]
+fn a_span_s_labels_begin_with_the_one_that_it_goes_by() {
+    let span = Span { other_labels: Some("DATE+ORG".into()), ..tagged(&[(0, 5)]).spans[0].clone() };
+    assert_eq!(SpanRow::from(&span).labels().collect::<Vec<_>>(), ["PERSON", "DATE", "ORG"]);
+    let json = serde_json::to_string(&span).unwrap();
+    assert_eq!(serde_json::from_str::<Span>(&json).unwrap(), span);
+    let alone = Span { other_labels: None, ..span };
+    assert_eq!(SpanRow::from(&alone).labels().collect::<Vec<_>>(), ["PERSON"]);
+    assert!(!serde_json::to_string(&alone).unwrap().contains("other"));
+}
+
+/// Tags of the first version do not say what else a span was taken for: a scrubbed text might keep
+/// a name.
+#[test]
+fn tags_of_the_version_without_other_labels_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = TagsWriter::create(folder.path()).unwrap().finish().unwrap();
+    Manifest::seal(folder.path(), Kind::Tags, rows, serde_json::Value::Null).unwrap();
+    let path = folder.path().join(pft_artifact::MANIFEST);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let old = text.replace("\"schema_version\": 2", "\"schema_version\": 1");
+    assert_ne!(old, text);
+    std::fs::write(&path, old).unwrap();
+    let message = TagsReader::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("tags schema version 1") && message.contains("again"), "{message}");
+}
+
+/// A column that was mistaken for ids may hold whole documents.
+#[test]
+fn long_ids_and_splits_are_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = TagsWriter::create(folder.path()).unwrap();
+    for id in ["Jonas Ekdal wrote. ".repeat(9), "Jonas\nEkdal".into()] {
+        let message =
+            writer.push(&TaggedDocument { doc_id: id.clone(), ..tagged(&[(3, 3)]) }).unwrap_err();
+        assert!(!message.to_string().contains("Jonas"), "{message}");
+        let message = id.parse::<Split>().unwrap_err();
+        assert!(!message.contains("Jonas"), "{message}");
+        assert!(message.contains(&format!("{} characters", id.chars().count())), "{message}");
+    }
+    assert!("teh".parse::<Split>().unwrap_err().contains("\"teh\""));
 }
 
 #[test]

@@ -3,86 +3,20 @@
 //! **The overlap rule.** Labels are mapped, spans below their label's threshold, with a label that
 //! does not count, or with an ignored text are left out, and white space is trimmed. Then spans that
 //! share a character become one span over their union, so that nothing that any backend found stays
-//! in the clear. Its label, score and source are those of the member whose backend has the highest
-//! priority; among equals of the longest, then of the highest score, then of the first. Dates that are linked
+//! in the clear. Its label and source are those of the member whose backend has the highest priority;
+//! among equals of the longest, then of the highest score, then of the first. The labels of the other
+//! members become its other labels, and its score is the highest of all. Dates that are linked
 //! (`1 March and 31 December 1998`) become one.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::cmp::Reverse;
 
 use rayon::prelude::*;
-use regex::{RegexSet, RegexSetBuilder};
 
-use crate::labels::LabelMap;
+use crate::union::Union;
 use crate::window::{Window, windows};
-use crate::{LoadError, Span, TagError, Tagger};
+use crate::{Span, TagError, Tagger};
 
-/// Which spans count, and as what.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Maps the backends' labels to canonical ones.
-    pub labels: LabelMap,
-    /// The canonical labels that count as personal information.
-    pub pii: BTreeSet<String>,
-    /// The score that a span needs.
-    pub min_score: f32,
-    /// The score that a span of a label needs, instead of `min_score`.
-    pub thresholds: BTreeMap<String, f32>,
-    /// Spans whose whole text matches one of these are left out.
-    pub ignore: RegexSet,
-}
-
-impl Policy {
-    /// Everything in `pii` counts, whatever its score.
-    pub fn new(pii: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            labels: LabelMap::built_in(),
-            pii: pii.into_iter().collect(),
-            min_score: 0.0,
-            thresholds: BTreeMap::new(),
-            ignore: RegexSet::empty(),
-        }
-    }
-
-    /// Adds a pattern of texts that are never personal information; it must match the whole span.
-    ///
-    /// # Errors
-    /// When it is not a regular expression.
-    pub fn ignore(&mut self, pattern: &str) -> Result<(), LoadError> {
-        let mut patterns = self.ignore.patterns().to_vec();
-        patterns.push(format!("^(?:{pattern})$"));
-        // As much as each would have alone.
-        let limit = patterns.len() * (10 << 20);
-        self.ignore = RegexSetBuilder::new(patterns)
-            .size_limit(limit)
-            .build()
-            .map_err(|error| LoadError::Config(format!("ignore: {error}")))?;
-        Ok(())
-    }
-
-    /// The range of the span that counts, or nothing.
-    fn admit(&self, text: &str, span: &Span) -> Option<(usize, usize)> {
-        let label = self.labels.canonical(&span.label);
-        let threshold = self.thresholds.get(&*label).copied().unwrap_or(self.min_score);
-        if span.score < threshold || !self.pii.contains(&*label) {
-            return None;
-        }
-        let (start, end) = trim(text, span.start..span.end)?;
-        if self.ignore.is_match(&text[start..end]) {
-            return None;
-        }
-        Some((start, end))
-    }
-}
-
-/// The range without white space around it; nothing where only white space is left.
-fn trim(text: &str, range: Range<usize>) -> Option<(usize, usize)> {
-    let inner = &text[range.clone()];
-    let start = range.start + (inner.len() - inner.trim_start().len());
-    let end = start + inner.trim().len();
-    (start < end).then_some((start, end))
-}
+pub use crate::policy::Policy;
 
 /// A span that counts, by its place: what is sorted, so that a long text's spans need no second copy.
 struct Candidate {
@@ -109,43 +43,35 @@ pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Spa
         (priority, Span { start, end, label: policy.labels.canonical(&span.label), ..span.clone() })
     });
     let mut combined: Vec<Span> = Vec::new();
-    let mut add = |(range, _, span): (Range<usize>, i32, Span)| match combined.last_mut() {
-        Some(last) if is_one_date(text, last, range.start, &span.label) => last.end = range.end,
-        _ => combined.push(Span { start: range.start, end: range.end, ..span }),
+    let mut add = |span: Span| match combined.last_mut() {
+        Some(last) if is_one_date(text, last, &span) => {
+            last.end = span.end;
+            last.absorb(&span);
+        }
+        _ => combined.push(span),
     };
-    // The union that may still grow, and what it takes its label from.
-    let mut open: Option<(Range<usize>, i32, Span)> = None;
+    let mut open: Option<Union> = None;
     for (priority, span) in spans {
         match &mut open {
-            Some((range, best_priority, best)) if span.start < range.end => {
-                range.end = range.end.max(span.end);
-                if outranks((priority, &span), (*best_priority, best)) {
-                    (*best_priority, *best) = (priority, span);
-                }
-            }
+            Some(union) if union.reaches(&span) => union.add(priority, span),
             _ => {
-                if let Some(union) = open.replace((span.start..span.end, priority, span)) {
-                    add(union);
+                if let Some(union) = open.replace(Union::new(priority, span)) {
+                    add(union.into_span());
                 }
             }
         }
     }
     if let Some(union) = open {
-        add(union);
+        add(union.into_span());
     }
     combined
 }
 
 /// Whether a date and the next one are one expression: `1 March and 31 December 1998`.
-fn is_one_date(text: &str, last: &Span, next: usize, label: &str) -> bool {
+fn is_one_date(text: &str, last: &Span, next: &Span) -> bool {
     const LINKS: &[&str] = &["and", "to", "or", "until", "on", "and on", "-", "–", ",", ", on"];
-    &*last.label == "DATE" && label == "DATE" && LINKS.contains(&text[last.end..next].trim())
-}
-
-fn outranks((a_priority, a): (i32, &Span), (b_priority, b): (i32, &Span)) -> bool {
-    let order =
-        a_priority.cmp(&b_priority).then(a.len().cmp(&b.len())).then(a.score.total_cmp(&b.score));
-    order == Ordering::Greater
+    let are_dates = &*last.label == "DATE" && &*next.label == "DATE";
+    are_dates && LINKS.contains(&text[last.end..next.start].trim())
 }
 
 /// Tags texts of any length with one backend, on all threads of the current rayon pool. Long texts
@@ -284,6 +210,40 @@ mod tests {
         assert_eq!(&*spans[0].label, "ORG", "the longest wins among equals");
     }
 
+    fn others(span: &Span) -> Option<String> {
+        span.other_labels.joined().map(|labels| labels.to_string())
+    }
+
+    /// What a member was taken for decides what is done to the whole, so no label may get lost.
+    #[test]
+    fn a_union_has_all_labels_of_its_members_and_their_highest_score() {
+        let text = "12 May Kowalski Ltd; 3 June";
+        let dates = [span(0, 6, "DATE", 0.6), span(21, 27, "DATE", 0.5)];
+        let names = [span(3, 15, "PER", 0.9), span(7, 19, "ORG", 0.7)];
+        for (first, second, label, rest) in [
+            (1, 0, "DATE", "ORG+PERSON"),
+            (0, 1, "PERSON", "DATE+ORG"),
+            (0, 0, "PERSON", "DATE+ORG"),
+        ] {
+            let spans = combine(text, &[(first, &dates), (second, &names)], &policy());
+            assert_eq!((spans[0].start, spans[0].end, spans[0].score), (0, 19, 0.9));
+            assert_eq!(&*spans[0].label, label);
+            assert_eq!(others(&spans[0]).as_deref(), Some(rest));
+            assert_eq!((others(&spans[1]), spans[1].score), (None, 0.5));
+        }
+        let same = [span(0, 6, "DATE", 0.6), span(3, 10, "DATE_TIME", 0.7)];
+        let spans = combine(text, &[(0, &same)], &policy());
+        assert_eq!(others(&spans[0]), None, "labels are compared by what they mean");
+    }
+
+    /// The score of a member that lost must not decide between the members to come.
+    #[test]
+    fn the_label_is_chosen_by_the_members_own_scores() {
+        let found = [span(0, 4, "ORG", 0.5), span(1, 3, "DATE", 0.9), span(2, 6, "PERSON", 0.7)];
+        let spans = combine("0123456789", &[(0, &found)], &policy());
+        assert_eq!((&*spans[0].label, spans[0].score), ("PERSON", 0.9));
+    }
+
     #[test]
     fn linked_dates_become_one() {
         let text = "from 1 March to 31 December 1998; 2 May 1999";
@@ -292,6 +252,9 @@ mod tests {
         let spans = combine(text, &[(0, &found)], &policy());
         let ranges: Vec<_> = spans.iter().map(|s| &text[s.start..s.end]).collect();
         assert_eq!(ranges, ["1 March to 31 December 1998", "2 May 1999"]);
+        let more = [span(16, 24, "ORG", 0.3)];
+        let spans = combine(text, &[(1, &found), (0, &more)], &policy());
+        assert_eq!(others(&spans[0]).as_deref(), Some("ORG"), "what a part was taken for");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::OtherLabels;
+
 /// An entity in a text: a half-open range of byte offsets, both on character boundaries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -15,12 +17,40 @@ pub struct Span {
     pub score: f32,
     /// The backend that found it: [`Tagger::name`].
     pub source: Arc<str>,
+    /// What else a part of it was taken for, where it unites spans of several labels.
+    pub other_labels: OtherLabels,
 }
 
 impl Span {
     /// An entity over `start..end`.
     pub fn new(start: usize, end: usize, label: &Arc<str>, score: f32, source: &Arc<str>) -> Self {
-        Self { start, end, label: Arc::clone(label), score, source: Arc::clone(source) }
+        Self {
+            start,
+            end,
+            label: Arc::clone(label),
+            score,
+            source: Arc::clone(source),
+            other_labels: OtherLabels::default(),
+        }
+    }
+
+    /// Takes in what another span stands for, its labels and its score where that is higher; the
+    /// range and the label stay.
+    pub fn absorb(&mut self, other: &Span) {
+        self.score = self.score.max(other.score);
+        other.labels().for_each(|label| self.add_label(label));
+    }
+
+    /// The labels: the one that the span goes by, then the others.
+    pub fn labels(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::once(&self.label).chain(self.other_labels.iter())
+    }
+
+    /// Says that the span stands for a label too.
+    pub fn add_label(&mut self, label: &Arc<str>) {
+        if *label != self.label {
+            self.other_labels.insert(label);
+        }
     }
 
     /// Length in bytes.

@@ -37,7 +37,7 @@ fn pattern(text: &str) -> Regex {
 const REACH: usize = 120;
 
 /// Widens the spans with one of `labels`; sorted spans without overlaps stay so. Where a span
-/// grows into others it takes them in.
+/// grows into others it takes them in, with their labels and scores.
 pub fn widen(text: &str, mut spans: Vec<Span>, labels: &[String]) -> Vec<Span> {
     // The first `kept` spans are done.
     let mut kept = 0;
@@ -51,7 +51,12 @@ pub fn widen(text: &str, mut spans: Vec<Span>, labels: &[String]) -> Vec<Span> {
             kept -= 1;
             let before = &spans[kept];
             let (start, end) = (before.start.min(span.start), before.end.max(span.end));
-            let keep = if before.len() > span.len() { before.clone() } else { span };
+            let (mut keep, other) = if before.len() > span.len() {
+                (before.clone(), span)
+            } else {
+                (span, before.clone())
+            };
+            keep.absorb(&other);
             span = Span { start, end, ..keep };
         }
         spans[kept] = span;
@@ -98,13 +103,15 @@ mod tests {
             .iter()
             .map(|(part, label)| {
                 let start = text.find(part).expect("the part is in the text");
-                let label = (*label).into();
-                Span { start, end: start + part.len(), label, score: 1.0, source: "test".into() }
+                Span::new(start, start + part.len(), &(*label).into(), 1.0, &"test".into())
             })
             .collect();
         widen(text, spans, &["ORG".to_owned()])
             .iter()
-            .map(|span| format!("{} {}", span.label, &text[span.start..span.end]))
+            .map(|span| {
+                let labels: Vec<&str> = span.labels().map(|label| &**label).collect();
+                format!("{} {}", labels.join("+"), &text[span.start..span.end])
+            })
             .collect()
     }
 
@@ -131,8 +138,8 @@ mod tests {
     fn what_a_name_grows_into_becomes_part_of_it() {
         let text = "the University of Łódź Press and more";
         let parts = [("University", "ORG"), ("Łódź", "LOC"), ("more", "MISC")];
-        assert_eq!(found(text, &parts), ["ORG University of Łódź Press", "MISC more"]);
+        assert_eq!(found(text, &parts), ["ORG+LOC University of Łódź Press", "MISC more"]);
         let parts = [("Łódź", "LOC"), ("Press", "ORG")];
-        assert_eq!(found(text, &parts), ["ORG University of Łódź Press"]);
+        assert_eq!(found(text, &parts), ["ORG+LOC University of Łódź Press"]);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pft_artifact::Span;
+use pft_artifact::{Quoted, Span};
 use pft_stage::StageError;
 
 use crate::config::{Config, Deduplicate, InvalidText};
@@ -63,7 +63,8 @@ impl Intake {
         let RawDocument { doc_id, unit_id, mut text, mut spans, origin, .. } = raw;
         if text.as_bytes().contains(&0) {
             if !self.repair {
-                let name = doc_id.map(|id| format!(" (document {id:?})")).unwrap_or_default();
+                let name = doc_id.map(|id| format!(" (document {})", Quoted(&id)));
+                let name = name.unwrap_or_default();
                 return Err(StageError::input(format!(
                     "{origin}{name}: the text has a NUL character"
                 ))
@@ -131,7 +132,8 @@ impl Intake {
             return Ok(());
         }
         Err(StageError::input(format!(
-            "{origin}: the id {doc_id:?} occurred before; ids must be unique"
+            "{origin}: the id {} occurred before; ids must be unique",
+            Quoted(doc_id)
         ))
         .with_help(
             "choose another id_column, or leave it out: documents are then numbered within their \

@@ -14,7 +14,7 @@ pub mod synthetic;
 
 use std::collections::HashMap;
 
-use pft_artifact::{CorpusWriter, Document, Split, TaggedDocument, TagsWriter, text_hash};
+use pft_artifact::{CorpusWriter, Document, Quoted, Split, TaggedDocument, TagsWriter, text_hash};
 use pft_stage::{Bar, Context, Kind, Port, Stage, StageError};
 
 use crate::config::{Config, Deduplicate, SourceKind, SplitBy};
@@ -221,7 +221,7 @@ impl Sink {
                 spans,
             }),
             (Some(_), None) => {
-                return Err(StageError::bug(format!("document {doc_id:?} has no spans")));
+                return Err(StageError::bug(format!("document {} has no spans", Quoted(&doc_id))));
             }
         };
         for copy in 1..=self.copies {
@@ -263,8 +263,8 @@ impl Sink {
         self.units += u64::from(is_new);
         if first != split {
             return Err(StageError::input(format!(
-                "{origin}: unit {:?} is in {} here and in {} before",
-                document.unit_id,
+                "{origin}: unit {} is in {} here and in {} before",
+                Quoted(&document.unit_id),
                 split.as_str(),
                 first.as_str()
             ))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pft_artifact::SpanRow;
 use pft_stage::StageError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,8 @@ pub enum Mode {
     Label,
     /// The same placeholder for the same text within a unit: `PERSON_1`.
     Pseudonym,
-    /// A fictional value of the same kind, the same for the same text within a unit.
+    /// A fictional value of the same kind, the same for the same text within a unit; another in each
+    /// run.
     Surrogate,
     /// Nothing.
     Remove,
@@ -32,6 +34,17 @@ pub enum Untagged {
     Stop,
     /// Leave the document out and count it.
     Drop,
+}
+
+/// What documents and units are called in the outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ids {
+    /// By numbers in the order of the corpus: `document-1`, `unit-1`. Ids are often names of people,
+    /// addresses or paths.
+    Number,
+    /// As in the corpus.
+    Keep,
 }
 
 /// Settings of the stage.
@@ -50,8 +63,12 @@ pub struct Config {
     pub min_score: f32,
     /// What to do with a document that the tags leave out.
     pub untagged: Untagged,
-    /// Seed of the choice of surrogates.
-    pub seed: u64,
+    /// What documents and units are called in the outputs.
+    pub ids: Ids,
+    /// Chooses surrogates by this seed instead of a key that is drawn for each run and forgotten: for
+    /// experiments that must be repeatable. Whoever knows the seed finds out, by trying, which texts a
+    /// surrogate can stand for, so the result is not for release.
+    pub fixed_seed_not_for_release: Option<u64>,
 }
 
 impl Default for Config {
@@ -63,7 +80,8 @@ impl Default for Config {
             labels: None,
             min_score: 0.0,
             untagged: Untagged::Stop,
-            seed: 42,
+            ids: Ids::Number,
+            fixed_seed_not_for_release: None,
         }
     }
 }
@@ -83,8 +101,20 @@ impl Config {
         Ok(())
     }
 
-    /// How a span with this label and score is treated.
-    pub fn mode_of(&self, label: &str, score: f32) -> Mode {
+    /// How a span is treated, and as what: by its label, or where that says to keep it by the first
+    /// of its other labels that does not. It stays only if every label says so.
+    pub fn treatment<'s>(&self, span: &SpanRow<'s>) -> (&'s str, Mode) {
+        let mode = self.mode_of(span.label, span.score);
+        if mode != Mode::Keep || span.other_labels.is_none() {
+            return (span.label, mode);
+        }
+        span.labels()
+            .map(|label| (label, self.mode_of(label, span.score)))
+            .find(|&(_, mode)| mode != Mode::Keep)
+            .unwrap_or((span.label, mode))
+    }
+
+    fn mode_of(&self, label: &str, score: f32) -> Mode {
         let listed = self.labels.as_ref().is_none_or(|labels| labels.iter().any(|l| l == label));
         if !listed || score < self.min_score {
             return Mode::Keep;

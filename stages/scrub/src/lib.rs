@@ -1,14 +1,18 @@
 //! The `scrub` stage: takes the personal data out of a corpus.
 //!
 //! `corpus` and its `tags` go in; a `corpus` without the tagged text and the `tags` of the new
-//! text come out. Every document is checked after scrubbing, not a sample of them ([`verify`]).
-//! Tags that do not belong to the text are refused, and so is a document without tags: it is not
-//! known to be clean. Depends on the artifact and contract crates only.
+//! text come out, under numbers instead of the ids. Every document is checked after scrubbing, not a
+//! sample of them ([`verify`]): its tagged spans are replaced and nothing else is changed. Whether the
+//! tags hold all personal data is not looked at again. Tags that do not belong to the text are refused,
+//! and so is a document without tags: it is not known to be clean. Depends on the artifact and contract
+//! crates only.
 
 mod config;
+mod ids;
 mod pairs;
 mod planned;
 mod replace;
+mod secret;
 mod surrogate;
 pub mod verify;
 
@@ -19,7 +23,7 @@ use rayon::prelude::*;
 use pairs::Pairs;
 use planned::Planned;
 
-pub use config::{Config, Mode, Untagged};
+pub use config::{Config, Ids, Mode, Untagged};
 pub use replace::{Replacement, Replacer};
 
 /// Documents are scrubbed in batches of about this many bytes for each thread, in parallel within a
@@ -32,7 +36,7 @@ pub struct Scrub;
 
 impl Stage for Scrub {
     const NAME: &'static str = "scrub";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const ABOUT: &'static str = "Replaces tagged personal data in a corpus";
     type Config = Config;
 
@@ -56,7 +60,8 @@ impl Stage for Scrub {
         let bar = context.progress().start("scrubbing", Some(corpus.num_rows()), "documents");
 
         let mut pairs = Pairs::new(corpus.stored(), tags.stored(), config.untagged);
-        let mut replacer = Replacer::new(&config);
+        let mut ids = ids::Ids::new(config.ids);
+        let mut replacer = Replacer::new(&config)?;
         let mut counts = Counts::default();
         let batch_bytes = BATCH_BYTES * rayon::current_num_threads();
         loop {
@@ -73,8 +78,9 @@ impl Stage for Scrub {
                 let scrubbed = result?;
                 counts.spans += scrubbed.replaced;
                 counts.documents += 1;
-                corpus_writer.push_row(scrubbed.document())?;
-                tags_writer.push_row(scrubbed.tags())?;
+                let document = ids.name(scrubbed.document());
+                corpus_writer.push_row(document)?;
+                tags_writer.push_row(scrubbed.tags(document.doc_id))?;
             }
             bar.advance(batch.len() as u64);
         }
@@ -85,6 +91,13 @@ impl Stage for Scrub {
         context.metric("documents", counts.documents);
         context.metric("spans_replaced", counts.spans);
         context.metric("documents_dropped_untagged", pairs.dropped());
+        if config.fixed_seed_not_for_release.is_some() {
+            context.metric("not_for_release", "surrogates are chosen by a fixed seed");
+            context.progress().note(
+                "warning: fixed_seed_not_for_release is set: whoever knows the seed can find out \
+                 what surrogates stand for, so this corpus is not for release",
+            );
+        }
         if pairs.dropped() > 0 {
             context
                 .progress()

@@ -2,7 +2,9 @@
 
 use std::iter::Peekable;
 
-use pft_artifact::{ArtifactError, DocumentRow, SpanRow, StoredDocument, StoredTags, text_hash};
+use pft_artifact::{
+    ArtifactError, DocumentRow, Quoted, SpanRow, StoredDocument, StoredTags, text_hash,
+};
 use pft_stage::StageError;
 
 use crate::config::Untagged;
@@ -24,8 +26,10 @@ impl Pair {
         match spans.iter().find(|span| !lies(span)) {
             None => Ok(spans),
             Some(span) => Err(StageError::input(format!(
-                "document {:?}: span {}..{} does not lie on characters of its text",
-                document.doc_id, span.start, span.end
+                "document {}: span {}..{} does not lie on characters of its text",
+                Quoted(document.doc_id),
+                span.start,
+                span.end
             ))
             .with_help("tag this corpus again")),
         }
@@ -81,8 +85,8 @@ where
             }
             None => {
                 return Err(StageError::input(format!(
-                    "document {:?} has no tags, so it is not known to be clean",
-                    document.doc_id
+                    "document {} has no tags, so it is not known to be clean",
+                    Quoted(document.doc_id)
                 ))
                 .with_help(
                     "tag this corpus, or set `untagged: drop` to leave such documents out",
@@ -91,8 +95,8 @@ where
         };
         if tags.text_hash() != text_hash(document.text) {
             return Err(StageError::input(format!(
-                "document {:?}: its tags were made for another text (hash mismatch)",
-                document.doc_id
+                "document {}: its tags were made for another text (hash mismatch)",
+                Quoted(document.doc_id)
             ))
             .with_help("tag this corpus again"));
         }
@@ -103,8 +107,8 @@ where
         match self.tags.next().transpose()? {
             None => Ok(()),
             Some(extra) => Err(StageError::input(format!(
-                "the tags hold document {:?}, which the corpus lacks or has in another order",
-                extra.doc_id()
+                "the tags hold document {}, which the corpus lacks or has in another order",
+                Quoted(extra.doc_id())
             ))
             .with_help("use the tags that were made from this corpus")),
         }

@@ -1,6 +1,6 @@
 //! One document's scrubbing.
 
-use pft_artifact::{DocumentRow, SpanRow, TaggedRow, text_hash};
+use pft_artifact::{DocumentRow, Quoted, SpanRow, TaggedRow, text_hash};
 use pft_stage::{Stage as _, StageError};
 
 use crate::pairs::Pair;
@@ -66,20 +66,22 @@ impl<'a> Planned<'a> {
 }
 
 impl Scrubbed<'_> {
+    /// The document with its new text.
     pub(crate) fn document(&self) -> DocumentRow<'_> {
         DocumentRow { text: &self.text, ..self.document }
     }
 
-    pub(crate) fn tags(&self) -> TaggedRow<'_> {
-        TaggedRow { doc_id: self.document.doc_id, text_hash: &self.text_hash, spans: &self.spans }
+    /// The tags of the new text, for the document's id.
+    pub(crate) fn tags<'s>(&'s self, doc_id: &'s str) -> TaggedRow<'s> {
+        TaggedRow { doc_id, text_hash: &self.text_hash, spans: &self.spans }
     }
 }
 
 fn offset(document: DocumentRow<'_>, at: usize) -> Result<u32, StageError> {
     u32::try_from(at).map_err(|_| {
         StageError::input(format!(
-            "document {:?}: longer than 4 GiB once scrubbed",
-            document.doc_id
+            "document {}: longer than 4 GiB once scrubbed",
+            Quoted(document.doc_id)
         ))
     })
 }

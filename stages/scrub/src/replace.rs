@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pft_artifact::{DocumentRow, SpanRow};
+use pft_stage::StageError;
 
 use crate::config::{Config, Mode};
+use crate::secret::Secret;
 use crate::surrogate::surrogate;
 
 /// What takes a span's place; `None` for a span that stays.
@@ -17,14 +19,20 @@ pub type Replacement<'a> = Option<Cow<'a, str>>;
 #[derive(Debug)]
 pub struct Replacer<'a> {
     config: &'a Config,
+    secret: Secret,
     numbers: HashMap<[u8; 16], u32>,
     counts: HashMap<[u8; 16], u32>,
 }
 
 impl<'a> Replacer<'a> {
-    /// A replacer that has seen no document yet.
-    pub fn new(config: &'a Config) -> Self {
-        Self { config, numbers: HashMap::new(), counts: HashMap::new() }
+    /// A replacer that has seen no document yet. Each chooses surrogates of its own, unless config
+    /// fixes them.
+    ///
+    /// # Errors
+    /// When the operating system gives no random numbers.
+    pub fn new(config: &'a Config) -> Result<Self, StageError> {
+        let secret = Secret::new(config.fixed_seed_not_for_release)?;
+        Ok(Self { config, secret, numbers: HashMap::new(), counts: HashMap::new() })
     }
 
     /// The replacement of each span, `None` for spans that stay. Documents of a unit must come in
@@ -38,23 +46,20 @@ impl<'a> Replacer<'a> {
             .iter()
             .map(|span| {
                 let text = &document.text[span.start as usize..span.end as usize];
-                match self.config.mode_of(span.label, span.score) {
+                let (label, mode) = self.config.treatment(span);
+                match mode {
                     Mode::Keep => None,
                     Mode::Mask => Some(Cow::Borrowed(self.config.mask_token.as_str())),
-                    Mode::Label => Some(Cow::Owned(format!("[{}]", span.label))),
+                    Mode::Label => Some(Cow::Owned(format!("[{label}]"))),
                     Mode::Remove => Some(Cow::Borrowed("")),
                     Mode::Pseudonym => {
-                        let number = self.number(document.unit_id, span.label, text);
-                        Some(Cow::Owned(format!("{}_{number}", span.label)))
+                        let number = self.number(document.unit_id, label, text);
+                        Some(Cow::Owned(format!("{label}_{number}")))
                     }
                     Mode::Surrogate => {
-                        let key = keyed(&[
-                            &self.config.seed.to_string(),
-                            document.unit_id,
-                            span.label,
-                            text,
-                        ]);
-                        Some(Cow::Owned(surrogate(span.label, text, key)))
+                        let key = self.secret.hash(&[document.unit_id, label, text]);
+                        let is_one_kind = span.other_labels.is_none();
+                        Some(Cow::Owned(surrogate(label, is_one_kind, text, key)))
                     }
                 }
             })
@@ -62,27 +67,11 @@ impl<'a> Replacer<'a> {
     }
 
     fn number(&mut self, unit_id: &str, label: &str, text: &str) -> u32 {
-        let counts = &mut self.counts;
-        *self.numbers.entry(short(keyed(&[unit_id, label, text]))).or_insert_with(|| {
-            let count = counts.entry(short(keyed(&[unit_id, label]))).or_insert(0);
+        let Self { secret, numbers, counts, .. } = self;
+        *numbers.entry(secret.short_hash(&[unit_id, label, text])).or_insert_with(|| {
+            let count = counts.entry(secret.short_hash(&[unit_id, label])).or_insert(0);
             *count += 1;
             *count
         })
     }
-}
-
-fn short(hash: [u8; 32]) -> [u8; 16] {
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash[..16]);
-    short
-}
-
-/// A hash of several strings that no other list of strings has.
-fn keyed(parts: &[&str]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    *hasher.finalize().as_bytes()
 }

@@ -3,8 +3,8 @@
 //! Names, places and organisations come from short lists of invented or very common values; all
 //! else keeps its shape: digits become other digits, month names other months, letters other
 //! letters of their case, and punctuation stays. Words stay only where the label says that they are
-//! not names (`5 million euros`, `no. 123/45`). The choice depends on the key alone, which is made
-//! of the seed, the unit, the label and the text.
+//! not names (`5 million euros`, `no. 123/45`), and nothing else was found among them. The choice
+//! depends on the key alone.
 
 const GIVEN_NAMES: &[&str] = &[
     "Alma", "Bela", "Cora", "Darius", "Edda", "Faris", "Greta", "Hanno", "Ilse", "Jona", "Kaspar",
@@ -127,11 +127,12 @@ impl Choices {
     }
 }
 
-/// A fictional value for `text`, never `text` itself.
-pub(crate) fn surrogate(label: &str, text: &str, key: [u8; 32]) -> String {
+/// A fictional value for `text`, never `text` itself. Where it is not all of one kind, no word of it
+/// stays, whatever its label.
+pub(crate) fn surrogate(label: &str, is_one_kind: bool, text: &str, key: [u8; 32]) -> String {
     let mut choices = Choices::new(key);
     for _ in 0..64 {
-        let value = propose(label, text, &mut choices);
+        let value = propose(label, is_one_kind, text, &mut choices);
         if value != text {
             return value;
         }
@@ -140,7 +141,7 @@ pub(crate) fn surrogate(label: &str, text: &str, key: [u8; 32]) -> String {
     format!("[{label}]")
 }
 
-fn propose(label: &str, text: &str, choices: &mut Choices) -> String {
+fn propose(label: &str, is_one_kind: bool, text: &str, choices: &mut Choices) -> String {
     match label {
         "PERSON" | "PER" | "TITLE_NAME" => person(text, choices),
         "GPE" | "LOC" | "FAC" | "LOCATION" => choices.pick(PLACES).to_string(),
@@ -151,7 +152,7 @@ fn propose(label: &str, text: &str, choices: &mut Choices) -> String {
             choices.pick(SURNAMES).to_lowercase()
         ),
         "URL" => format!("https://example.org/{}", choices.pick(PLACES).to_lowercase()),
-        label => same_shape(text, PLAIN_WORDS.contains(&label), choices),
+        label => same_shape(text, is_one_kind && PLAIN_WORDS.contains(&label), choices),
     }
 }
 
@@ -181,16 +182,17 @@ fn same_shape(text: &str, plain_words: bool, choices: &mut Choices) -> String {
     let mut out = String::with_capacity(text.len());
     let mut word = String::new();
     for c in text.chars().chain(std::iter::once('\0')) {
-        if c.is_alphabetic() {
+        // Some numbers are letters too: Ⅷ.
+        if c.is_alphabetic() && !c.is_numeric() {
             word.push(c);
             continue;
         }
         flush_word(&mut word, &mut out, plain_words, choices);
         match c {
             '\0' => {}
-            '0'..='9' => {
+            number if number.is_numeric() => {
                 // A leading digit stays other than zero, so that the number keeps its length.
-                let low = usize::from(c != '0');
+                let low = usize::from(number != '0');
                 let digit = low + choices.below(10 - low);
                 out.push(char::from(b'0' + digit as u8));
             }
@@ -229,7 +231,7 @@ mod tests {
     use super::*;
 
     fn of(label: &str, text: &str) -> String {
-        surrogate(label, text, *blake3::hash(text.as_bytes()).as_bytes())
+        surrogate(label, true, text, *blake3::hash(text.as_bytes()).as_bytes())
     }
 
     #[test]
@@ -263,6 +265,33 @@ mod tests {
         assert_eq!(of("MONEY", "EUR 5 million").split(' ').nth(2), Some("million"));
     }
 
+    /// A date that was found together with a name must not let the name through.
+    #[test]
+    fn no_word_stays_where_something_else_was_found_too() {
+        for seed in 0..100u32 {
+            let key = *blake3::hash(&seed.to_le_bytes()).as_bytes();
+            for label in PLAIN_WORDS {
+                let value = surrogate(label, false, "12 May Kowalski", key);
+                assert!(!value.contains("Kowalski"), "{label}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_digit_of_any_script_stays() {
+        for text in ["AB-١٢٣٤٥٦", "१२ May १९९८", "１２３", "Ⅷ/Ⅻ", "②③ ½"]
+        {
+            for label in ["CASE_NUMBER", "DATE", "X"] {
+                let value = of(label, text);
+                assert!(
+                    !value.chars().any(|c| c.is_numeric() && !c.is_ascii()),
+                    "{label}: {value}"
+                );
+            }
+        }
+        assert!(of("CASE_NUMBER", "AB-١٢").as_bytes()[3..].iter().all(u8::is_ascii_digit));
+    }
+
     #[test]
     fn a_surrogate_is_never_the_original() {
         for seed in 0..500u32 {
@@ -274,7 +303,7 @@ mod tests {
                 ("X", "…"),
                 ("X", "abc"),
             ] {
-                assert_ne!(surrogate(label, text, key), text);
+                assert_ne!(surrogate(label, true, text, key), text);
             }
         }
     }

@@ -1,6 +1,7 @@
-//! The check after scrubbing, on every document.
+//! The check after scrubbing, on every document: what was tagged is replaced, and all else is as it
+//! was. What taggers missed is still there, and no check of this kind can tell.
 
-use pft_artifact::{DocumentRow, SpanRow};
+use pft_artifact::{DocumentRow, Quoted, SpanRow};
 use pft_stage::StageError;
 
 use crate::Replacement;
@@ -20,7 +21,7 @@ pub fn check(
         let place = span
             .map(|span| format!(" at {} {}..{}", span.label, span.start, span.end))
             .unwrap_or_default();
-        StageError::bug(format!("document {:?}{place}: {what}", document.doc_id))
+        StageError::bug(format!("document {}{place}: {what}", Quoted(document.doc_id)))
     };
     let (old, new) = (document.text.as_bytes(), scrubbed.as_bytes());
     let (mut old_at, mut new_at) = (0, 0);
@@ -38,9 +39,12 @@ pub fn check(
         }
         if replacement.is_some() && expected == original {
             return Err(StageError::input(format!(
-                "document {:?} at {} {}..{}: the original text equals its replacement, so that it \
+                "document {} at {} {}..{}: the original text equals its replacement, so that it \
                  would survive",
-                document.doc_id, span.label, span.start, span.end
+                Quoted(document.doc_id),
+                span.label,
+                span.start,
+                span.end
             ))
             .with_help("choose another mask_token or mode for this label"));
         }

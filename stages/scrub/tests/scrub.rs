@@ -9,7 +9,7 @@ use pft_artifact::{
 };
 use pft_stage::{Context, Stage, StageError};
 use proptest::prelude::*;
-use scrub::{Config, Mode, Scrub, Untagged};
+use scrub::{Config, Ids, Mode, Scrub, Untagged};
 
 fn document(doc_id: &str, unit_id: &str, text: &str) -> Document {
     Document {
@@ -31,6 +31,7 @@ fn tag(document: &Document, words: &[(&str, &str)]) -> TaggedDocument {
                 label: (*label).into(),
                 score: 0.9,
                 source: "test".into(),
+                other_labels: None,
             })
         })
         .collect();
@@ -161,7 +162,7 @@ fn a_document_without_tags_never_passes_as_clean() {
     let config = Config { untagged: Untagged::Drop, ..Config::default() };
     let (corpus, _) = scrub(config, &documents, &tags).unwrap();
     assert_eq!(corpus.len(), 1);
-    assert_eq!(corpus[0].doc_id, "b");
+    assert_eq!(corpus[0].text, "<MASK>");
 }
 
 #[test]
@@ -182,13 +183,103 @@ fn deleting_a_unit_leaves_the_others_as_they_were() {
     let words = [("Ada", "PERSON"), ("Bob", "PERSON"), ("Cy", "PERSON")];
     let tags: Vec<_> = documents.iter().map(|d| tag(d, &words)).collect();
     for mode in [Mode::Pseudonym, Mode::Surrogate] {
-        let (all, all_tags) = scrub(with(mode), &documents, &tags).unwrap();
+        let config =
+            || Config { ids: Ids::Keep, fixed_seed_not_for_release: Some(1), ..with(mode) };
+        let (all, all_tags) = scrub(config(), &documents, &tags).unwrap();
         let without = [documents[0].clone(), documents[2].clone()];
         let without_tags = [tags[0].clone(), tags[2].clone()];
-        let (rest, rest_tags) = scrub(with(mode), &without, &without_tags).unwrap();
+        let (rest, rest_tags) = scrub(config(), &without, &without_tags).unwrap();
         assert_eq!(rest, [all[0].clone(), all[2].clone()]);
         assert_eq!(rest_tags, [all_tags[0].clone(), all_tags[2].clone()]);
     }
+}
+
+/// A span that a tagger took for a date, and another in part for a person.
+fn date_with_name() -> (Document, TaggedDocument) {
+    let document = document("1", "u", "on 12 May Kowalski wrote");
+    let mut tags = tag(&document, &[("12 May Kowalski", "DATE")]);
+    tags.spans[0].other_labels = Some("LOC+PERSON".into());
+    (document, tags)
+}
+
+/// What is kept by one label is still what the other says.
+#[test]
+fn a_span_stays_only_if_all_its_labels_say_so() {
+    let (document, tags) = date_with_name();
+    let keep = |labels: &[&str]| -> BTreeMap<String, Mode> {
+        labels.iter().map(|label| ((*label).to_string(), Mode::Keep)).collect()
+    };
+    let listed = |labels: &[&str]| Some(labels.iter().map(|l| (*l).to_string()).collect());
+    let kept = document.text.as_str();
+    let of_label = Config { mode: Mode::Label, ..Config::default() };
+    for (config, expected) in [
+        (of_label.clone(), "on [DATE] wrote"),
+        (Config { label_modes: keep(&["DATE"]), ..of_label.clone() }, "on [LOC] wrote"),
+        (Config { label_modes: keep(&["DATE", "LOC"]), ..of_label.clone() }, "on [PERSON] wrote"),
+        (Config { label_modes: keep(&["DATE", "LOC", "PERSON"]), ..of_label.clone() }, kept),
+        (Config { labels: listed(&["PERSON", "ORG"]), ..of_label.clone() }, "on [PERSON] wrote"),
+        (Config { labels: listed(&["ORG"]), ..of_label.clone() }, kept),
+        (Config { label_modes: keep(&["DATE", "LOC"]), ..Config::default() }, "on <MASK> wrote"),
+    ] {
+        let (corpus, new_tags) =
+            scrub(config, std::slice::from_ref(&document), std::slice::from_ref(&tags)).unwrap();
+        assert_eq!(corpus[0].text, expected);
+        assert_eq!(new_tags[0].spans[0].other_labels.as_deref(), Some("LOC+PERSON"));
+    }
+}
+
+#[test]
+fn a_surrogate_lets_no_word_through_that_may_be_a_name() {
+    let (document, tags) = date_with_name();
+    for label_modes in [BTreeMap::new(), BTreeMap::from([("DATE".into(), Mode::Keep)])] {
+        let config = Config { label_modes, ..with(Mode::Surrogate) };
+        let (corpus, _) =
+            scrub(config, std::slice::from_ref(&document), std::slice::from_ref(&tags)).unwrap();
+        let text = &corpus[0].text;
+        assert!(!text.contains("Kowalski") && text.ends_with(" wrote"), "{text}");
+    }
+}
+
+/// A key that can be known lets anybody try which dates give a surrogate.
+#[test]
+fn surrogates_differ_from_run_to_run_unless_a_seed_is_fixed() {
+    let numbers: Vec<String> = (0..40).map(|n| format!("{}", 12_345_678 + n)).collect();
+    let document = document("1", "u", &numbers.join(" "));
+    let words: Vec<(&str, &str)> = numbers.iter().map(|n| (n.as_str(), "PHONE")).collect();
+    let tags = [tag(&document, &words)];
+    let run = |fixed_seed_not_for_release| {
+        let config = Config { fixed_seed_not_for_release, ..with(Mode::Surrogate) };
+        scrub(config, std::slice::from_ref(&document), &tags).unwrap().0.remove(0).text
+    };
+    assert_ne!(run(None), run(None));
+    assert_eq!(run(Some(7)), run(Some(7)));
+    assert_ne!(run(Some(7)), run(Some(8)));
+}
+
+/// Ids are addresses and paths more often than not.
+#[test]
+fn ids_are_numbers_in_the_order_of_the_corpus_unless_they_are_kept() {
+    let documents = [
+        document("mail/kowalski/7", "kowalski@example.com", "Ada"),
+        document("mail/nagy/1", "nagy@example.com", "Ada"),
+        document("mail/kowalski/8", "kowalski@example.com", "Ada"),
+    ];
+    let tags: Vec<_> = documents.iter().map(|d| tag(d, &[("Ada", "PERSON")])).collect();
+    let ids = |config: Config, tags: &[TaggedDocument]| -> Vec<(String, String)> {
+        let (corpus, tagged) = scrub(config, &documents, tags).unwrap();
+        assert!(corpus.iter().zip(&tagged).all(|(document, tags)| document.doc_id == tags.doc_id));
+        corpus.into_iter().map(|document| (document.doc_id, document.unit_id)).collect()
+    };
+    let of = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|&(d, u)| (d.to_string(), u.to_string())).collect()
+    };
+    let numbers = [("document-1", "unit-1"), ("document-2", "unit-2"), ("document-3", "unit-1")];
+    assert_eq!(ids(Config::default(), &tags), of(&numbers));
+    let kept = documents.each_ref().map(|d| (d.doc_id.as_str(), d.unit_id.as_str()));
+    assert_eq!(ids(Config { ids: Ids::Keep, ..Config::default() }, &tags), of(&kept));
+    // Documents that are left out do not count.
+    let config = Config { untagged: Untagged::Drop, ..Config::default() };
+    assert_eq!(ids(config, &tags[1..]), of(&[("document-1", "unit-1"), ("document-2", "unit-2")]));
 }
 
 proptest! {
@@ -207,7 +298,7 @@ proptest! {
             let start = text.len() as u32;
             text.push_str(goes);
             expected.push_str("<MASK>");
-            spans.push(Span { start, end: text.len() as u32, label: "X".into(), score: 1.0, source: "t".into() });
+            spans.push(Span { start, end: text.len() as u32, label: "X".into(), score: 1.0, source: "t".into(), other_labels: None });
         }
         text.push_str(&tail);
         expected.push_str(&tail);
@@ -262,6 +353,7 @@ fn the_binary_refuses_foreign_tags_and_seals_right_ones() {
     assert_eq!(code, Some(0), "{message}");
     let out = CorpusReader::open(&path("out/corpus")).unwrap().iter().next().unwrap().unwrap();
     assert_eq!(out.text, "PERSON_1 wrote to PERSON_1.");
+    assert_eq!((&*out.doc_id, &*out.unit_id), ("document-1", "unit-1"));
     let tags = TagsReader::open(&path("out/tags")).unwrap().iter().next().unwrap().unwrap();
     assert_eq!(tags.text_hash, text_hash(&out.text));
     let found: Vec<&str> =

@@ -29,8 +29,12 @@ impl Combining {
     /// # Errors
     /// When a setting is wrong.
     pub(crate) fn new(config: &Config, ranks: Vec<Rank>) -> Result<Self, StageError> {
-        let mut policy =
-            Policy::new(config.labels.iter().chain(backends::own_labels(config)).cloned());
+        let labels = || config.labels.iter().chain(backends::own_labels(config));
+        if let Some(label) = labels().find(|label| label.contains('+')) {
+            return Err(StageError::config(format!("the label `{label}` has a `+`"))
+                .with_help("choose another name: `+` stands between the labels of a span"));
+        }
+        let mut policy = Policy::new(labels().cloned());
         // A label of the user's own is itself, whatever another tagger means by the word.
         for label in backends::own_labels(config) {
             policy.labels.alias(label, label);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
-use pft_artifact::{TagsReader, text_hash};
+use pft_artifact::{Quoted, TagsReader, text_hash};
 use pft_ner::Span;
 use pft_ner::evaluate::{GoldDocument, Report, evaluate, svg};
 use pft_ner::labels::LabelMap;
@@ -125,9 +125,9 @@ fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, Sta
             let text = &gold[n].text;
             if spans.iter().any(|span| text.get(span.start..span.end).is_none()) {
                 return Err(StageError::input(format!(
-                    "{}: document {:?} has a span that is not on characters of its text",
+                    "{}: document {} has a span that is not on characters of its text",
                     folder.display(),
-                    tagged.doc_id
+                    Quoted(&tagged.doc_id)
                 )));
             }
             predicted[n] = Some(spans.clone());
@@ -139,9 +139,9 @@ fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, Sta
         .map(|(spans, document)| {
             spans.ok_or_else(|| {
                 StageError::input(format!(
-                    "{}: no tags for the text of gold document {:?}",
+                    "{}: no tags for the text of gold document {}",
                     folder.display(),
-                    document.id
+                    Quoted(&document.id)
                 ))
                 .with_help("tag a corpus of exactly the gold's texts, or use --config FILE")
             })

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use pft_artifact::{CorpusReader, TagsReader, text_hash};
+use pft_artifact::{CorpusReader, Quoted, TagsReader, text_hash};
 use pft_ner::evaluate::{GoldDocument, Mention, parse_iob2, parse_tab};
 use pft_ner::labels::LabelMap;
 use pft_stage::StageError;
@@ -61,8 +61,8 @@ fn from_tags(tags: &Path, corpus: &Path) -> Result<Vec<GoldDocument>, StageError
                 .filter(|text| text_hash(text) == tagged.text_hash)
                 .ok_or_else(|| {
                     StageError::input(format!(
-                        "the corpus has no text of document {:?} that its gold tags were made for",
-                        tagged.doc_id
+                        "the corpus has no text of document {} that its gold tags were made for",
+                        Quoted(&tagged.doc_id)
                     ))
                 })?;
             let mentions = tagged

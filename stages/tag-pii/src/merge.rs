@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use pft_artifact::{CorpusReader, Kind, Manifest, TaggedDocument, TagsReader, TagsWriter};
+use pft_artifact::{CorpusReader, Kind, Manifest, Quoted, TaggedDocument, TagsReader, TagsWriter};
 use pft_stage::StageError;
 use serde_json::json;
 
@@ -110,8 +110,8 @@ fn write(
             None if allow_dropped => {}
             None => {
                 return Err(StageError::input(format!(
-                    "no part has tags for document {:?}",
-                    document.doc_id
+                    "no part has tags for document {}",
+                    Quoted(&document.doc_id)
                 ))
                 .with_help(
                     "name every part, or add --allow-dropped if the parts dropped documents",
@@ -122,9 +122,9 @@ fn write(
     for (reader, part) in readers.iter_mut().zip(parts) {
         if let Some(extra) = reader.next() {
             return Err(StageError::input(format!(
-                "{}: document {:?} is not in the corpus, or is there twice",
+                "{}: document {} is not in the corpus, or is there twice",
                 part.display(),
-                extra?.doc_id
+                Quoted(&extra?.doc_id)
             ))
             .with_help("name the corpus that the parts were made from, and each part once"));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pft_artifact::{ArtifactError, CorpusReader, Document, TaggedDocument, TagsWriter};
+use pft_artifact::{ArtifactError, CorpusReader, Document, Quoted, TaggedDocument, TagsWriter};
 use pft_ner::combine::tag_texts;
 use pft_ner::consistency::{NameFinder, UnitNames};
 use pft_ner::{LoadError, Span, TagError, Tagger};
@@ -242,7 +242,7 @@ impl FirstPass<'_> {
                     Ok(spans) => finished.push((batch.hashes[d], spans.as_slice())),
                     Err(reason) if self.on_error == OnError::Stop => {
                         error.get_or_insert_with(|| {
-                            untaggable(&format!("{:?}", batch.documents[d].doc_id), reason)
+                            untaggable(&Quoted(&batch.documents[d].doc_id).to_string(), reason)
                         });
                     }
                     Err(_) => {
@@ -344,7 +344,7 @@ impl SecondPass<'_> {
 fn stored(document: &Document, span: Span) -> Result<pft_artifact::Span, StageError> {
     let offset = |at: usize| {
         u32::try_from(at).map_err(|_| {
-            StageError::input(format!("document {:?} is longer than 4 GiB", document.doc_id))
+            StageError::input(format!("document {} is longer than 4 GiB", Quoted(&document.doc_id)))
                 .with_help("cut it into several documents")
         })
     };
@@ -354,6 +354,7 @@ fn stored(document: &Document, span: Span) -> Result<pft_artifact::Span, StageEr
         label: span.label,
         score: span.score,
         source: span.source,
+        other_labels: span.other_labels.joined(),
     })
 }
 

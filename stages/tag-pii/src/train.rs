@@ -159,8 +159,8 @@ fn refuse_overlap(learned: &[GoldDocument], measured: &[GoldDocument]) -> Result
     match measured.iter().find(|document| texts.contains(&*document.text)) {
         None => Ok(()),
         Some(document) => Err(StageError::input(format!(
-            "--validation: document {:?} has a text that --gold has too",
-            document.id
+            "--validation: document {} has a text that --gold has too",
+            pft_artifact::Quoted(&document.id)
         ))
         .with_help("leave it out of one of the two")),
     }

@@ -147,6 +147,30 @@ fn only_new_texts_are_tagged_and_parts_merge_to_the_whole() {
     );
 }
 
+/// Which of two lists is asked first decides the label, and must not decide what becomes of the text.
+#[test]
+fn the_tags_say_what_else_a_span_was_taken_for() {
+    let folder = TempDir::new().unwrap();
+    let text = "Paid on 12 May Kowalski said. Nothing else.".to_string();
+    let corpus = write_corpus(folder.path(), [Document { text: text.clone(), ..document(0) }]);
+    let words = |label: &str, phrase: &str| serde_json::json!({"label": label, "words": [phrase]});
+    let config: Config = serde_json::from_value(serde_json::json!({
+        "backends": [
+            { "kind": "rules", "words": [words("PAYDAY", "12 May")] },
+            { "kind": "rules", "disable": ["DATE"], "words": [words("PERSON", "May Kowalski")] },
+        ],
+    }))
+    .unwrap();
+    let run = run(config, &corpus, folder.path(), "tags", "scratch");
+    run.result.as_ref().unwrap();
+    let rows = run.rows();
+    let span = &rows[0].spans[0];
+    assert_eq!(&text[span.start as usize..span.end as usize], "12 May Kowalski");
+    assert_eq!((&*span.label, span.score), ("PAYDAY", 1.0));
+    let others: Vec<&str> = span.other_labels.as_deref().unwrap().split('+').collect();
+    assert!(others.contains(&"PERSON"), "{others:?}");
+}
+
 /// `OCCUPATION` is a service's word for what is MISC here; as the user's own label it is itself, and
 /// counts whatever `labels` says.
 #[test]
@@ -190,6 +214,10 @@ fn settings_that_cannot_work_are_refused_by_key() {
     let error = run(config, &corpus, folder.path(), "tags", "scratch").result.unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.message().contains("backends.1") && error.message().contains("regex"), "{error}");
+    let config = Config { labels: vec!["PERSON+ORG".into()], ..Config::default() };
+    let error = run(config, &corpus, folder.path(), "tags", "scratch").result.unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.message().contains("PERSON+ORG"), "{error}");
     for config in [
         Config { backends: Vec::new(), ..Config::default() },
         Config { min_score: 1.5, ..Config::default() },

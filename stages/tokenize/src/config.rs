@@ -64,7 +64,7 @@ pub struct Config {
     pub eos_token: Option<String>,
     /// Keep these splits only; all of them without it.
     pub splits: Option<Vec<SplitName>>,
-    /// Labels that count as personal data; all of them without it.
+    /// Labels that count as personal data, if a span has any of them; all of them without it.
     pub pii_labels: Option<Vec<String>>,
 }
 

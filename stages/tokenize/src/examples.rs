@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use pft_artifact::{DocumentRow, ExampleRow, SpanRow};
+use pft_artifact::{DocumentRow, ExampleRow, Quoted, SpanRow};
 use pft_stage::StageError;
 
 use crate::config::{Config, Mode};
@@ -117,7 +117,11 @@ impl<'a> Cutter<'a> {
     ) -> Result<DocumentExamples<'d>, StageError> {
         let labels = self.config.pii_labels.as_ref();
         let places: Vec<(usize, usize)> = spans
-            .filter(|span| labels.is_none_or(|labels| labels.iter().any(|l| l == span.label)))
+            .filter(|span| {
+                labels.is_none_or(|labels| {
+                    span.labels().any(|label| labels.iter().any(|l| l == label))
+                })
+            })
             .map(|span| (span.start as usize, span.end as usize))
             .collect();
         let mut flagged = Flagged::new(&places, document.text.len());
@@ -127,8 +131,8 @@ impl<'a> Cutter<'a> {
         };
         encoded.map_err(|error| {
             StageError::input(format!(
-                "document {:?}: the tokenizer failed: {error}",
-                document.doc_id
+                "document {}: the tokenizer failed: {error}",
+                Quoted(document.doc_id)
             ))
         })?;
         let tokens = flagged.tokens;

@@ -14,8 +14,8 @@ mod words;
 use std::collections::HashSet;
 
 use pft_artifact::{
-    ArtifactError, CorpusReader, DocumentRow, ExampleRow, Split, StoredDocument, StoredTags,
-    TagsReader, TokensWriter, text_hash,
+    ArtifactError, CorpusReader, DocumentRow, ExampleRow, Quoted, Split, StoredDocument,
+    StoredTags, TagsReader, TokensWriter, text_hash,
 };
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
@@ -36,7 +36,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 
@@ -137,12 +137,12 @@ impl Tags {
                 Ok(tagged)
             }
             Some(tagged) if tagged.doc_id() == document.doc_id => Err(StageError::input(format!(
-                "document {:?}: its tags were made for another text (hash mismatch)",
-                document.doc_id
+                "document {}: its tags were made for another text (hash mismatch)",
+                Quoted(document.doc_id)
             ))),
             _ => Err(StageError::input(format!(
-                "document {:?} has no tags, or the tags are in another order",
-                document.doc_id
+                "document {} has no tags, or the tags are in another order",
+                Quoted(document.doc_id)
             ))),
         }
         .map_err(|error| error.with_help("use the tags that were made from this corpus"))
@@ -152,8 +152,8 @@ impl Tags {
         match self.rows.next().transpose()? {
             None => Ok(()),
             Some(extra) => Err(StageError::input(format!(
-                "the tags hold document {:?}, which the corpus lacks",
-                extra.doc_id()
+                "the tags hold document {}, which the corpus lacks",
+                Quoted(extra.doc_id())
             ))
             .with_help("use the tags that were made from this corpus")),
         }

@@ -76,6 +76,10 @@ fn examples(
     (examples, cut.truncated)
 }
 
+fn person(start: u32, end: u32) -> SpanRow<'static> {
+    SpanRow { start, end, label: "PERSON", score: 1.0, source: "t", other_labels: None }
+}
+
 const TEXT: &str = "In 1961 the thinner other weather — naïve — in the 19th inn. ";
 
 #[test]
@@ -145,7 +149,7 @@ fn truncation_keeps_the_beginning_and_ends_only_whole_documents() {
 #[test]
 fn what_stands_around_an_example_is_not_personal() {
     let tokenizer = loaded();
-    let spans = [SpanRow { start: 0, end: 11, label: "PERSON", score: 1.0, source: "t" }];
+    let spans = [person(0, 11)];
     let config = Config { add_bos: Some(true), ..Config::default() };
     let (found, _) = examples(&config, &tokenizer, "in the inner", &spans);
     let text = tokenizer.tokenizer.encode("in the inner", false).unwrap().len();
@@ -163,7 +167,7 @@ fn pii_flags_follow_bytes_not_characters() {
     let text = "naïve Ömer in the inn";
     let start = text.find("Ömer").unwrap() as u32;
     let end = start + "Ömer".len() as u32;
-    let span = SpanRow { start, end, label: "PERSON", score: 1.0, source: "t" };
+    let span = person(start, end);
     let config = Config { add_eos: false, ..Config::default() };
     let (found, _) = examples(&config, &tokenizer, text, &[span]);
     let example = &found[0];
@@ -176,6 +180,9 @@ fn pii_flags_follow_bytes_not_characters() {
     let config = Config { pii_labels: Some(vec!["DATE".into()]), ..config };
     let (found, _) = examples(&config, &tokenizer, text, &[span]);
     assert!(found[0].pii.iter().all(|&flag| !flag));
+    let span = SpanRow { other_labels: Some("DATE+ORG"), ..span };
+    let (found, _) = examples(&config, &tokenizer, text, &[span]);
+    assert_eq!(found[0].pii, example.pii, "any of its labels counts");
 }
 
 #[test]

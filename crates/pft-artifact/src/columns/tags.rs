@@ -1,10 +1,11 @@
 //! The columns of `tags`.
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    AsArray, Float32Array, ListArray, RecordBatch, StringArray, StringBuilder, StructArray,
-    UInt32Array,
+    Array, ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, StringBuilder,
+    StructArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
@@ -12,7 +13,7 @@ use arrow::error::ArrowError;
 
 use super::{Ends, item, list_column, string_column, take_strings, utf8, wrong_type};
 use crate::record::{Columns, FromBatch};
-use crate::{Kind, Record, Span, SpanRow, TaggedDocument, TaggedRow};
+use crate::{Kind, Quoted, Record, Span, SpanRow, TaggedDocument, TaggedRow};
 
 static SPAN: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![
@@ -24,13 +25,24 @@ static SPAN: LazyLock<Fields> = LazyLock::new(|| {
     ])
 });
 
+/// The other labels of a span, which `span` counts from the document's first. Nearly no span has any, so
+/// that a field of every span would cost more than it holds.
+static OTHER_LABELS: LazyLock<Fields> = LazyLock::new(|| {
+    Fields::from(vec![Field::new("span", DataType::UInt32, false), utf8("labels")])
+});
+
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         utf8("doc_id"),
         utf8("text_hash"),
-        Field::new("spans", DataType::List(item(DataType::Struct(SPAN.clone()))), false),
+        Field::new("spans", list_of(&SPAN), false),
+        Field::new("other_labels", list_of(&OTHER_LABELS), false),
     ]))
 });
+
+fn list_of(fields: &Fields) -> DataType {
+    DataType::List(item(DataType::Struct(fields.clone())))
+}
 
 /// Tagged documents that wait to be written.
 #[derive(Debug, Default)]
@@ -43,6 +55,9 @@ pub struct TagsColumns {
     label: StringBuilder,
     score: Vec<f32>,
     source: StringBuilder,
+    other_ends: Ends,
+    other_span: Vec<u32>,
+    other_labels: StringBuilder,
 }
 
 impl Columns for TagsColumns {
@@ -62,13 +77,25 @@ impl Columns for TagsColumns {
             ],
             None,
         )?;
-        let item = item(DataType::Struct(SPAN.clone()));
+        let other_labels = StructArray::try_new(
+            OTHER_LABELS.clone(),
+            vec![
+                Arc::new(UInt32Array::from(std::mem::take(&mut self.other_span))),
+                take_strings(&mut self.other_labels),
+            ],
+            None,
+        )?;
+        let lists = |ends: &mut Ends, structs: StructArray| {
+            let item = item(structs.data_type().clone());
+            ListArray::try_new(item, ends.take()?, Arc::new(structs), None)
+        };
         RecordBatch::try_new(
             Self::schema(),
             vec![
                 take_strings(&mut self.doc_id),
                 take_strings(&mut self.text_hash),
-                Arc::new(ListArray::try_new(item, self.ends.take()?, Arc::new(spans), None)?),
+                Arc::new(lists(&mut self.ends, spans)?),
+                Arc::new(lists(&mut self.other_ends, other_labels)?),
             ],
         )
     }
@@ -90,17 +117,23 @@ impl Record for TaggedDocument {
         columns.start.extend(row.spans.iter().map(|span| span.start));
         columns.end.extend(row.spans.iter().map(|span| span.end));
         columns.score.extend(row.spans.iter().map(|span| span.score));
-        for span in row.spans {
+        for (index, span) in (0..).zip(row.spans) {
             columns.label.append_value(span.label);
             columns.source.append_value(span.source);
+            if let Some(labels) = span.other_labels {
+                columns.other_span.push(index);
+                columns.other_labels.append_value(labels);
+            }
         }
         columns.ends.push(columns.start.len());
+        columns.other_ends.push(columns.other_span.len());
     }
 }
 
 impl FromBatch for TaggedDocument {
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, String> {
         let (mut labels, mut sources) = (Shared::default(), Shared::default());
+        let mut others = Shared::default();
         let mut tagged = |tags: &StoredTags| TaggedDocument {
             doc_id: tags.doc_id().to_string(),
             text_hash: tags.text_hash().to_string(),
@@ -112,6 +145,7 @@ impl FromBatch for TaggedDocument {
                     label: labels.get(span.label),
                     score: span.score,
                     source: sources.get(span.source),
+                    other_labels: span.other_labels.map(|labels| others.get(labels)),
                 })
                 .collect(),
         };
@@ -157,6 +191,14 @@ struct Tags {
     label: StringArray,
     score: Float32Array,
     source: StringArray,
+    other_offsets: OffsetBuffer<i32>,
+    other_span: UInt32Array,
+    other_labels: StringArray,
+}
+
+/// What lies in a list at an index.
+fn range(offsets: &OffsetBuffer<i32>, index: usize) -> Range<usize> {
+    offsets[index] as usize..offsets[index + 1] as usize
 }
 
 impl StoredTags {
@@ -173,37 +215,153 @@ impl StoredTags {
     /// The spans, in their order.
     pub fn spans(&self) -> impl ExactSizeIterator<Item = SpanRow<'_>> {
         let Self { tags, index } = self;
-        (tags.offsets[*index] as usize..tags.offsets[*index + 1] as usize).map(|i| SpanRow {
+        let spans = range(&tags.offsets, *index);
+        let first = spans.start;
+        let mut others = range(&tags.other_offsets, *index)
+            .map(move |i| (first + tags.other_span.value(i) as usize, tags.other_labels.value(i)));
+        let mut next = others.next();
+        spans.map(move |i| SpanRow {
             start: tags.start.value(i),
             end: tags.end.value(i),
             label: tags.label.value(i),
             score: tags.score.value(i),
             source: tags.source.value(i),
+            other_labels: match next {
+                Some((place, labels)) if place == i => {
+                    next = others.next();
+                    Some(labels)
+                }
+                _ => None,
+            },
         })
     }
 }
 
 impl FromBatch for StoredTags {
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, String> {
-        let lists = list_column(batch, "spans")?;
-        let wrong =
-            || wrong_type(batch, "spans", "a list of struct start, end, label, score, source");
-        let structs: &StructArray = lists.values().as_struct_opt().ok_or_else(wrong)?;
-        let field = |name: &str| structs.column_by_name(name).ok_or_else(wrong);
-        let number =
-            |name: &str| field(name)?.as_primitive_opt::<UInt32Type>().cloned().ok_or_else(wrong);
-        let string = |name: &str| field(name)?.as_string_opt::<i32>().cloned().ok_or_else(wrong);
-        let score = field("score")?.as_primitive_opt::<Float32Type>();
+        let spans = Structs::of(batch, "spans", "start, end, label, score, source")?;
+        let others = Structs::of(batch, "other_labels", "span, labels")?;
+        let score = spans.field("score")?.as_primitive_opt::<Float32Type>();
         let tags = Arc::new(Tags {
             doc_id: string_column(batch, "doc_id")?,
             text_hash: string_column(batch, "text_hash")?,
-            offsets: lists.offsets().clone(),
-            start: number("start")?,
-            end: number("end")?,
-            label: string("label")?,
-            score: score.cloned().ok_or_else(wrong)?,
-            source: string("source")?,
+            offsets: spans.lists.offsets().clone(),
+            start: spans.numbers("start")?,
+            end: spans.numbers("end")?,
+            label: spans.strings("label")?,
+            score: score.cloned().ok_or_else(|| spans.wrong())?,
+            source: spans.strings("source")?,
+            other_offsets: others.lists.offsets().clone(),
+            other_span: others.numbers("span")?,
+            other_labels: others.strings("labels")?,
         });
-        Ok((0..batch.num_rows()).map(|index| Self { tags: Arc::clone(&tags), index }).collect())
+        let rows: Vec<Self> =
+            (0..batch.num_rows()).map(|index| Self { tags: Arc::clone(&tags), index }).collect();
+        match rows.iter().find(|row| !row.other_labels_are_of_its_spans()) {
+            None => Ok(rows),
+            Some(row) => Err(format!(
+                "document {}: column `other_labels` must name spans of the document in their order",
+                Quoted(row.doc_id())
+            )),
+        }
+    }
+}
+
+impl StoredTags {
+    /// Whether each of the other labels belongs to a span, or it would be overlooked.
+    fn other_labels_are_of_its_spans(&self) -> bool {
+        let others = &self.tags.other_span.values()[range(&self.tags.other_offsets, self.index)];
+        others.is_sorted_by(|a, b| a < b)
+            && others.last().is_none_or(|&last| (last as usize) < self.spans().len())
+    }
+}
+
+/// A column of lists of structs.
+struct Structs<'a> {
+    batch: &'a RecordBatch,
+    name: &'static str,
+    fields: &'static str,
+    lists: &'a ListArray,
+    structs: &'a StructArray,
+}
+
+impl<'a> Structs<'a> {
+    fn of(
+        batch: &'a RecordBatch,
+        name: &'static str,
+        fields: &'static str,
+    ) -> Result<Self, String> {
+        let lists = list_column(batch, name)?;
+        let structs = lists.values().as_struct_opt();
+        let structs = structs.ok_or_else(|| wrong_structs(batch, name, fields))?;
+        Ok(Self { batch, name, fields, lists, structs })
+    }
+
+    fn wrong(&self) -> String {
+        wrong_structs(self.batch, self.name, self.fields)
+    }
+
+    fn field(&self, name: &str) -> Result<&ArrayRef, String> {
+        self.structs.column_by_name(name).ok_or_else(|| self.wrong())
+    }
+
+    fn numbers(&self, name: &str) -> Result<UInt32Array, String> {
+        let numbers = self.field(name)?.as_primitive_opt::<UInt32Type>();
+        numbers.cloned().ok_or_else(|| self.wrong())
+    }
+
+    fn strings(&self, name: &str) -> Result<StringArray, String> {
+        let strings = self.field(name)?.as_string_opt::<i32>();
+        strings.cloned().ok_or_else(|| self.wrong())
+    }
+}
+
+fn wrong_structs(batch: &RecordBatch, name: &str, fields: &str) -> String {
+    wrong_type(batch, name, &format!("a list of struct {fields}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> TagsColumns {
+        let span = |start, other_labels| SpanRow {
+            start,
+            end: start + 1,
+            label: "DATE",
+            score: 1.0,
+            source: "t",
+            other_labels,
+        };
+        let spans = [span(0, None), span(2, Some("ORG+PERSON")), span(4, None), span(6, Some("X"))];
+        let mut columns = TagsColumns::default();
+        for spans in [&spans[..2], &[], &spans] {
+            let row = TaggedRow { doc_id: "d", text_hash: "", spans };
+            TaggedDocument::append(&mut columns, row);
+        }
+        columns
+    }
+
+    #[test]
+    fn other_labels_come_back_with_their_spans() {
+        let rows = StoredTags::from_batch(&columns().take().unwrap()).unwrap();
+        let others = |row: &StoredTags| -> Vec<Option<String>> {
+            row.spans().map(|span| span.other_labels.map(str::to_string)).collect()
+        };
+        let some = |labels: &str| Some(labels.to_string());
+        assert_eq!(others(&rows[0]), [None, some("ORG+PERSON")]);
+        assert_eq!(others(&rows[1]), []);
+        assert_eq!(others(&rows[2]), [None, some("ORG+PERSON"), None, some("X")]);
+    }
+
+    /// Labels that no span is read with would be as good as none.
+    #[test]
+    fn other_labels_of_no_span_are_refused() {
+        for wrong in [[1, 3, 1], [1, 1, 4], [2, 1, 3], [1, 1, 1]] {
+            let mut columns = columns();
+            columns.other_span = wrong.to_vec();
+            let error = StoredTags::from_batch(&columns.take().unwrap()).unwrap_err();
+            assert!(error.contains("other_labels"), "{error}");
+        }
     }
 }

@@ -5,11 +5,11 @@ mod checksum;
 mod nations;
 mod patterns;
 mod starts;
+mod words;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use rayon::prelude::*;
 use regex::Regex;
 use schemars::JsonSchema;
@@ -19,9 +19,12 @@ use crate::{LoadError, Span, TagError, Tagger};
 use nations::Nations;
 use patterns::{Check, Edge, Pattern};
 use starts::Starts;
+use words::Words;
 
-/// Bumped when the built-in patterns change.
-const REVISION: u32 = 1;
+pub use words::WordList;
+
+/// Bumped when what the rules find in a text changes.
+const REVISION: u32 = 2;
 
 /// Score of a match whose format carries a checksum, or of the user's own pattern.
 const CERTAIN: f32 = 1.0;
@@ -56,20 +59,6 @@ pub struct UserPattern {
     pub regex: String,
 }
 
-/// Words and phrases of the user's own, found as whole words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WordList {
-    /// The label of what it finds.
-    pub label: String,
-    /// The words and phrases.
-    #[serde(default)]
-    pub words: Vec<String>,
-    /// Whether `smith` also finds `SMITH` (ASCII letters only).
-    #[serde(default)]
-    pub ignore_case: bool,
-}
-
 /// Labels that the built-in patterns use and OntoNotes does not know.
 pub const OWN_LABELS: &[&str] =
     &["EMAIL", "URL", "IP_ADDRESS", "IBAN", "CREDIT_CARD", "US_SSN", "PHONE", "CASE_NUMBER", "AGE"];
@@ -82,11 +71,6 @@ struct Rule {
     check: Check,
     needs: Option<u8>,
     score: f32,
-}
-
-struct Words {
-    label: Arc<str>,
-    automaton: AhoCorasick,
 }
 
 /// The `rules` backend.
@@ -140,18 +124,11 @@ impl RulesTagger {
                 score: CERTAIN,
             });
         }
-        let mut words = Vec::new();
-        for (number, list) in config.words.iter().enumerate() {
-            if list.words.iter().any(|word| word.trim().is_empty()) {
-                return Err(LoadError::Config(format!("rules.words.{number}: a word is empty")));
-            }
-            let automaton = AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostLongest)
-                .ascii_case_insensitive(list.ignore_case)
-                .build(&list.words)
-                .map_err(|error| LoadError::Config(format!("rules.words.{number}: {error}")))?;
-            words.push(Words { label: list.label.as_str().into(), automaton });
-        }
+        let words = config.words.iter().enumerate().map(|(number, list)| {
+            Words::new(list)
+                .map_err(|message| LoadError::Config(format!("rules.words.{number}: {message}")))
+        });
+        let words = words.collect::<Result<Vec<_>, _>>()?;
         let settings =
             serde_json::to_string(config).map_err(|error| LoadError::Config(error.to_string()))?;
         let fingerprint =
@@ -165,17 +142,7 @@ impl RulesTagger {
         let mut spans = Vec::new();
         self.find_patterns(text, &mut spans);
         for list in &self.words {
-            for found in list.automaton.find_iter(text) {
-                if is_whole(text, found.range(), Edge::Word) {
-                    spans.push(Span::new(
-                        found.start(),
-                        found.end(),
-                        &list.label,
-                        CERTAIN,
-                        &self.source,
-                    ));
-                }
-            }
+            spans.append(&mut list.find(text, CERTAIN, &self.source));
         }
         self.nations.find(text, LIKELY, &self.source, &mut spans);
         spans.sort_by(|a, b| (a.start, b.end, &a.label).cmp(&(b.start, a.end, &b.label)));

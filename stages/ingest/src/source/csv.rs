@@ -8,6 +8,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pft_artifact::Quoted;
 use pft_stage::StageError;
 use polars::prelude::{
     CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsResult, Schema, SerReader,
@@ -101,9 +102,10 @@ fn header(config: &Config, path: &Path) -> Result<Vec<String>, StageError> {
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
             return Err(StageError::input(format!(
-                "{}:{}: two columns are called `{name}`",
+                "{}:{}: two columns are called {}",
                 path.display(),
-                record.line
+                record.line,
+                Quoted(name)
             )));
         }
     }

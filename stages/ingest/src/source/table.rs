@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use pft_artifact::Split;
+use pft_artifact::{Quoted, Split};
 use pft_stage::StageError;
 use pft_stage::schema::suggestion;
 use polars::prelude::{Column, DataFrame, DataType, Schema};
@@ -37,10 +37,13 @@ impl Columns {
             if known.contains(&name) {
                 return Ok(name.to_string());
             }
+            // A first line that is no header has texts where names should be.
+            let names = known.iter().copied().filter(|name| Quoted(name).is_short());
+            let names: Vec<&str> = names.collect();
             Err(StageError::input(format!(
                 "{}: there is no column `{name}`{}",
                 path.display(),
-                suggestion(name, &known)
+                suggestion(name, &names)
             ))
             .with_help(format!("set {key} to the column's name")))
         };

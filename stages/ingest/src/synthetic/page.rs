@@ -32,6 +32,7 @@ impl Page {
             label: label.into(),
             score: 1.0,
             source: SOURCE.into(),
+            other_labels: None,
         });
     }
 

@@ -47,6 +47,42 @@ fn wrong_keys_and_columns_suggest_the_nearest() {
     assert_fails(&bench, "path: a.xyz\n", 2, &["source: is missing"]);
 }
 
+/// A column that holds texts where ids, units, splits or names of columns should be.
+#[test]
+fn texts_in_the_place_of_ids_are_not_shown() {
+    let bench = Workbench::new();
+    let story = "Jonas Ekdal told his story. ".repeat(9);
+    let rows = format!("{{\"text\": \"{story}\", \"unit\": \"a\"}}\n").repeat(2);
+    bench.write("twice.jsonl", &rows);
+    let short = "{\"text\": \"Jonas\\nEkdal\"}\n".repeat(2);
+    bench.write("lines.jsonl", &short);
+    bench.write("nul.jsonl", format!("{{\"text\": \"a\\u0000\", \"story\": \"{story}\"}}\n"));
+    let split = |split: &str| {
+        format!("{{\"text\": \"in {split}\", \"u\": \"{story}\", \"s\": \"{split}\"}}\n")
+    };
+    bench.write("splits.jsonl", &(split("train") + &split("test")));
+    bench.write("bare.csv", format!("1,{story}\n2,{story}\n"));
+    bench.write("bare-twice.csv", format!("{story},{story}\n"));
+    let length = "a value of 252 characters";
+    for (config, needles) in [
+        ("path: twice.jsonl\nid_column: text\n", ["twice.jsonl:2: the id", length]),
+        ("path: lines.jsonl\nid_column: text\n", ["lines.jsonl:2: the id", "11 characters"]),
+        ("path: nul.jsonl\nid_column: story\n", ["nul.jsonl:1 (document", length]),
+        ("path: twice.jsonl\nsplit: {by: column, column: text}\n", ["split is", length]),
+        (
+            "path: splits.jsonl\nunit_column: u\nsplit: {by: column, column: s}\n",
+            ["splits.jsonl:2: unit", length],
+        ),
+        ("path: bare.csv\n", ["no column `text`", "text_column"]),
+        ("path: bare-twice.csv\n", ["two columns are called", length]),
+    ] {
+        assert_fails(&bench, config, 3, &needles);
+        let finished = bench.run(config);
+        let message = finished.failure(3);
+        assert!(!message.contains("Ekdal"), "{message}");
+    }
+}
+
 #[test]
 fn empty_corpora() {
     let bench = Workbench::new();
