@@ -55,6 +55,10 @@ impl Stage for Scrub {
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
         let corpus = CorpusReader::open(context.input("corpus")?)?;
         let tags = TagsReader::open(context.input("tags")?)?;
+        context.data_used(
+            "Personal data were looked for in the texts, and what was found was replaced, unit by unit \
+             (tag-pii, scrub)",
+        );
         let mut corpus_writer = CorpusWriter::create(context.output("corpus"))?;
         let mut tags_writer = TagsWriter::create(context.output("tags"))?;
         let bar = context.progress().start("scrubbing", Some(corpus.num_rows()), "documents");

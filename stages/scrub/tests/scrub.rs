@@ -70,6 +70,7 @@ fn scrub(
         2,
     );
     Scrub::run(config, &context)?;
+    assert!(context.unit_notes().uses[0].contains("replaced"), "a privacy statement says so");
     seal(&path("out"), Kind::Corpus);
     seal(&path("out-tags"), Kind::Tags);
     let corpus = CorpusReader::open(&path("out")).unwrap().iter().map(Result::unwrap).collect();

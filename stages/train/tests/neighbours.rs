@@ -57,7 +57,21 @@ fn process(folder: &Path, name: &str, mode: &str) {
     let scrubbing = config(&format!("scrub/{mode}.yml"));
     stage(
         "scrub",
-        &["--config", &scrubbing, "--input", &corpus, "--input", &tags, "--output", &at("clean")],
+        &[
+            // Numbers in place of ids would move on, and every run has another key.
+            "--set",
+            "ids=keep",
+            "--set",
+            "fixed_seed_not_for_release=1",
+            "--config",
+            &scrubbing,
+            "--input",
+            &corpus,
+            "--input",
+            &tags,
+            "--output",
+            &at("clean"),
+        ],
         folder,
     );
     let tokenizer = root().join("tests/fixtures/tokenizers/gpt-2.gguf");
