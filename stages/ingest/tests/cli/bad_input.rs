@@ -57,7 +57,12 @@ fn empty_corpora() {
     assert_fails(&bench, "path: empty.jsonl\n", 3, &["empty.jsonl: is empty"]);
     assert_fails(&bench, "path: blank.jsonl\n", 3, &["blank.jsonl: is empty"]);
     assert_fails(&bench, "path: header.csv\n", 3, &["the corpus is empty"]);
-    assert_fails(&bench, "path: short.jsonl\n", 3, &["the corpus is empty: all 1 documents"]);
+    assert_fails(
+        &bench,
+        "path: short.jsonl\n",
+        3,
+        &["the corpus is empty: left out: 1 empty document"],
+    );
 }
 
 #[test]
