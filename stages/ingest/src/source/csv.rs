@@ -13,8 +13,9 @@ use polars::prelude::{
     CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsResult, Schema, SerReader,
 };
 
+use super::columns::{Columns, missing_column};
 use super::lines::{Block, Blocks};
-use super::table::{Columns, Row, Rows, rows_of};
+use super::table::{Row, Rows, rows_of};
 use crate::config::{Config, SourceKind};
 
 /// A record of a block: its bytes, its line, its number of fields.
@@ -83,7 +84,7 @@ pub(super) fn columns(
     path: &Path,
 ) -> Result<Columns, StageError> {
     let header = header(config, path)?;
-    Columns::find(config, source, path, &header)
+    Columns::find(config, source, &header, |missing| missing_column(path, &header, missing))
 }
 
 fn header(config: &Config, path: &Path) -> Result<Vec<String>, StageError> {

@@ -8,8 +8,9 @@ use pft_stage::StageError;
 use polars::prelude::{DataFrame, JsonFormat, JsonReader, PolarsResult, Schema, SerReader};
 use serde_json::Value;
 
+use super::columns::{Columns, missing_column};
 use super::lines::{Block, Blocks, complete_lines};
-use super::table::{Columns, Row, Rows, rows_of};
+use super::table::{Row, Rows, rows_of};
 use crate::config::{Config, SourceKind};
 
 /// How many lines are looked at to know the columns: a field may be absent from some.
@@ -43,7 +44,8 @@ pub(super) fn columns(
         return Err(StageError::input(format!("{}: is empty", path.display()))
             .with_help("name a file with at least one row"));
     }
-    let columns = Columns::find(config, source, path, &names)?;
+    let columns =
+        Columns::find(config, source, &names, |missing| missing_column(path, &names, missing))?;
     let expected = if columns.paragraphs { "a list of strings" } else { "a string" };
     match &first_row[&columns.text] {
         Value::Array(_) if !columns.paragraphs => Err(StageError::input(format!(

@@ -172,6 +172,16 @@ fn truncated_parquet() {
         let finished = bench.run("path: damaged.parquet\n");
         assert!(matches!(finished.code, 0 | 3), "byte {position}: {}", finished.stderr);
     }
+    // Bytes on which decoders have failed an assertion.
+    let mut damaged = std::fs::read(fixture("ecthr.parquet")).unwrap();
+    damaged[81] = 131;
+    bench.write("damaged.parquet", &damaged);
+    assert_fails(
+        &bench,
+        "source: ecthr\npath: damaged.parquet\n",
+        3,
+        &["damaged.parquet: not a readable Parquet file"],
+    );
 }
 
 #[test]

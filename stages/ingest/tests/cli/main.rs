@@ -4,4 +4,5 @@ mod bad_input;
 mod common;
 mod formats;
 mod hub;
+mod parquet;
 mod units;
