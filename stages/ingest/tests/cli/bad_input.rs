@@ -146,9 +146,50 @@ fn ragged_csv() {
         &["a.csv:4: the row has 3 fields, but the header has 2"],
     );
     bench.write("a.csv", "id,text\n1\n");
-    assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: the row has 1 fields"]);
+    assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: the row has 1 field, but"]);
     bench.write("a.csv", "id,text\n1,\"x\n2,y\n");
     assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: a quote opens here and never closes"]);
+}
+
+#[test]
+fn a_file_without_a_header_is_not_quoted() {
+    let bench = Workbench::new();
+    let secret = "SECRETTEXT of Mr Smith, a baker";
+    bench.write("a.csv", format!("1,\"{secret}\",identifer\n2,b,c\n"));
+    bench.write("twice.csv", "SECRETTEXT of Mr Smith.,SECRETTEXT of Mr Smith.\n");
+    bench.write("short.csv", "SECRET,Mr Smith\n");
+    let line = format!("{{\"id\": 1, \"text\": \"{secret}\"}}\n");
+    bench.write("a.jsonl", &line);
+    bench.write("keys.jsonl", format!("{{\"{secret}\": 1}}\n"));
+    let no_header = "line 1 does not look like a header";
+    for (config, needles) in [
+        ("path: a.csv\n", [no_header, "it has 3 columns"]),
+        ("path: a.csv\nid_column: identifier\n", [no_header, "set id_column to one of them"]),
+        ("path: a.csv\nid_column: SECRETTEXT of Mr Smith, a bakery\n", [no_header, "separator"]),
+        ("path: twice.csv\n", ["two columns have the same name", "does not look like a header"]),
+        ("source: csv\npath: a.jsonl\n", [no_header, "set `source: jsonl`"]),
+        ("path: short.csv\n", ["`text` among the 2 columns of line 1", "set text_column to one"]),
+        ("path: keys.jsonl\n", ["keys.jsonl: there is no column `text`", "not shown"]),
+    ] {
+        let finished = bench.run(config);
+        let message = finished.failure(3);
+        assert!(needles.iter().all(|needle| message.contains(needle)), "{config}: {message}");
+        let quoted = message.replace("`SECRETTEXT of Mr Smith, a bakery`", "");
+        assert!(!quoted.contains("SECRET") && !quoted.contains("`identifer`"), "{message}");
+    }
+}
+
+#[test]
+fn another_separator_or_line_end_is_named() {
+    let bench = Workbench::new();
+    bench.write("a.csv", "id;text\n1;x, y\n");
+    assert_fails(&bench, "path: a.csv\n", 3, &["line 1 does not look", "set `separator: \";\"`"]);
+    assert_eq!(bench.corpus("path: a.csv\nseparator: \";\"\n")[0].text, "x, y");
+    bench.write("tab.csv", "id\ttext\n1\tx\n");
+    assert_fails(&bench, "path: tab.csv\n", 3, &["set `separator: \"\\t\"`"]);
+    assert_eq!(bench.corpus("path: tab.csv\nseparator: \"\\t\"\n")[0].text, "x");
+    bench.write("cr.csv", "id,text\r1,x\r2,y\r");
+    assert_fails(&bench, "path: cr.csv\n", 3, &["cr.csv: its lines end in CR alone", "tr "]);
 }
 
 #[test]
