@@ -79,7 +79,14 @@ fn broken_json_lines() {
     file("{\"id\": 2}");
     assert_fails(&bench, "path: a.jsonl\n", 3, &["a.jsonl:3: field `text` is missing or null"]);
     bench.write("far.jsonl", good.repeat(5000) + "{\"text\": \"\\ud800\"}\n");
-    assert_fails(&bench, "path: far.jsonl\n", 3, &["far.jsonl:5001: is not valid JSON"]);
+    assert_fails(
+        &bench,
+        "path: far.jsonl\n",
+        3,
+        &["far.jsonl:5001: has half of a surrogate pair", "repair"],
+    );
+    bench.write("cr.jsonl", "{\"text\": \"a\"}\r{\"text\": \"b\"}\r");
+    assert_fails(&bench, "path: cr.jsonl\n", 3, &["cr.jsonl:1: is not valid JSON", "CR alone"]);
     bench.write("facts.jsonl", "{\"facts\": [\"a\"]}\n{\"facts\": 5}\n");
     assert_fails(
         &bench,
@@ -109,6 +116,9 @@ fn invalid_utf8_and_nul() {
     );
     let repaired = bench.corpus("path: nul.jsonl\nid_column: id\ninvalid_text: repair\n");
     assert_eq!(columns(&repaired), [("n7", "n7", "ab")]);
+    bench.write("half.jsonl", "{\"text\": \"a\\ud800b \\ud83d\\ude00\"}\n");
+    let repaired = bench.corpus("path: half.jsonl\ninvalid_text: repair\n");
+    assert_eq!(repaired[0].text, "a\u{FFFD}b \u{1F600}");
 }
 
 #[test]
@@ -190,6 +200,19 @@ fn another_separator_or_line_end_is_named() {
     assert_eq!(bench.corpus("path: tab.csv\nseparator: \"\\t\"\n")[0].text, "x");
     bench.write("cr.csv", "id,text\r1,x\r2,y\r");
     assert_fails(&bench, "path: cr.csv\n", 3, &["cr.csv: its lines end in CR alone", "tr "]);
+}
+
+#[test]
+fn a_field_of_a_row_that_occurs_twice_is_refused() {
+    let bench = Workbench::new();
+    let good = "{\"id\": \"text\", \"text\": \"x\", \"other\": {\"text\": 1}}\n";
+    bench.write("a.jsonl", format!("{good}{good}"));
+    assert_eq!(bench.corpus("path: a.jsonl\n").len(), 2);
+    bench.write("a.jsonl", format!("{good}{{\"text\": \"x\", \"id\": 1, \"text\": \"y\"}}\n"));
+    assert_fails(&bench, "path: a.jsonl\n", 3, &["a.jsonl:2: field `text` occurs twice"]);
+    bench.write("b.jsonl", "{\"text\": \"x\", \"id\": 1, \"id\": 2}\n");
+    assert_fails(&bench, "path: b.jsonl\nid_column: id\n", 3, &["field `id` occurs twice"]);
+    assert_eq!(bench.corpus("path: b.jsonl\n").len(), 1, "what is not read may be as it likes");
 }
 
 #[test]
