@@ -216,6 +216,34 @@ fn a_field_of_a_row_that_occurs_twice_is_refused() {
 }
 
 #[test]
+fn files_that_are_named_twice() {
+    let bench = Workbench::new();
+    for name in ["a/x.txt", "b/x.txt", "a/x.jsonl"] {
+        bench.write(name, "{\"text\": \"x\"}");
+    }
+    for (config, needle) in [
+        ("source: text\npath: [a/x.txt, a]\n", "a/x.txt: `path` names it twice"),
+        ("source: text\npath: [a, b]\n", "b/x.txt: has the same name below its folder as"),
+        ("source: jsonl\npath: [a, a/x.jsonl]\n", "a/x.jsonl: `path` names it twice"),
+    ] {
+        let finished = bench.run(config);
+        let message = finished.failure(3);
+        assert!(message.contains(needle) && !message.contains("id_column"), "{message}");
+    }
+}
+
+#[test]
+fn pipes_are_refused_instead_of_waited_for() {
+    let bench = Workbench::new();
+    let made = std::process::Command::new("mkfifo").arg(bench.path().join("pipe.jsonl")).status();
+    assert!(made.unwrap().success());
+    for path in ["pipe.jsonl", "pipe*", "[pipe.jsonl]"] {
+        let config = format!("source: jsonl\npath: {path}\n");
+        assert_fails(&bench, &config, 3, &["pipe.jsonl: is a pipe", "to a file first"]);
+    }
+}
+
+#[test]
 fn truncated_parquet() {
     let bench = Workbench::new();
     let whole = std::fs::read(fixture("rows.parquet")).unwrap();
