@@ -244,6 +244,18 @@ fn pipes_are_refused_instead_of_waited_for() {
 }
 
 #[test]
+fn help_names_settings_that_the_source_has() {
+    let bench = Workbench::new();
+    bench.write("t/a.txt", "");
+    let finished = bench.run("source: text\npath: t\n");
+    let message = finished.failure(3);
+    assert!(message.contains("min_chars") && !message.contains("column"), "{message}");
+    let finished = bench.run("source: text\npath: t\nsplit: {by: file}\n");
+    let message = finished.failure(2);
+    assert!(message.contains("split.by: file does not exist in source text"), "{message}");
+}
+
+#[test]
 fn truncated_parquet() {
     let bench = Workbench::new();
     let whole = std::fs::read(fixture("rows.parquet")).unwrap();
@@ -285,6 +297,26 @@ fn a_document_of_50_megabytes_passes() {
     assert_eq!(corpus[1].text.chars().count(), 35_000_000);
     let corpus = bench.corpus("path: long.jsonl\nmax_chars: 1000000\n");
     assert_eq!(corpus.len(), 1);
+}
+
+#[test]
+fn mail_that_hides_its_charset() {
+    let bench = Workbench::new();
+    bench.write("m/1", b"From: a@b.org\n\nGr\xFC\xDFe\n");
+    assert_fails(
+        &bench,
+        "source: maildir\npath: m\n",
+        3,
+        &["m/1: has text that declares no charset and is not UTF-8", "windows-1252"],
+    );
+    let repaired = bench.corpus("source: maildir\npath: m\ninvalid_text: repair\n");
+    assert_eq!(repaired[0].text, "Gr\u{fc}\u{df}e\n");
+    bench.write("m/1", b"From: a@b.org\nSubject: \xFC\n\nx\n");
+    assert_eq!(bench.corpus("source: maildir\npath: m\n").len(), 1, "the subject is not read");
+    let config = "source: maildir\npath: m\nheaders: [subject]\n";
+    assert_fails(&bench, config, 3, &["m/1: has text that declares no charset"]);
+    let repaired = bench.corpus(&format!("{config}invalid_text: repair\n"));
+    assert_eq!(repaired[0].text, "Subject: \u{fc}\n\nx\n");
 }
 
 #[test]
