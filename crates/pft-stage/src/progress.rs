@@ -222,7 +222,9 @@ impl Bar {
                 let message = inner.shown.lock().map(|s| s.message.clone()).unwrap_or_default();
                 let line = format!(
                     "{}: {}: {done} {} in {seconds:.1} s {message}",
-                    inner.stage, inner.task, inner.unit
+                    inner.stage,
+                    inner.task,
+                    noun(&inner.unit, done)
                 );
                 print_line(line.trim_end());
             }
@@ -262,7 +264,7 @@ impl Bar {
                 let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
                 format!("{done}/{total} {}, {rate:.1}/s, {left:.0} s left", inner.unit)
             }
-            None => format!("{done} {}, {rate:.1}/s", inner.unit),
+            None => format!("{done} {}, {rate:.1}/s", noun(&inner.unit, done)),
         };
         print_line(format!("{}: {}: {of_total} {message}", inner.stage, inner.task).trim_end());
     }
@@ -274,6 +276,11 @@ fn emit_json(event: &Event) {
     }
 }
 
+/// What is counted, which is named in the plural.
+fn noun(unit: &str, count: u64) -> &str {
+    if count == 1 { unit.strip_suffix('s').unwrap_or(unit) } else { unit }
+}
+
 /// A reader that has gone away is no reason to stop working.
 fn print_line(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
@@ -282,6 +289,14 @@ fn print_line(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_named_in_the_singular() {
+        assert_eq!(
+            ["0", "1", "2"].map(|n| noun("documents", n.parse().unwrap())).join(" "),
+            "documents document documents"
+        );
+    }
 
     #[test]
     fn events_survive_a_round_trip_as_one_line() {

@@ -11,18 +11,19 @@ use crate::synthetic::SyntheticConfig;
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
     /// Told by the path: `hf://…`, or the file's extension (.jsonl, .ndjson, .csv, .tsv,
-    /// .parquet, .txt, .eml).
+    /// .parquet, .txt, .eml, .mbox).
     #[default]
     Auto,
-    /// JSON Lines: one object a line.
+    /// JSON Lines: one object a line. One that has a field twice is refused, if that is read.
     Jsonl,
-    /// Comma separated values with a header line.
+    /// Comma separated values with a header line. Blank lines are skipped.
     Csv,
     /// Apache Parquet.
     Parquet,
     /// Text files, one document each; a folder means every .txt file below it.
     Text,
-    /// Folders of RFC 822 messages, one message a file.
+    /// Folders of RFC 822 messages, one message a file, and mbox files, which hold many. A message is
+    /// called by its path below `path`, in an mbox by the mbox and a hash of the message.
     Maildir,
     /// The layout of the `ecthr_cases` data set, JSON Lines or Parquet: one row a case, whose
     /// `facts` is a list of paragraphs.
@@ -77,7 +78,8 @@ pub enum Unit {
     /// The address that a message is from, in lower case (maildir). Messages without one are one
     /// unit together.
     Sender,
-    /// The mailbox that a message lies in: the first folder below `path` (maildir).
+    /// The mailbox that a message lies in: the first folder below `path`, or an mbox file right
+    /// below it (maildir).
     Mailbox,
     /// The folder that a file lies in (text).
     Folder,
@@ -108,14 +110,17 @@ pub enum Deduplicate {
     AcrossUnits,
 }
 
-/// What to do with text that is not valid UTF-8 or has NUL characters.
+/// What to do with text that is not valid UTF-8 or has NUL characters. Of mail, that is text which
+/// declares UTF-8, US-ASCII or nothing; other charsets are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InvalidText {
     /// Stop and say where.
     #[default]
     Refuse,
-    /// Put U+FFFD in place of invalid bytes, and drop NUL characters.
+    /// Put U+FFFD in place of invalid bytes and of halves of surrogate pairs in JSON (`"\ud800"`),
+    /// and drop NUL characters. In mail that declares no charset, or US-ASCII, bytes that are not
+    /// UTF-8 are read as windows-1252.
     Repair,
 }
 
@@ -347,13 +352,16 @@ impl Config {
             return Err(StageError::config(format!(
                 "id_column and unit_column: source {} has no columns",
                 name(&source)
-            )));
+            ))
+            .with_help("leave them out; `unit` says what the privacy unit is"));
         }
-        if split.by == SplitBy::Column && !source.is_table() {
+        if matches!(split.by, SplitBy::Column | SplitBy::File) && !source.is_table() {
             return Err(StageError::config(format!(
-                "split.by: source {} has no columns; use unit",
+                "split.by: {} does not exist in source {}",
+                name(&split.by),
                 name(&source)
-            )));
+            ))
+            .with_help("use `split.by: unit`"));
         }
         Ok(())
     }
@@ -368,7 +376,7 @@ impl SourceKind {
             "csv" | "tsv" => Self::Csv,
             "parquet" => Self::Parquet,
             "txt" => Self::Text,
-            "eml" => Self::Maildir,
+            "eml" | "mbox" => Self::Maildir,
             _ => return None,
         })
     }

@@ -1,11 +1,13 @@
 //! The ingest stage: raw files in, a `corpus` out. This crate reads every source format, gives
 //! each document its id, privacy unit and split, and refuses bad input with its place. The
 //! synthetic source also knows where its personal data is and writes it as `tags`. It may depend
-//! on polars and `mail-parser` for formats, `hf-hub` for the hub, and `pft-artifact` and
+//! on polars, parquet and `mail-parser` for formats, `hf-hub` for the hub, and `pft-artifact` and
 //! `pft-stage`.
 
 pub mod config;
+mod counted;
 mod intake;
+mod left_out;
 pub mod mersenne_twister;
 pub mod source;
 pub mod split;
@@ -18,6 +20,7 @@ use pft_artifact::{CorpusWriter, Document, Quoted, Split, TaggedDocument, TagsWr
 use pft_stage::{Bar, Context, Kind, Port, Stage, StageError};
 
 use crate::config::{Config, Deduplicate, SourceKind, SplitBy};
+use crate::counted::counted;
 use crate::intake::{Accepted, Intake, fingerprint};
 use crate::source::Opened;
 use crate::split::{UnitSplitter, llm_pft_order, llm_pft_split};
@@ -279,16 +282,16 @@ impl Sink {
         let left_out = intake.left_out;
         let documents: u64 = self.documents.iter().sum();
         if documents == 0 {
-            let reason = match left_out.too_short + left_out.too_long {
-                0 => String::new(),
-                count => format!(
-                    ": all {count} documents are shorter than min_chars ({}) or longer than \
-                     max_chars",
-                    config.min_chars
-                ),
-            };
-            return Err(StageError::input(format!("the corpus is empty{reason}"))
-                .with_help("check `path`, `text_column`, `min_chars` and `max_chars`"));
+            let reason = left_out.reasons(config).map(|reasons| format!(": {reasons}"));
+            let has_columns = config.source_kind()?.is_table();
+            return Err(StageError::input(format!(
+                "the corpus is empty{}",
+                reason.unwrap_or_default()
+            ))
+            .with_help(format!(
+                "check `path`,{} `min_chars` and `max_chars`",
+                if has_columns { " `text_column`," } else { "" }
+            )));
         }
         self.corpus.finish()?;
         if let Some(tags) = self.tags {
@@ -308,8 +311,12 @@ impl Sink {
         context.metric("duplicates", left_out.duplicates);
         let [train, validation, test] = self.documents;
         context.progress().note(format!(
-            "{documents} documents: {train} train, {validation} validation, {test} test"
+            "{}: {train} train, {validation} validation, {test} test",
+            counted(documents, "document")
         ));
+        if let Some(reasons) = left_out.reasons(config) {
+            context.progress().note(reasons);
+        }
         if train == 0 {
             context.progress().note(
                 "warning: no document is in train; there are few units, or split.train is small",
@@ -317,9 +324,11 @@ impl Sink {
         }
         if config.deduplicate == Deduplicate::AcrossUnits && left_out.duplicates > 0 {
             context.progress().note(format!(
-                "warning: {} duplicates were removed across units, which the privacy guarantee \
-                 does not cover",
-                left_out.duplicates
+                "warning: {} removed across units, which the privacy guarantee does not cover",
+                match left_out.duplicates {
+                    1 => "1 duplicate was".to_string(),
+                    count => format!("{count} duplicates were"),
+                }
             ));
         }
         Ok(())

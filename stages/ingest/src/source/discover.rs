@@ -1,6 +1,7 @@
 //! From the config's `path` to files: a file, a folder, a glob or `hf://…`, each in an order that
 //! is the same everywhere.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use pft_stage::StageError;
@@ -64,6 +65,11 @@ pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFil
             .map(|found| found.path),
         );
     }
+    let mut seen = HashSet::new();
+    if let Some(path) = files.iter().find(|path| !seen.insert(path.as_path())) {
+        return Err(StageError::input(format!("{}: `path` names it twice", path.display()))
+            .with_help("name each file once; a folder or a glob may have it already"));
+    }
     files
         .into_iter()
         .map(|path| match format_of(&path) {
@@ -97,6 +103,7 @@ pub(super) fn expand(path: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Fo
         };
     }
     if given.exists() {
+        check_regular(given)?;
         let root = given.parent().unwrap_or(given).to_path_buf();
         let path = given.to_path_buf();
         return Ok(vec![Found { root, path }]);
@@ -119,6 +126,7 @@ pub(super) fn expand(path: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Fo
                     .map(|found| Found { root: root.clone(), path: found.path }),
             );
         } else {
+            check_regular(&path)?;
             found.push(Found { root: root.clone(), path });
         }
     }
@@ -140,6 +148,49 @@ fn walk(root: &Path, wanted: &impl Fn(&str) -> bool) -> Result<Vec<Found>, Stage
         }
     }
     Ok(found)
+}
+
+/// Refuses a pipe or a device: files are read more than once, and a pipe that nobody writes to would
+/// keep the stage waiting without an end.
+fn check_regular(path: &Path) -> Result<(), StageError> {
+    let kind = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if kind.is_file() {
+        return Ok(());
+    }
+    Err(StageError::input(format!(
+        "{}: is a pipe, a socket or a device, not a file",
+        path.display()
+    ))
+    .with_help("write the data to a file first, since it is read more than once"))
+}
+
+/// Refuses files that would be called the same: one that is named twice, or two of the same name
+/// below different folders.
+pub(super) fn refuse_repeated(
+    files: &[Found],
+    name: impl Fn(&Found) -> String,
+) -> Result<(), StageError> {
+    let mut paths = HashMap::new();
+    for found in files {
+        let Some(other) = paths.insert(name(found), &found.path) else {
+            continue;
+        };
+        let path = found.path.display();
+        return Err(if *other == found.path {
+            StageError::input(format!("{path}: `path` names it twice"))
+                .with_help("name each file once; a folder or a glob may have it already")
+        } else {
+            StageError::input(format!(
+                "{path}: has the same name below its folder as {}",
+                other.display()
+            ))
+            .with_help(
+                "documents are called by their path below what `path` names: name the folder \
+                     above both",
+            )
+        });
+    }
+    Ok(())
 }
 
 /// A file that the operating system does not let us read.

@@ -3,8 +3,10 @@
 //! that is the same for all sources (filters, duplicates, splits, ids being unique) happens later,
 //! in the stage's `run`.
 
+mod columns;
 mod csv;
 mod discover;
+mod frame;
 mod hub;
 mod jsonl;
 mod lines;

@@ -4,98 +4,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use pft_artifact::{Quoted, Split};
+use pft_artifact::Split;
 use pft_stage::StageError;
-use pft_stage::schema::suggestion;
-use polars::prelude::{Column, DataFrame, DataType, Schema};
 
+use super::columns::Columns;
 use super::discover::TableFile;
 use super::{Documents, RawDocument, csv, jsonl, parquet};
 use crate::config::{Config, Granularity, SourceKind, SplitBy, Unit};
-
-/// The columns to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Columns {
-    pub(super) text: String,
-    pub(super) id: Option<String>,
-    pub(super) unit: Option<String>,
-    pub(super) split: Option<String>,
-    /// Whether the text column holds a list of paragraphs.
-    pub(super) paragraphs: bool,
-}
-
-impl Columns {
-    /// Settles the columns of one file, whose columns are `available`.
-    pub(super) fn find(
-        config: &Config,
-        source: SourceKind,
-        path: &Path,
-        available: &[String],
-    ) -> Result<Self, StageError> {
-        let known: Vec<&str> = available.iter().map(String::as_str).collect();
-        let check = |key: &str, name: &str| {
-            if known.contains(&name) {
-                return Ok(name.to_string());
-            }
-            // A first line that is no header has texts where names should be.
-            let names = known.iter().copied().filter(|name| Quoted(name).is_short());
-            let names: Vec<&str> = names.collect();
-            Err(StageError::input(format!(
-                "{}: there is no column `{name}`{}",
-                path.display(),
-                suggestion(name, &names)
-            ))
-            .with_help(format!("set {key} to the column's name")))
-        };
-        let optional = |key: &str, name: &Option<String>| {
-            name.as_deref().map(|name| check(key, name)).transpose()
-        };
-        let is_case = source == SourceKind::Ecthr;
-        let text = match config.text_column.as_str() {
-            "text" if is_case => "facts",
-            name => name,
-        };
-        let mut id = optional("id_column", &config.id_column)?;
-        if is_case && id.is_none() && known.contains(&"case_id") {
-            id = Some("case_id".to_string());
-        }
-        let split = (config.split.by == SplitBy::Column)
-            .then(|| check("split.column", &config.split.column))
-            .transpose()?;
-        Ok(Self {
-            text: check("text_column", text)?,
-            id,
-            unit: optional("unit_column", &config.unit_column)?,
-            split,
-            paragraphs: is_case,
-        })
-    }
-
-    /// The names to read, each once.
-    pub(super) fn names(&self) -> Vec<&str> {
-        let mut names = vec![self.text.as_str()];
-        for name in [&self.id, &self.unit, &self.split].into_iter().flatten() {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
-    }
-
-    /// The types to read the columns as.
-    pub(super) fn schema(&self) -> Schema {
-        let mut schema = Schema::default();
-        for name in self.names() {
-            let data_type = if self.paragraphs && name == self.text {
-                DataType::List(Box::new(DataType::String))
-            } else {
-                DataType::String
-            };
-            schema.with_column(name.into(), data_type);
-        }
-        schema
-    }
-}
 
 /// The text of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,9 +34,22 @@ pub(super) struct Row {
 /// Rows, a block at a time.
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Vec<Row>, StageError>> + Send>;
 
-/// The rows of a data frame; `origin` says where row `i` stands.
+/// A block of rows in columns, as whoever reads the format holds it. The value of a row is `None`
+/// where it is missing or null.
+pub(super) trait Cells {
+    /// How many rows there are.
+    fn height(&self) -> usize;
+
+    /// A column as text.
+    fn strings(&self, name: &str) -> Result<Vec<Option<String>>, StageError>;
+
+    /// A column of lists of text. A list with a null in it counts as missing.
+    fn lists(&self, name: &str) -> Result<Vec<Option<Vec<String>>>, StageError>;
+}
+
+/// The rows of a block; `origin` says where row `i` stands.
 pub(super) fn rows_of(
-    frame: &DataFrame,
+    block: &impl Cells,
     columns: &Columns,
     origin: impl Fn(usize) -> String,
 ) -> Result<Vec<Row>, StageError> {
@@ -129,42 +57,29 @@ pub(super) fn rows_of(
         StageError::input(format!("{}: field `{name}` is missing or null", origin(row)))
             .with_help("give the row a value, or remove the row")
     };
-    let strings = |name: &Option<String>| -> Result<Vec<Option<String>>, StageError> {
-        let Some(name) = name else {
-            return Ok(vec![None; frame.height()]);
-        };
-        column(frame, name)?
-            .str()
-            .map_err(|error| unexpected(&error))?
-            .iter()
-            .enumerate()
-            .map(|(row, value)| match value {
-                Some(value) => Ok(Some(value.to_string())),
-                None => Err(missing(name, row)),
-            })
-            .collect()
+    let strings = |name: &str| -> Result<Vec<String>, StageError> {
+        let values = block.strings(name)?.into_iter().enumerate();
+        values.map(|(row, value)| value.ok_or_else(|| missing(name, row))).collect()
+    };
+    let optional = |name: &Option<String>| -> Result<Vec<Option<String>>, StageError> {
+        match name {
+            Some(name) => Ok(strings(name)?.into_iter().map(Some).collect()),
+            None => Ok(vec![None; block.height()]),
+        }
     };
     let texts: Vec<Text> = if columns.paragraphs {
-        let mut texts = Vec::with_capacity(frame.height());
-        let list = column(frame, &columns.text)?;
-        let list = list.list().map_err(|error| unexpected(&error))?;
-        for (row, value) in list.series_iter().enumerate() {
-            let value = value.ok_or_else(|| missing(&columns.text, row))?;
-            let paragraphs = value.str().map_err(|error| unexpected(&error))?;
-            let paragraphs: Option<Vec<String>> =
-                paragraphs.iter().map(|paragraph| paragraph.map(str::to_string)).collect();
-            texts.push(Text::Paragraphs(paragraphs.ok_or_else(|| missing(&columns.text, row))?));
-        }
-        texts
+        let lists = block.lists(&columns.text)?.into_iter().enumerate();
+        lists
+            .map(|(row, list)| {
+                list.map(Text::Paragraphs).ok_or_else(|| missing(&columns.text, row))
+            })
+            .collect::<Result<_, _>>()?
     } else {
-        strings(&Some(columns.text.clone()))?
-            .into_iter()
-            .map(|text| Text::One(text.unwrap_or_default()))
-            .collect()
+        strings(&columns.text)?.into_iter().map(Text::One).collect()
     };
     let (ids, units, splits) =
-        (strings(&columns.id)?, strings(&columns.unit)?, strings(&columns.split)?);
-    let mut rows = Vec::with_capacity(frame.height());
+        (optional(&columns.id)?, optional(&columns.unit)?, optional(&columns.split)?);
+    let mut rows = Vec::with_capacity(block.height());
     let fields = texts.into_iter().zip(ids).zip(units).zip(splits);
     for (row, (((text, id), unit), split)) in fields.enumerate() {
         let split = split
@@ -174,15 +89,6 @@ pub(super) fn rows_of(
         rows.push(Row { text, id, unit, split, origin: origin(row) });
     }
     Ok(rows)
-}
-
-fn column<'f>(frame: &'f DataFrame, name: &str) -> Result<&'f Column, StageError> {
-    frame.column(name).map_err(|error| unexpected(&error))
-}
-
-/// What polars says about types, never about data.
-fn unexpected(error: &polars::error::PolarsError) -> StageError {
-    StageError::bug(format!("unexpected column: {error}"))
 }
 
 /// Opens files of rows as documents.

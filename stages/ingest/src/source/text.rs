@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pft_stage::StageError;
 
-use super::discover::{Found, expand, unreadable};
+use super::discover::{Found, expand, refuse_repeated, unreadable};
 use super::lines::{count_lines, invalid_utf8, valid_text};
 use super::{Documents, RawDocument};
 use crate::config::{Config, InvalidText, SourceKind, Unit};
@@ -15,6 +15,7 @@ pub(super) fn open(config: &Config) -> Result<Documents, StageError> {
     for path in config.paths()? {
         files.extend(expand(&path.0, |name| SourceKind::of_file(name) == Some(SourceKind::Text))?);
     }
+    refuse_repeated(&files, Found::relative)?;
     let invalid = config.invalid_text;
     let by_folder = config.unit_rule(SourceKind::Text) == Some(Unit::Folder);
     Ok(Box::new(files.into_iter().map(move |found| document(&found, invalid, by_folder))))

@@ -74,7 +74,7 @@ fn texts_in_the_place_of_ids_are_not_shown() {
             ["splits.jsonl:2: unit", length],
         ),
         ("path: bare.csv\n", ["no column `text`", "text_column"]),
-        ("path: bare-twice.csv\n", ["two columns are called", length]),
+        ("path: bare-twice.csv\n", ["two columns have the same name", "header"]),
     ] {
         assert_fails(&bench, config, 3, &needles);
         let finished = bench.run(config);
@@ -93,7 +93,12 @@ fn empty_corpora() {
     assert_fails(&bench, "path: empty.jsonl\n", 3, &["empty.jsonl: is empty"]);
     assert_fails(&bench, "path: blank.jsonl\n", 3, &["blank.jsonl: is empty"]);
     assert_fails(&bench, "path: header.csv\n", 3, &["the corpus is empty"]);
-    assert_fails(&bench, "path: short.jsonl\n", 3, &["the corpus is empty: all 1 documents"]);
+    assert_fails(
+        &bench,
+        "path: short.jsonl\n",
+        3,
+        &["the corpus is empty: left out: 1 empty document"],
+    );
 }
 
 #[test]
@@ -110,7 +115,14 @@ fn broken_json_lines() {
     file("{\"id\": 2}");
     assert_fails(&bench, "path: a.jsonl\n", 3, &["a.jsonl:3: field `text` is missing or null"]);
     bench.write("far.jsonl", good.repeat(5000) + "{\"text\": \"\\ud800\"}\n");
-    assert_fails(&bench, "path: far.jsonl\n", 3, &["far.jsonl:5001: is not valid JSON"]);
+    assert_fails(
+        &bench,
+        "path: far.jsonl\n",
+        3,
+        &["far.jsonl:5001: has half of a surrogate pair", "repair"],
+    );
+    bench.write("cr.jsonl", "{\"text\": \"a\"}\r{\"text\": \"b\"}\r");
+    assert_fails(&bench, "path: cr.jsonl\n", 3, &["cr.jsonl:1: is not valid JSON", "CR alone"]);
     bench.write("facts.jsonl", "{\"facts\": [\"a\"]}\n{\"facts\": 5}\n");
     assert_fails(
         &bench,
@@ -140,6 +152,9 @@ fn invalid_utf8_and_nul() {
     );
     let repaired = bench.corpus("path: nul.jsonl\nid_column: id\ninvalid_text: repair\n");
     assert_eq!(columns(&repaired), [("n7", "n7", "ab")]);
+    bench.write("half.jsonl", "{\"text\": \"a\\ud800b \\ud83d\\ude00\"}\n");
+    let repaired = bench.corpus("path: half.jsonl\ninvalid_text: repair\n");
+    assert_eq!(repaired[0].text, "a\u{FFFD}b \u{1F600}");
 }
 
 #[test]
@@ -177,9 +192,103 @@ fn ragged_csv() {
         &["a.csv:4: the row has 3 fields, but the header has 2"],
     );
     bench.write("a.csv", "id,text\n1\n");
-    assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: the row has 1 fields"]);
+    assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: the row has 1 field, but"]);
     bench.write("a.csv", "id,text\n1,\"x\n2,y\n");
     assert_fails(&bench, "path: a.csv\n", 3, &["a.csv:2: a quote opens here and never closes"]);
+}
+
+#[test]
+fn a_file_without_a_header_is_not_quoted() {
+    let bench = Workbench::new();
+    let secret = "SECRETTEXT of Mr Smith, a baker";
+    bench.write("a.csv", format!("1,\"{secret}\",identifer\n2,b,c\n"));
+    bench.write("twice.csv", "SECRETTEXT of Mr Smith.,SECRETTEXT of Mr Smith.\n");
+    bench.write("short.csv", "SECRET,Mr Smith\n");
+    let line = format!("{{\"id\": 1, \"text\": \"{secret}\"}}\n");
+    bench.write("a.jsonl", &line);
+    bench.write("keys.jsonl", format!("{{\"{secret}\": 1}}\n"));
+    let no_header = "line 1 does not look like a header";
+    for (config, needles) in [
+        ("path: a.csv\n", [no_header, "it has 3 columns"]),
+        ("path: a.csv\nid_column: identifier\n", [no_header, "set id_column to one of them"]),
+        ("path: a.csv\nid_column: SECRETTEXT of Mr Smith, a bakery\n", [no_header, "separator"]),
+        ("path: twice.csv\n", ["two columns have the same name", "does not look like a header"]),
+        ("source: csv\npath: a.jsonl\n", [no_header, "set `source: jsonl`"]),
+        ("path: short.csv\n", ["`text` among the 2 columns of line 1", "set text_column to one"]),
+        ("path: keys.jsonl\n", ["keys.jsonl: there is no column `text`", "not shown"]),
+    ] {
+        let finished = bench.run(config);
+        let message = finished.failure(3);
+        assert!(needles.iter().all(|needle| message.contains(needle)), "{config}: {message}");
+        let quoted = message.replace("`SECRETTEXT of Mr Smith, a bakery`", "");
+        assert!(!quoted.contains("SECRET") && !quoted.contains("`identifer`"), "{message}");
+    }
+}
+
+#[test]
+fn another_separator_or_line_end_is_named() {
+    let bench = Workbench::new();
+    bench.write("a.csv", "id;text\n1;x, y\n");
+    assert_fails(&bench, "path: a.csv\n", 3, &["line 1 does not look", "set `separator: \";\"`"]);
+    assert_eq!(bench.corpus("path: a.csv\nseparator: \";\"\n")[0].text, "x, y");
+    bench.write("tab.csv", "id\ttext\n1\tx\n");
+    assert_fails(&bench, "path: tab.csv\n", 3, &["set `separator: \"\\t\"`"]);
+    assert_eq!(bench.corpus("path: tab.csv\nseparator: \"\\t\"\n")[0].text, "x");
+    bench.write("cr.csv", "id,text\r1,x\r2,y\r");
+    assert_fails(&bench, "path: cr.csv\n", 3, &["cr.csv: its lines end in CR alone", "tr "]);
+}
+
+#[test]
+fn a_field_of_a_row_that_occurs_twice_is_refused() {
+    let bench = Workbench::new();
+    let good = "{\"id\": \"text\", \"text\": \"x\", \"other\": {\"text\": 1}}\n";
+    bench.write("a.jsonl", format!("{good}{good}"));
+    assert_eq!(bench.corpus("path: a.jsonl\n").len(), 2);
+    bench.write("a.jsonl", format!("{good}{{\"text\": \"x\", \"id\": 1, \"text\": \"y\"}}\n"));
+    assert_fails(&bench, "path: a.jsonl\n", 3, &["a.jsonl:2: field `text` occurs twice"]);
+    bench.write("b.jsonl", "{\"text\": \"x\", \"id\": 1, \"id\": 2}\n");
+    assert_fails(&bench, "path: b.jsonl\nid_column: id\n", 3, &["field `id` occurs twice"]);
+    assert_eq!(bench.corpus("path: b.jsonl\n").len(), 1, "what is not read may be as it likes");
+}
+
+#[test]
+fn files_that_are_named_twice() {
+    let bench = Workbench::new();
+    for name in ["a/x.txt", "b/x.txt", "a/x.jsonl"] {
+        bench.write(name, "{\"text\": \"x\"}");
+    }
+    for (config, needle) in [
+        ("source: text\npath: [a/x.txt, a]\n", "a/x.txt: `path` names it twice"),
+        ("source: text\npath: [a, b]\n", "b/x.txt: has the same name below its folder as"),
+        ("source: jsonl\npath: [a, a/x.jsonl]\n", "a/x.jsonl: `path` names it twice"),
+    ] {
+        let finished = bench.run(config);
+        let message = finished.failure(3);
+        assert!(message.contains(needle) && !message.contains("id_column"), "{message}");
+    }
+}
+
+#[test]
+fn pipes_are_refused_instead_of_waited_for() {
+    let bench = Workbench::new();
+    let made = std::process::Command::new("mkfifo").arg(bench.path().join("pipe.jsonl")).status();
+    assert!(made.unwrap().success());
+    for path in ["pipe.jsonl", "pipe*", "[pipe.jsonl]"] {
+        let config = format!("source: jsonl\npath: {path}\n");
+        assert_fails(&bench, &config, 3, &["pipe.jsonl: is a pipe", "to a file first"]);
+    }
+}
+
+#[test]
+fn help_names_settings_that_the_source_has() {
+    let bench = Workbench::new();
+    bench.write("t/a.txt", "");
+    let finished = bench.run("source: text\npath: t\n");
+    let message = finished.failure(3);
+    assert!(message.contains("min_chars") && !message.contains("column"), "{message}");
+    let finished = bench.run("source: text\npath: t\nsplit: {by: file}\n");
+    let message = finished.failure(2);
+    assert!(message.contains("split.by: file does not exist in source text"), "{message}");
 }
 
 #[test]
@@ -203,6 +312,16 @@ fn truncated_parquet() {
         let finished = bench.run("path: damaged.parquet\n");
         assert!(matches!(finished.code, 0 | 3), "byte {position}: {}", finished.stderr);
     }
+    // Bytes on which decoders have failed an assertion.
+    let mut damaged = std::fs::read(fixture("ecthr.parquet")).unwrap();
+    damaged[81] = 131;
+    bench.write("damaged.parquet", &damaged);
+    assert_fails(
+        &bench,
+        "source: ecthr\npath: damaged.parquet\n",
+        3,
+        &["damaged.parquet: not a readable Parquet file"],
+    );
 }
 
 #[test]
@@ -214,6 +333,26 @@ fn a_document_of_50_megabytes_passes() {
     assert_eq!(corpus[1].text.chars().count(), 35_000_000);
     let corpus = bench.corpus("path: long.jsonl\nmax_chars: 1000000\n");
     assert_eq!(corpus.len(), 1);
+}
+
+#[test]
+fn mail_that_hides_its_charset() {
+    let bench = Workbench::new();
+    bench.write("m/1", b"From: a@b.org\n\nGr\xFC\xDFe\n");
+    assert_fails(
+        &bench,
+        "source: maildir\npath: m\n",
+        3,
+        &["m/1: has text that declares no charset and is not UTF-8", "windows-1252"],
+    );
+    let repaired = bench.corpus("source: maildir\npath: m\ninvalid_text: repair\n");
+    assert_eq!(repaired[0].text, "Gr\u{fc}\u{df}e\n");
+    bench.write("m/1", b"From: a@b.org\nSubject: \xFC\n\nx\n");
+    assert_eq!(bench.corpus("source: maildir\npath: m\n").len(), 1, "the subject is not read");
+    let config = "source: maildir\npath: m\nheaders: [subject]\n";
+    assert_fails(&bench, config, 3, &["m/1: has text that declares no charset"]);
+    let repaired = bench.corpus(&format!("{config}invalid_text: repair\n"));
+    assert_eq!(repaired[0].text, "Subject: \u{fc}\n\nx\n");
 }
 
 #[test]

@@ -49,6 +49,26 @@ fn csv_follows_rfc_4180() {
 }
 
 #[test]
+fn blank_lines_of_csv_are_no_rows() {
+    let bench = Workbench::new();
+    bench.write("a.csv", "\nid,text\n1,x\n\n2,\"y\n\nz\"\n\n\n");
+    let expected = [("1", "1", "x"), ("2", "2", "y\n\nz")];
+    assert_eq!(columns(&bench.corpus("path: a.csv\nid_column: id\n")), expected);
+    bench.write("a.csv", "id,text\r\n\r\n1,x\r\n\r\n2,\"y\n\nz\"\r\n\r\n");
+    assert_eq!(columns(&bench.corpus("path: a.csv\nid_column: id\n")), expected);
+    bench.write("one.csv", "text\nx\n\n\"\"\ny\n\n");
+    let texts = |config: &str| -> Vec<String> {
+        bench.corpus(config).into_iter().map(|document| document.text).collect()
+    };
+    assert_eq!(texts("path: one.csv\n"), ["x", "y"]);
+    assert_eq!(texts("path: one.csv\nmin_chars: 0\n"), ["x", "", "y"]);
+    // Lines are counted with the blank ones.
+    bench.write("a.csv", "id,text\n1,x\n\n\n2\n");
+    let finished = bench.run("path: a.csv\n");
+    assert!(finished.failure(3).contains("a.csv:5: the row has 1 field"), "{}", finished.stderr);
+}
+
+#[test]
 fn long_csv_files_lose_nothing_at_block_borders() {
     let bench = Workbench::new();
     let text = |i: usize| format!("row {i},\n\"{}\"", "y\n".repeat(i % 300));

@@ -4,4 +4,6 @@ mod bad_input;
 mod common;
 mod formats;
 mod hub;
+mod mbox;
+mod parquet;
 mod units;

@@ -84,6 +84,23 @@ fn copies_stay_in_their_unit_and_options_combine() {
 }
 
 #[test]
+fn what_is_left_out_is_said() {
+    let bench = Workbench::new();
+    bench.write(
+        "a.jsonl",
+        "{\"text\": \"same\"}\n{\"text\": \"same\"}\n{\"text\": \"no\"}\n{\"text\": \"too long\"}\n",
+    );
+    let config = "path: a.jsonl\nmin_chars: 3\nmax_chars: 7\ndeduplicate: across_units\n";
+    let said = bench.run(config).stderr;
+    assert!(said.contains("ingest: 1 document: "), "{said}");
+    let expected = "left out: 1 document shorter than min_chars (3), 1 document longer than \
+                    max_chars (7), 1 duplicate\n";
+    assert!(said.contains(expected), "{said}");
+    assert!(said.contains("warning: 1 duplicate was removed across units"), "{said}");
+    assert!(!bench.run("path: a.jsonl\n").stderr.contains("left out"));
+}
+
+#[test]
 fn splits_come_from_columns_and_file_names() {
     let bench = Workbench::new();
     bench.write("train.jsonl", "{\"text\": \"a\", \"part\": \"test\"}\n");

@@ -1,16 +1,23 @@
 //! JSON Lines through polars, block by block.
 
+mod surrogates;
+
+use std::fmt::Formatter;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use memchr::memmem;
 use pft_stage::StageError;
 use polars::prelude::{DataFrame, JsonFormat, JsonReader, PolarsResult, Schema, SerReader};
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::columns::{Columns, missing_column};
 use super::lines::{Block, Blocks, complete_lines};
-use super::table::{Columns, Row, Rows, rows_of};
-use crate::config::{Config, SourceKind};
+use super::table::{Row, Rows, rows_of};
+use crate::config::{Config, InvalidText, SourceKind};
 
 /// How many lines are looked at to know the columns: a field may be absent from some.
 const PROBED_LINES: usize = 1000;
@@ -25,6 +32,7 @@ pub(super) fn columns(
     let mut names: Vec<String> = Vec::new();
     let mut first_row = Value::Null;
     if let Some(block) = blocks.next()? {
+        let block = repaired(block, config.invalid_text);
         for (line, text) in numbered_lines(&block).take(PROBED_LINES) {
             let object = parse_line(path, line, text)?;
             if let Value::Object(fields) = &object {
@@ -43,7 +51,8 @@ pub(super) fn columns(
         return Err(StageError::input(format!("{}: is empty", path.display()))
             .with_help("name a file with at least one row"));
     }
-    let columns = Columns::find(config, source, path, &names)?;
+    let columns =
+        Columns::find(config, source, &names, |missing| missing_column(path, &names, missing))?;
     let expected = if columns.paragraphs { "a list of strings" } else { "a string" };
     match &first_row[&columns.text] {
         Value::Array(_) if !columns.paragraphs => Err(StageError::input(format!(
@@ -68,6 +77,7 @@ pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Row
     Ok(Box::new(Reader {
         blocks: Blocks::open(path, complete_lines, config.invalid_text)?,
         path: path.to_path_buf(),
+        invalid: config.invalid_text,
         schema: Arc::new(columns.schema()),
         columns,
         failed: false,
@@ -77,6 +87,7 @@ pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Row
 struct Reader {
     blocks: Blocks,
     path: PathBuf,
+    invalid: InvalidText,
     columns: Columns,
     schema: Arc<Schema>,
     failed: bool,
@@ -90,32 +101,54 @@ impl Iterator for Reader {
             return None;
         }
         let block = self.blocks.next().transpose()?;
-        let rows = block.and_then(|block| self.rows(block));
+        let rows = block.and_then(|block| self.rows(&repaired(block, self.invalid)));
         self.failed = rows.is_err();
         Some(rows)
     }
 }
 
 impl Reader {
-    fn rows(&self, block: Block) -> Result<Vec<Row>, StageError> {
-        let lines: Vec<u64> = numbered_lines(&block).map(|(line, _)| line).collect();
+    fn rows(&self, block: &Block) -> Result<Vec<Row>, StageError> {
+        let lines: Vec<u64> = numbered_lines(block).map(|(line, _)| line).collect();
         if lines.is_empty() {
             return Ok(Vec::new());
         }
         // The parser behind polars lets half of a surrogate pair through as another character.
-        if block.text.contains("\\ud") || block.text.contains("\\uD") {
-            for (line, text) in numbered_lines(&block) {
-                if text.contains("\\ud") || text.contains("\\uD") {
+        if surrogates::may_be_in(&block.text) {
+            for (line, text) in numbered_lines(block) {
+                if surrogates::may_be_in(text) {
                     parse_line(&self.path, line, text)?;
                 }
             }
         }
+        self.check_repeated(block, lines.len())?;
         // What polars says of a broken line may quote it, so the line is looked up again.
         let frame = parse(&block.text, self.schema.clone())
             .ok()
             .filter(|frame| frame.height() == lines.len())
-            .ok_or_else(|| self.diagnose(&block))?;
+            .ok_or_else(|| self.diagnose(block))?;
         rows_of(&frame, &self.columns, |row| format!("{}:{}", self.path.display(), lines[row]))
+    }
+
+    /// Refuses a row that has a field twice, of which polars would take one or the other.
+    fn check_repeated(&self, block: &Block, rows: usize) -> Result<(), StageError> {
+        for name in self.columns.names() {
+            let quoted = Value::from(name).to_string();
+            // A row that lacks the field is refused later, so that the sum tells enough.
+            if memmem::find_iter(block.text.as_bytes(), quoted.as_bytes()).count() <= rows {
+                continue;
+            }
+            for (line, text) in numbered_lines(block) {
+                if keys(text).into_iter().filter(|key| key == name).count() > 1 {
+                    return Err(StageError::input(format!(
+                        "{}:{line}: field `{name}` occurs twice",
+                        self.path.display()
+                    ))
+                    .with_help("programs differ in which of the two they take: remove one"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Finds the line that polars could not read.
@@ -160,14 +193,67 @@ fn numbered_lines(block: &Block) -> impl Iterator<Item = (u64, &str)> {
         .filter(|(_, text)| text.bytes().any(|byte| !matches!(byte, b' ' | b'\t' | b'\r')))
 }
 
+/// The block with what `invalid_text: repair` asks for in JSON's escapes.
+fn repaired(mut block: Block, invalid: InvalidText) -> Block {
+    if invalid == InvalidText::Repair && surrogates::may_be_in(&block.text) {
+        block.text = surrogates::repair(&block.text).into_owned();
+    }
+    block
+}
+
+/// The keys of an object as they stand, repeated ones included; none of what is not an object.
+fn keys(text: &str) -> Vec<String> {
+    struct Keys;
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<String>;
+
+        fn expecting(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<String>, A::Error> {
+            let mut keys = Vec::new();
+            while let Some((key, IgnoredAny)) = map.next_entry()? {
+                keys.push(key);
+            }
+            Ok(keys)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(Keys).unwrap_or_default()
+}
+
 fn parse_line(path: &Path, line: u64, text: &str) -> Result<Value, StageError> {
-    let broken = |reason: String| {
-        StageError::input(format!("{}:{line}: {reason}", path.display()))
-            .with_help("JSON Lines has one complete JSON object a line; mend or remove this one")
+    let broken = |reason: String, help: &str| {
+        StageError::input(format!("{}:{line}: {reason}", path.display())).with_help(help)
     };
+    let help = "JSON Lines has one complete JSON object a line; mend or remove this one";
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(broken("is not a JSON object".to_string())),
-        Err(error) => Err(broken(format!("is not valid JSON (column {})", error.column()))),
+        Ok(_) => Err(broken("is not a JSON object".to_string(), help)),
+        Err(_) if serde_json::from_str::<Value>(&surrogates::repair(text)).is_ok() => Err(broken(
+            "has half of a surrogate pair (such as `\\ud800`), which is no character".to_string(),
+            "mend the line, or set `invalid_text: repair` to put U+FFFD in its place",
+        )),
+        Err(_) if text.trim_end().contains('\r') => Err(broken(
+            "is not valid JSON, and has CR within the line".to_string(),
+            "if the file's lines end in CR alone, convert it to LF, for example with \
+             `tr '\\r' '\\n' < OLD > NEW`",
+        )),
+        Err(error) => Err(broken(format!("is not valid JSON (column {})", error.column()), help)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_all_those_of_the_outer_object() {
+        assert_eq!(keys(r#"{"a": {"b": 1}, "c": "a", "\u0061": []}"#), ["a", "c", "a"]);
+        assert_eq!(keys(r#"["a"]"#), [""; 0]);
+        assert_eq!(keys(r#"{"a": 1"#), [""; 0]);
     }
 }

@@ -1,0 +1,85 @@
+//! A decoded batch of a Parquet file, and its columns as text.
+
+use std::path::Path;
+
+use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::DataType;
+use pft_stage::StageError;
+
+use super::types;
+use crate::source::columns::Columns;
+use crate::source::table::Cells;
+
+/// A batch of the needed columns.
+pub(super) struct Batch<'r> {
+    pub(super) path: &'r Path,
+    pub(super) columns: &'r Columns,
+    pub(super) batch: RecordBatch,
+}
+
+impl Cells for Batch<'_> {
+    fn height(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    fn strings(&self, name: &str) -> Result<Vec<Option<String>>, StageError> {
+        let array = self.column(name)?;
+        let strings = as_strings(array).ok_or_else(|| self.unfit(name, array.data_type()))?;
+        Ok(strings.iter().map(|value| value.map(str::to_string)).collect())
+    }
+
+    fn lists(&self, name: &str) -> Result<Vec<Option<Vec<String>>>, StageError> {
+        let array = self.column(name)?;
+        let unfit = || self.unfit(name, array.data_type());
+        let values = types::list_values(array.data_type()).ok_or_else(unfit)?;
+        let field = arrow::datatypes::Field::new("item", values.clone(), true);
+        let lists = cast(array, &DataType::LargeList(field.into())).map_err(|_| unfit())?;
+        let lists = lists.as_any().downcast_ref::<arrow::array::LargeListArray>();
+        let lists = lists.ok_or_else(unfit)?;
+        lists
+            .iter()
+            .map(|list| {
+                let Some(list) = list else {
+                    return Ok(None);
+                };
+                let strings = as_strings(&list).ok_or_else(unfit)?;
+                Ok(strings.iter().map(|value| value.map(str::to_string)).collect())
+            })
+            .collect()
+    }
+}
+
+impl Batch<'_> {
+    fn column(&self, name: &str) -> Result<&ArrayRef, StageError> {
+        let array = self.batch.column_by_name(name);
+        array.ok_or_else(|| StageError::bug(format!("column {name:?} was not read")))
+    }
+
+    /// The schema was fine, so that a value must be out of range, such as a year.
+    fn unfit(&self, name: &str, data_type: &DataType) -> StageError {
+        StageError::input(format!(
+            "{}: column `{name}` has a {} that cannot be written as text",
+            self.path.display(),
+            types::name(data_type)
+        ))
+        .with_help(format!(
+            "convert the column to text when you make the file, or set {} to another",
+            self.columns.key_of(name)
+        ))
+    }
+}
+
+/// Values as text; times with a zone in UTC, whatever the zone is called.
+fn as_strings(array: &ArrayRef) -> Option<LargeStringArray> {
+    let strict = CastOptions { safe: false, ..Default::default() };
+    let utc = match array.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            Some(cast(array, &DataType::Timestamp(*unit, Some("+00:00".into()))).ok()?)
+        }
+        _ => None,
+    };
+    let array = utc.as_ref().unwrap_or(array);
+    let text = cast_with_options(array, &DataType::LargeUtf8, &strict).ok()?;
+    text.as_any().downcast_ref::<LargeStringArray>().cloned()
+}
