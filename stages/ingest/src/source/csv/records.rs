@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr2_iter, memchr3_iter};
+
 /// A record of a block: its bytes, its line, its number of fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
@@ -19,8 +21,8 @@ pub(super) fn records(text: &[u8], first_line: u64, separator: u8) -> Vec<Record
     let mut records = Vec::new();
     let mut line = first_line;
     let mut record = Record { start: 0, end: 0, line, fields: 1, closed: true };
-    for (at, &byte) in text.iter().enumerate() {
-        match byte {
+    for at in memchr3_iter(b'"', b'\n', separator, text) {
+        match text[at] {
             b'"' => record.closed = !record.closed,
             b'\n' => {
                 line += 1;
@@ -30,8 +32,7 @@ pub(super) fn records(text: &[u8], first_line: u64, separator: u8) -> Vec<Record
                     record = Record { start: at + 1, end: 0, line, fields: 1, closed: true };
                 }
             }
-            _ if byte == separator && record.closed => record.fields += 1,
-            _ => {}
+            _ => record.fields += usize::from(record.closed),
         }
     }
     if record.start < text.len() {
@@ -46,10 +47,10 @@ pub(super) fn records(text: &[u8], first_line: u64, separator: u8) -> Vec<Record
 pub(super) fn complete_records(text: &[u8]) -> usize {
     let mut closed = true;
     let mut end = 0;
-    for (at, &byte) in text.iter().enumerate() {
-        match byte {
+    for at in memchr2_iter(b'"', b'\n', text) {
+        match text[at] {
             b'"' => closed = !closed,
-            b'\n' if closed => end = at + 1,
+            _ if closed => end = at + 1,
             _ => {}
         }
     }
