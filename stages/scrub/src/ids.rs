@@ -13,8 +13,9 @@ use crate::config;
 /// The memory holds hashes, never ids: one entry for each unit.
 #[derive(Debug)]
 pub(crate) struct Ids {
-    /// The units' numbers, unless ids are kept.
-    units: Option<HashMap<[u8; 16], u64, RandomState>>,
+    /// The units' numbers, unless ids are kept. 96 bits of a hash and 32 of a number, for there may be
+    /// millions; two of 10⁹ units have the same bits with a probability of 10⁻¹¹.
+    units: Option<HashMap<[u8; 12], u32, RandomState>>,
     documents: u64,
     doc_id: String,
     unit_id: String,
@@ -34,9 +35,9 @@ impl Ids {
     pub(crate) fn name<'a>(&'a mut self, document: DocumentRow<'a>) -> DocumentRow<'a> {
         let Some(units) = &mut self.units else { return document };
         self.documents += 1;
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&blake3::hash(document.unit_id.as_bytes()).as_bytes()[..16]);
-        let next = units.len() as u64 + 1;
+        let mut hash = [0; 12];
+        hash.copy_from_slice(&blake3::hash(document.unit_id.as_bytes()).as_bytes()[..12]);
+        let next = u32::try_from(units.len() + 1).expect("a corpus has fewer than 2³² units");
         let unit = *units.entry(hash).or_insert(next);
         self.doc_id.clear();
         self.unit_id.clear();
