@@ -67,8 +67,8 @@ pub enum MechanismError {
 const MAX_DEFAULT_DELTA: f64 = 1e-3;
 
 /// How much further than C a unit may move a sum, relatively, because norms, factors and sums are
-/// rounded to single precision: noise is as much larger. A few thousand ulps, where thousands of
-/// products cancel in a gradient.
+/// rounded to single precision: noise is as much larger. That is 1,700 units of the last place; it is a
+/// margin, not a proof for gradients in which far more cancels.
 const ROUNDING: f64 = 1e-4;
 
 /// δ where none is given: N₀^−1.1, but at most 10⁻³.

@@ -234,7 +234,9 @@ impl PrivacyReport {
         for name in reported.keys().chain(recorded.keys()) {
             let value = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
             let (reported, recorded) = (value(&reported), value(&recorded));
-            if !alike(&reported, &recorded) {
+            // What was computed may differ in its last digits, what was planned may not.
+            let computed = matches!(&name[..], "epsilon" | "groups");
+            if reported != recorded && !(computed && alike(&reported, &recorded)) {
                 return Err(LedgerError::Differs {
                     what: name.clone(),
                     reported: reported.to_string(),

@@ -106,7 +106,14 @@ fn train_on<P: Processor>(
         warmup_steps: config.warmup_steps.min(planned),
         total_steps: planned,
     };
-    let notes = UnitNotes::of(&Manifest::open(context.input("tokens")?)?);
+    let mut notes = UnitNotes::of(&Manifest::open(context.input("tokens")?)?);
+    if notes.unit.is_none() {
+        notes.uses.push(
+            "What was done to the data before is not recorded: whether units decided about each other is \
+             not known"
+                .to_string(),
+        );
+    }
     let training_data = TrainingData {
         unit: notes.unit.unwrap_or_else(|| TrainingData::default().unit),
         couplings: notes.couplings,

@@ -202,6 +202,9 @@ fn a_training_that_diverged_leaves_no_model() {
 #[test]
 fn what_earlier_stages_said_is_in_the_statement() {
     let house = House::new();
+    let silent = house.run("silent", house.config(private()), 1).unwrap();
+    let silent = std::fs::read_to_string(silent.join("privacy.json")).unwrap();
+    assert!(silent.contains("is not recorded"), "{silent}");
     house.say_of_units(json!({ "unit": "case", "uses": ["Scrubbed before"] }));
     let read = |model: &Path| -> Value {
         serde_json::from_slice(&std::fs::read(model.join("privacy.json")).unwrap()).unwrap()
@@ -209,6 +212,7 @@ fn what_earlier_stages_said_is_in_the_statement() {
     let report = read(&house.run("alone", house.config(private()), 1).unwrap());
     assert_eq!((&report["unit"], &report["fit_for_release"]), (&json!("case"), &json!(true)));
     assert!(report["other_uses"].as_array().unwrap().contains(&json!("Scrubbed before")));
+    assert!(!report.to_string().contains("is not recorded"));
     house.say_of_units(json!({ "unit": "case", "couplings": ["Copies went"] }));
     let model = house.run("coupled", house.config(private()), 1).unwrap();
     let report = read(&model);
