@@ -67,8 +67,10 @@ pub enum MechanismError {
 const MAX_DEFAULT_DELTA: f64 = 1e-3;
 
 /// How much further than C a unit may move a sum, relatively, because norms, factors and sums are
-/// rounded to single precision: noise is as much larger. That is 1,700 units of the last place; it is a
-/// margin, not a proof for gradients in which far more cancels.
+/// rounded to single precision: noise is as much larger. That is 1,700 units of the last place.
+/// Norms that are sums of products of inner products, whose rounding grows with the square of how
+/// much cancels, come with a bound of it (`gradient/product.rs`); `tests/rounding.rs` lets all but a
+/// three-thousandth of a unit's gradient cancel. It is a margin, not a proof.
 const ROUNDING: f64 = 1e-4;
 
 /// δ where none is given: N₀^−1.1, but at most 10⁻³.

@@ -1,6 +1,6 @@
 //! The norm of one unit's gradient of a parameter, from the pieces of all its uses.
 
-use super::product::{View, dot, ghost_squared_norm, multiply, squared_norm};
+use super::product::{View, dot_at_most, ghost_squared_norm, multiply, squared_norm};
 use super::rows::{BatchRows, gather};
 use super::{LinearPieces, LookupPieces, Rows, WeightLayout, add, weight_gradient};
 
@@ -85,7 +85,7 @@ pub(super) fn unit_squared_norm<R: Rows>(
         );
         for (products, output) in products.chunks(groups.len()).zip(output.chunks(outputs)) {
             let at_ids: Vec<f32> = groups.iter().map(|group| output[group[0].0 as usize]).collect();
-            norm += 2.0 * dot(products, &at_ids);
+            norm += 2.0 * dot_at_most(products, &at_ids);
         }
     }
     norm

@@ -4,12 +4,18 @@
 use candle_core::{D, DType, Result, Tensor};
 
 use super::super::WeightLayout;
+use super::super::product::ROUNDING;
 
 /// The sum over all but the first dimension, in f64: `[units]`.
 pub(super) fn unit_sums(x: &Tensor) -> Result<Tensor> {
     let units = x.dim(0)?;
     let rows = x.reshape((units, (), x.dim(D::Minus1)?))?.sum(D::Minus1)?;
     rows.to_dtype(DType::F64)?.sum(1)
+}
+
+/// The sum of products of inner products, no less than without their rounding, as on the CPU.
+fn unit_sums_at_most(products: &Tensor) -> Result<Tensor> {
+    unit_sums(products)? + (unit_sums(&products.abs()?)? * ROUNDING)?
 }
 
 /// Σ of each unit's squares.
@@ -24,7 +30,7 @@ fn products(left: &Tensor, right: &Tensor) -> Result<Tensor> {
 
 /// ‖aᵀg‖² = ⟨aaᵀ, ggᵀ⟩ of each unit.
 pub(super) fn ghost(input: &Tensor, output: &Tensor) -> Result<Tensor> {
-    unit_sums(&(products(input, input)? * products(output, output)?)?)
+    unit_sums_at_most(&(products(input, input)? * products(output, output)?)?)
 }
 
 /// aᵀg of each unit in the layout of the weight, `[units, elements]`.
@@ -45,7 +51,7 @@ pub(super) fn ghost_is_cheaper(rows: usize, inputs: usize, outputs: usize) -> bo
 /// Σ ⟨gᵢ, gⱼ⟩ over all pairs of rows of the same id.
 pub(super) fn lookup(gradient: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let same = ids.unsqueeze(2)?.broadcast_eq(&ids.unsqueeze(1)?)?.to_dtype(DType::F32)?;
-    unit_sums(&(products(gradient, gradient)? * same)?)
+    unit_sums_at_most(&(products(gradient, gradient)? * same)?)
 }
 
 /// Twice the inner product of a head's gradient aᵀg and the lookup's of the same table:
@@ -59,5 +65,5 @@ pub(super) fn shared(
     let (units, rows, _) = input.dims3()?;
     let ids = ids.unsqueeze(1)?.broadcast_as((units, rows, ids.dim(1)?))?.contiguous()?;
     let at_ids = output.contiguous()?.gather(&ids, 2)?;
-    unit_sums(&(products(input, looked_up)? * at_ids)?)? * 2.0
+    unit_sums_at_most(&(products(input, looked_up)? * at_ids)?)? * 2.0
 }
