@@ -32,6 +32,9 @@ def check(bundle, expected, base):
     ids = tokenizer(text)["input_ids"]
     assert tokenizer.decode(ids) == text, ids
     assert tokenizer.eos_token_id == 0, tokenizer.eos_token_id
+    encoded = tokenizer(text, return_tensors="pt")
+    assert set(encoded) == {"input_ids", "attention_mask"}, set(encoded)
+    model.generate(**encoded, max_new_tokens=2, do_sample=False)
     if not adapters:
         output = model.generate(expected["ids"][None][:, :4], max_new_tokens=3, do_sample=False)
         assert 4 < output.shape[1] <= 7

@@ -29,21 +29,22 @@ impl Tokenizer {
             StageError::input(format!("{}: {problem}", path.display()))
                 .with_help("train the model again")
         };
-        let vocab = json["model"]["vocab"]
-            .as_object()
+        let vocab = vocabulary(&json["model"]["vocab"])
             .ok_or_else(|| wrong("is missing, or is not a tokenizer with a vocabulary"))?;
-        let added = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
-        let named = vocab
-            .iter()
-            .map(|(text, id)| (text.as_str(), id.as_u64()))
-            .chain(added.iter().map(|t| (t["content"].as_str().unwrap_or(""), t["id"].as_u64())));
         let mut tokens = vec![None; config.vocab_size];
-        for (text, id) in named {
-            let slot = id.and_then(|id| tokens.get_mut(usize::try_from(id).ok()?));
-            let Some(slot) = slot else {
+        for (text, id) in vocab {
+            let Some(slot) = tokens.get_mut(id) else {
                 return Err(wrong("has a token id that the model's vocabulary does not hold"));
             };
             *slot = Some(text.to_string());
+        }
+        // Llama 2 was published with a padding token that its model has no row for: no text
+        // becomes it, so it stays in the file and the model never sees it.
+        for token in json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
+            let slot = index(&token["id"]).and_then(|id| tokens.get_mut(id));
+            if let (Some(slot), Some(text)) = (slot, token["content"].as_str()) {
+                *slot = Some(text.to_string());
+            }
         }
         let settings = read_json(&folder.join("tokenizer_config.json"))?;
         let text = |id: Option<u32>| tokens.get(id? as usize)?.clone();
@@ -89,6 +90,9 @@ impl Tokenizer {
         }
         settings.insert("tokenizer_class".to_string(), json!("PreTrainedTokenizerFast"));
         settings.insert("model_max_length".to_string(), json!(config.max_position_embeddings));
+        // By default transformers 4 adds `token_type_ids`, which `generate` of LLaMA refuses and
+        // GPT-2 takes for tokens.
+        settings.insert("model_input_names".to_string(), json!(["input_ids", "attention_mask"]));
         settings.entry("clean_up_tokenization_spaces").or_insert(json!(false));
         write_json(&folder.join("tokenizer_config.json"), &Value::Object(settings))?;
         write_json(&folder.join("special_tokens_map.json"), &Value::Object(special))?;
@@ -179,6 +183,24 @@ impl Tokenizer {
             writer.string("tokenizer.chat_template", template);
         }
     }
+}
+
+/// Token texts with their ids: a map, or in Unigram tokenizers a list of texts with scores.
+fn vocabulary(vocab: &Value) -> Option<Vec<(&str, usize)>> {
+    match vocab {
+        Value::Object(map) => Some(
+            map.iter().map(|(text, id)| (&text[..], index(id).unwrap_or(usize::MAX))).collect(),
+        ),
+        Value::Array(list) => {
+            let texts = list.iter().enumerate();
+            texts.map(|(id, entry)| Some((entry[0].as_str()?, id))).collect()
+        }
+        _ => None,
+    }
+}
+
+fn index(id: &Value) -> Option<usize> {
+    usize::try_from(id.as_u64()?).ok()
 }
 
 fn begin_with(bos: &str, id: usize) -> Value {

@@ -410,6 +410,51 @@ fn wrong_models_and_settings_are_refused() {
     assert!(error.exit_code() == 3 && error.message().contains("tokenizer.json"), "{error}");
 }
 
+/// A padding token without a row in the model, as Llama 2 was published, and Unigram's list of
+/// pieces with scores.
+#[test]
+fn tokenizers_of_other_kinds_are_carried_over() {
+    let mut padded = tokenizer();
+    let added = padded["added_tokens"].as_array_mut().unwrap();
+    let mut token = added[0].clone();
+    (token["id"], token["content"]) = (json!(96), json!("<pad>"));
+    added.push(token);
+    let mut unigram = tokenizer();
+    let mut pieces: Vec<(String, u64)> = unigram["model"]["vocab"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(text, id)| (text.clone(), id.as_u64().unwrap()))
+        .collect();
+    pieces.sort_by_key(|(_, id)| *id);
+    let pieces: Vec<Value> = pieces.into_iter().map(|(text, _)| json!([text, -1.0])).collect();
+    unigram["model"] = json!({ "type": "Unigram", "unk_id": 0, "vocab": pieces });
+    for json in [padded, unigram] {
+        let place = Workplace::whole("gpt2");
+        std::fs::write(place.path("model/tokenizer.json"), json.to_string()).unwrap();
+        place.reseal();
+        let bundle = place.export(Config::default()).unwrap();
+        let text = std::fs::read_to_string(bundle.join("tokenizer.json")).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json);
+    }
+}
+
+/// transformers prefers `dtype` to `torch_dtype`: the base's must not stay behind.
+#[test]
+fn a_bundle_says_the_type_of_its_own_weights() {
+    let place = Workplace::whole("gpt2");
+    let path = place.path("model/config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["dtype"] = json!("bfloat16");
+    std::fs::write(&path, config.to_string()).unwrap();
+    place.reseal();
+    let bundle = place.export(Config::default()).unwrap();
+    let written = std::fs::read(bundle.join("config.json")).unwrap();
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written["torch_dtype"], "float32");
+    assert!(written["dtype"].is_null(), "{written}");
+}
+
 /// Adapters that trained on a base rounded to bf16 are merged into the rounded weights, though the
 /// base lies there in 32 bits.
 #[test]

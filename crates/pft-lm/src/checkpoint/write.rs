@@ -112,6 +112,8 @@ pub fn save_model(
     saved: SavedType,
 ) -> Result<(), CheckpointError> {
     let mut config = config.clone();
+    // The newer name of the same key, by which a base's type would win over what is saved here.
+    config.other.remove("dtype");
     config.other.insert("torch_dtype".to_owned(), saved.torch_dtype().into());
     let path = folder.join("config.json");
     std::fs::write(&path, config.to_json()).map_err(CheckpointError::io(&path, "write"))?;
