@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ArtifactError, Kind, hash};
+use crate::{ArtifactError, Kind, canonical_json, hash};
 
 /// The file that makes a folder an artifact.
 pub const MANIFEST: &str = "manifest.json";
@@ -28,13 +28,15 @@ pub struct Manifest {
     pub kind: Kind,
     /// Version of the kind's schema.
     pub schema_version: u32,
-    /// BLAKE3 over kind, schema version and the sorted (path, BLAKE3) list of the files.
+    /// BLAKE3 over kind, schema version, the sorted (path, BLAKE3) list of the files, and what the
+    /// stages of the lineage said of units.
     pub content_hash: String,
     /// The files, sorted by path; the manifest is not among them.
     pub files: Vec<FileEntry>,
     /// Number of records, 0 for kinds without records.
     pub rows: u64,
-    /// Stage, revision, key, config, inputs, timings, host. Not hashed.
+    /// Stage, revision, key, config, inputs, timings, host. Not hashed, but for the `units` of its
+    /// `lineage`.
     #[serde(default)]
     pub provenance: Value,
 }
@@ -68,7 +70,7 @@ impl Manifest {
             })
             .collect::<Result<Vec<_>, ArtifactError>>()?;
         let schema_version = kind.schema_version();
-        let content_hash = content_hash(kind, schema_version, &files);
+        let content_hash = content_hash(kind, schema_version, &files, &provenance);
         let manifest = Self { kind, schema_version, content_hash, files, rows, provenance };
         manifest.write(folder)?;
         Ok(manifest)
@@ -127,8 +129,12 @@ impl Manifest {
                 ),
             ));
         }
-        if content_hash(self.kind, self.schema_version, &self.files) != self.content_hash {
-            return Err(ArtifactError::invalid(&path, "its content hash is not that of its files"));
+        let found = content_hash(self.kind, self.schema_version, &self.files, &self.provenance);
+        if found != self.content_hash {
+            return Err(ArtifactError::invalid(
+                &path,
+                "its content hash is not that of its files and notes; make the artifact again",
+            ));
         }
         for file in &self.files {
             let relative = Path::new(&file.path);
@@ -208,13 +214,35 @@ fn artifacts_in(folder: &Path) -> Vec<String> {
     found
 }
 
-fn content_hash(kind: Kind, schema_version: u32, files: &[FileEntry]) -> String {
+/// Two settings may happen to make the same files while only one of them lets units decide about each
+/// other. What was said of units is promised on later, so it is content: else whichever artifact came
+/// first would speak for both.
+fn content_hash(
+    kind: Kind,
+    schema_version: u32,
+    files: &[FileEntry],
+    provenance: &Value,
+) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("pft artifact\n{kind}\n{schema_version}\n").as_bytes());
     for file in files {
         hasher.update(format!("{}\0{}\n", file.path, file.blake3).as_bytes());
     }
+    for step in provenance["lineage"].as_array().into_iter().flatten() {
+        if says_something(&step["units"]) {
+            hasher.update(format!("units\0{}\n", canonical_json(&step["units"])).as_bytes());
+        }
+    }
     hasher.finalize().to_hex().to_string()
+}
+
+fn says_something(notes: &Value) -> bool {
+    match notes {
+        Value::Null => false,
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => map.values().any(says_something),
+        _ => true,
+    }
 }
 
 fn collect_files(root: &Path, folder: &Path, paths: &mut Vec<String>) -> Result<(), ArtifactError> {

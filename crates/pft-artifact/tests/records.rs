@@ -293,3 +293,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_said_of_units_is_sealed_with_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data.bin"), b"data").unwrap();
+    let seal = |units: serde_json::Value| {
+        let provenance = serde_json::json!({ "lineage": [{ "stage": "ingest", "units": units }] });
+        Manifest::seal(folder.path(), Kind::Model, 0, provenance).unwrap()
+    };
+    let silent = seal(serde_json::json!({ "unit": null, "couplings": [], "uses": [] }));
+    assert_eq!(silent.content_hash, seal(serde_json::Value::Null).content_hash);
+    let mut coupled = seal(serde_json::json!({ "couplings": ["Copies went"] }));
+    assert_ne!(silent.content_hash, coupled.content_hash);
+    Manifest::open(folder.path()).unwrap();
+    // Taking the sentence out afterwards is noticed.
+    coupled.provenance["lineage"][0]["units"]["couplings"] = serde_json::json!([]);
+    coupled.write(folder.path()).unwrap();
+    let error = Manifest::open(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("content hash"), "{error}");
+}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use pft_artifact::{Action, Kind, Manifest, Store, count_rows};
+use pft_stage::UnitNotes;
 use serde_json::{Value, json};
 
 use crate::RunError;
@@ -327,6 +328,7 @@ impl Run<'_> {
         std::fs::write(&config, format!("{:#}\n", node.config)).map_err(failed)?;
         let log = self.logs.join(format!("{}.log", node.name.replace('/', "-")));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let sources = inputs.clone();
         let job = Job {
             executable: &node.binary.path,
             config: &config,
@@ -345,7 +347,7 @@ impl Run<'_> {
             return Err(error);
         }
         let seconds = started.elapsed().as_secs_f64();
-        let outputs = self.sealed_outputs(node, key, &output)?;
+        let outputs = self.sealed_outputs(node, key, &sources, &output)?;
         let action = self.store.commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
         std::fs::remove_dir_all(&work).map_err(failed)?;
         std::fs::remove_dir_all(&scratch).map_err(failed)?;
@@ -357,6 +359,7 @@ impl Run<'_> {
         &self,
         node: &Node,
         key: &Key,
+        inputs: &BTreeMap<String, PathBuf>,
         output: &std::path::Path,
     ) -> Result<BTreeMap<String, PathBuf>, RunError> {
         let description = &node.binary.description;
@@ -389,6 +392,10 @@ impl Run<'_> {
             if !manifest.provenance.is_object() {
                 manifest.provenance = json!({});
             }
+            if port.kind != Kind::Bundle && manifest.provenance["lineage"].is_null() {
+                manifest.provenance["lineage"] = json!(silent_lineage(node, inputs)?);
+                manifest = Manifest::seal(&folder, port.kind, manifest.rows, manifest.provenance)?;
+            }
             // A bundle is made to be given away, and a key is made of hashes of private data.
             if port.kind != Kind::Bundle {
                 manifest.provenance["key"] = json!(key.hash);
@@ -400,4 +407,29 @@ impl Run<'_> {
         }
         Ok(outputs)
     }
+}
+
+/// The lineage of what a stage made that keeps none: what earlier stages said of units still holds, and
+/// that nobody knows what this one did to them belongs into a privacy statement.
+fn silent_lineage(node: &Node, inputs: &BTreeMap<String, PathBuf>) -> Result<Vec<Value>, RunError> {
+    let mut manifests = BTreeMap::new();
+    for (port, path) in inputs {
+        manifests.insert(port.clone(), Manifest::open(path)?);
+    }
+    let hashes: BTreeMap<&String, &String> =
+        manifests.iter().map(|(port, manifest)| (port, &manifest.content_hash)).collect();
+    let description = &node.binary.description;
+    let said = format!(
+        "{} does not say what it did to the data: whether units decided about each other there is not \
+         known",
+        description.name
+    );
+    let own = json!({
+        "stage": description.name,
+        "revision": description.revision,
+        "config": node.config,
+        "inputs": hashes,
+        "units": UnitNotes { uses: vec![said], ..UnitNotes::default() },
+    });
+    Ok(pft_stage::lineage(&manifests, &own))
 }

@@ -250,8 +250,9 @@ fn binary_hash() -> Option<String> {
     pft_artifact::hash_file(Path::new(&path)).ok()
 }
 
-/// Every step that led to the inputs, then this one; each step once.
-fn lineage(inputs: &BTreeMap<String, Manifest>, own: &Value) -> Vec<Value> {
+/// Every step that led to the inputs, then this one; each step once. It is the `lineage` of what a
+/// stage makes.
+pub fn lineage(inputs: &BTreeMap<String, Manifest>, own: &Value) -> Vec<Value> {
     let mut steps: Vec<Value> = Vec::new();
     let earlier = inputs.values().flat_map(|manifest| {
         let mut steps = manifest.provenance["lineage"].as_array().cloned().unwrap_or_default();

@@ -55,7 +55,7 @@ pub mod allocator;
 pub mod schema;
 pub mod yaml;
 
-pub use command::{run_stage, run_stage_from, watch_signals};
+pub use command::{lineage, run_stage, run_stage_from, watch_signals};
 pub use config::{ConfigSource, Override, load_config};
 pub use context::Context;
 pub use describe::{Description, Port};
