@@ -9,6 +9,7 @@
 //!
 //! A pipeline may `include` others: their stages join the graph as `PIPELINE/STAGE`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pft_stage::ConfigSource;
@@ -140,6 +141,7 @@ impl Parser<'_> {
             None => return Err(self.error(1, "`pipeline: NAME` is missing")),
         };
         let mut stages = Vec::new();
+        let mut names = BTreeMap::new();
         if let Some(node) = root.get("include") {
             let Data::Sequence(items) = &node.data else {
                 return Err(self.error(node.line, "`include` must be a list of pipeline files"));
@@ -147,6 +149,16 @@ impl Parser<'_> {
             for item in items {
                 let path = self.relative(&self.string(item, "an included pipeline")?);
                 let included = read(&path, open)?;
+                if let Some(taken) = names.insert(included.name.clone(), path.clone()) {
+                    let message = format!(
+                        "{} is a pipeline named `{}`, as {} is: names of included pipelines must \
+                         differ",
+                        path.display(),
+                        included.name,
+                        taken.display()
+                    );
+                    return Err(self.error(item.line, message));
+                }
                 stages.extend(included.stages.into_iter().map(|s| s.inside(&included.name)));
             }
         }
@@ -281,5 +293,11 @@ mod tests {
         assert_eq!(both.stages[1].inputs[0].from, "one/a");
         let error = Pipeline::read(&folder.path().join("loop.yml")).unwrap_err();
         assert!(error.message.contains("includes itself"));
+        // A copy whose name was left would get the first one's inputs.
+        write("two.yml", "pipeline: one\nstages:\n  a: { stage: z }\n");
+        write("copies.yml", "pipeline: copies\ninclude:\n  - one.yml\n  - two.yml\n");
+        let error = Pipeline::read(&folder.path().join("copies.yml")).unwrap_err();
+        let message = error.message;
+        assert!(message.contains("copies.yml:4") && message.contains("one.yml"), "{message}");
     }
 }

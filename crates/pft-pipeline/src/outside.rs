@@ -16,6 +16,9 @@ struct Stamp {
     size: u64,
     modified_seconds: i64,
     modified_nanoseconds: i64,
+    /// When contents or metadata last changed: `touch` can set the time above back, not this one.
+    changed_seconds: i64,
+    changed_nanoseconds: i64,
     inode: u64,
 }
 
@@ -71,6 +74,8 @@ impl OutsideFiles {
             size: metadata.size(),
             modified_seconds: metadata.mtime(),
             modified_nanoseconds: metadata.mtime_nsec(),
+            changed_seconds: metadata.ctime(),
+            changed_nanoseconds: metadata.ctime_nsec(),
             inode: metadata.ino(),
         };
         if let Ok(known) = self.known.lock()
@@ -98,7 +103,8 @@ fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
     }
     if path.is_dir() {
         let mut files = Vec::new();
-        for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+        // Links are followed, as stages do: the folders of a hub's cache hold nothing else.
+        for entry in walkdir::WalkDir::new(path).follow_links(true).sort_by_file_name() {
             let entry = entry.map_err(|error| RunError::config(error.to_string()))?;
             if entry.file_type().is_file() {
                 let relative = entry.path().strip_prefix(path).unwrap_or(entry.path());
@@ -106,16 +112,22 @@ fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
                 files.push((name, entry.into_path()));
             }
         }
+        if files.is_empty() {
+            return Err(RunError::config(format!("{text}: the folder holds no file")));
+        }
         return Ok(files);
     }
     if text.contains(['*', '?', '[']) {
         let matches = glob::glob(text)
             .map_err(|error| RunError::config(format!("{text}: not a valid glob: {error}")))?;
-        let files: Vec<_> = matches
-            .filter_map(Result::ok)
-            .filter(|p| p.is_file())
-            .map(|p| (file_name(&p), p))
+        let fixed: PathBuf = path
+            .components()
+            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
             .collect();
+        let name =
+            |path: &Path| path.strip_prefix(&fixed).unwrap_or(path).to_string_lossy().into_owned();
+        let files: Vec<_> =
+            matches.filter_map(Result::ok).filter(|p| p.is_file()).map(|p| (name(&p), p)).collect();
         if !files.is_empty() {
             return Ok(files);
         }
@@ -158,6 +170,32 @@ mod tests {
         );
         let error = files.identity(&at(&a, "absent")).unwrap_err();
         assert!(error.message.contains("absent"));
+    }
+
+    #[test]
+    fn links_are_followed_and_folders_that_globs_cross_have_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["blobs", "snapshot", "empty"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        std::fs::write(at("blobs/x"), "one").unwrap();
+        std::os::unix::fs::symlink(at("blobs/x"), at("snapshot/weights")).unwrap();
+        std::os::unix::fs::symlink(at("snapshot"), at("latest")).unwrap();
+        let identity =
+            |name: &str| OutsideFiles::open(at("memory")).identity(&at(name).to_string_lossy());
+        let (snapshot, latest) = (identity("snapshot").unwrap(), identity("latest").unwrap());
+        assert_eq!(snapshot, latest);
+        assert_eq!(snapshot["files"].as_array().unwrap().len(), 1);
+        let glob = identity("*/x").unwrap();
+        std::fs::write(at("blobs/x"), "two").unwrap();
+        assert_ne!(identity("snapshot").unwrap(), snapshot);
+        std::fs::write(at("blobs/x"), "one").unwrap();
+        assert_eq!(identity("*/x").unwrap(), glob);
+        std::fs::rename(at("blobs"), at("moved")).unwrap();
+        assert_ne!(identity("*/x").unwrap(), glob);
+        assert!(identity("snapshot").unwrap_err().message.contains("weights"));
+        assert!(identity("empty").unwrap_err().message.contains("holds no file"));
     }
 
     #[test]
