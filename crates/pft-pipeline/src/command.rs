@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use pft_artifact::Store;
 use pft_stage::Override;
 
-use crate::execute::{Options, Status, execute};
+use crate::execute::{Options, Outcome, Status, execute};
 use crate::file::Pipeline;
 use crate::graph::Graph;
 use crate::report::{self, Reporter};
@@ -124,7 +124,8 @@ fn run(arguments: &RunArguments) -> Result<u8, RunError> {
     let store = Store::open(&arguments.store)
         .map_err(|error| RunError::config(format!("--store: {error}")))?;
     let reporter = Reporter::new(&graph);
-    let outcomes = execute(&graph, &options, &store, watch_signals()?, &reporter)?;
+    let interrupted = watch_signals()?;
+    let outcomes = execute(&graph, &options, &store, interrupted.clone(), &reporter)?;
 
     let seconds = started.elapsed().as_secs_f64();
     eprintln!("{}", report::summary(&graph, &outcomes, seconds, arguments.dry_run));
@@ -132,8 +133,18 @@ fn run(arguments: &RunArguments) -> Result<u8, RunError> {
         let run = jiff::Timestamp::now().to_string();
         println!("{}", report::to_json(&graph, &run, &outcomes));
     }
+    let undone = is_undone(&options.wanted, &outcomes);
+    if interrupted.load(Ordering::Relaxed) && undone {
+        return Ok(130);
+    }
     let failed = outcomes.iter().find(|outcome| outcome.status == Status::Failed);
     Ok(failed.map_or(0, |outcome| outcome.exit_code.max(1)))
+}
+
+/// Whether a wanted stage failed or was not come to.
+fn is_undone(wanted: &[bool], outcomes: &[Outcome]) -> bool {
+    let undone = |outcome: &Outcome| matches!(outcome.status, Status::Failed | Status::Skipped);
+    wanted.iter().zip(outcomes).any(|(&wanted, outcome)| wanted && undone(outcome))
 }
 
 /// The first SIGINT or SIGTERM lets the running stages stop in order; the second ends the runner.

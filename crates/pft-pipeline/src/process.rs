@@ -52,7 +52,9 @@ pub(crate) fn run(
         .env("PFT_CACHE_DIR", job.cache)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+        .stderr(Stdio::piped())
+        // A terminal sends Ctrl-C to its whole process group; the stage is told once, by the runner.
+        .process_group(0);
     die_with_parent(&mut command);
     let mut child = command.spawn().map_err(cannot_start)?;
 

@@ -1,7 +1,7 @@
 //! What the person sees while a pipeline runs, and the JSON object at its end.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -23,7 +23,9 @@ impl Reporter {
     /// A reporter for the stages of a graph.
     pub fn new(graph: &Graph) -> Self {
         let width = graph.nodes.iter().map(|node| node.name.len()).max().unwrap_or(8);
-        let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
+        // Hidden where there is no terminal, or one that cannot move its cursor (TERM=dumb): what is
+        // printed through it would be lost there.
+        let bars = Some(MultiProgress::new()).filter(|bars| !bars.is_hidden());
         Self { bars, running: Mutex::default(), width }
     }
 

@@ -1,7 +1,7 @@
 //! Progress: a bar on a terminal, plain lines otherwise, JSON lines for the runner. All of it goes
 //! to standard error, and none of it ever carries document text.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -91,7 +91,8 @@ impl Progress {
     pub fn new(stage: &'static str, mode: ProgressMode) -> Self {
         let style = match mode {
             ProgressMode::Json => Style::Json,
-            ProgressMode::Auto if std::io::stderr().is_terminal() => Style::Bar,
+            // Bars are hidden without a terminal that can move its cursor.
+            ProgressMode::Auto if !ProgressBar::new_spinner().is_hidden() => Style::Bar,
             ProgressMode::Auto | ProgressMode::Plain => Style::Plain,
         };
         Self { stage, style }
