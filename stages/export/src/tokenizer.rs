@@ -70,11 +70,9 @@ impl Tokenizer {
     /// `generation_config.json`.
     pub(crate) fn write(&self, folder: &Path, config: &ModelConfig) -> Result<(), StageError> {
         let mut json = self.json.clone();
-        if let (true, Some(bos), Some(id)) = (self.adds_bos(), &self.bos, self.id(&self.bos))
-            && json["post_processor"].is_null()
-        {
-            // transformers leaves it to the post-processor to begin texts with BOS.
-            json["post_processor"] = begin_with(bos, id);
+        if let (Some(bos), Some(id)) = (&self.bos, self.id(&self.bos)) {
+            let own = json["post_processor"].take();
+            json["post_processor"] = post_processor(own, self.adds_bos(), bos, id);
         }
         write_json(&folder.join("tokenizer.json"), &json)?;
 
@@ -201,6 +199,30 @@ fn vocabulary(vocab: &Value) -> Option<Vec<(&str, usize)>> {
 
 fn index(id: &Value) -> Option<usize> {
     usize::try_from(id.as_u64()?).ok()
+}
+
+/// A post-processor that begins texts with BOS if and only if the model was trained so: transformers
+/// goes by it, and not by `add_bos_token`.
+fn post_processor(own: Value, adds_bos: bool, bos: &str, id: usize) -> Value {
+    let mut steps = match own["processors"].as_array() {
+        Some(steps) => steps.clone(),
+        None if own.is_null() => Vec::new(),
+        None => vec![own.clone()],
+    };
+    let begins = |step: &Value| step["single"][0]["SpecialToken"]["id"] == json!(bos);
+    if steps.iter().any(begins) == adds_bos {
+        return own;
+    }
+    if adds_bos {
+        steps.push(begin_with(bos, id));
+    } else {
+        steps.retain(|step| !begins(step));
+    }
+    match steps.len() {
+        0 => Value::Null,
+        1 => steps.remove(0),
+        _ => json!({ "type": "Sequence", "processors": steps }),
+    }
 }
 
 fn begin_with(bos: &str, id: usize) -> Value {

@@ -439,6 +439,36 @@ fn tokenizers_of_other_kinds_are_carried_over() {
     }
 }
 
+/// What `tokenize` was told about BOS decides, not what the base's tokenizer used to do.
+#[test]
+fn texts_begin_with_bos_as_in_training() {
+    let exported = |post_processor: &Value, adds_bos: bool| -> Value {
+        let place = Workplace::whole("gpt2");
+        let mut json = tokenizer();
+        json["post_processor"] = post_processor.clone();
+        std::fs::write(place.path("model/tokenizer.json"), json.to_string()).unwrap();
+        let settings = json!({ "bos_token": "<|end|>", "eos_token": "<|end|>",
+            "add_bos_token": adds_bos });
+        let path = place.path("model/tokenizer_config.json");
+        std::fs::write(path, settings.to_string()).unwrap();
+        place.reseal();
+        let bundle = place.export(Config::default()).unwrap();
+        let written = std::fs::read(bundle.join("tokenizer.json")).unwrap();
+        serde_json::from_slice::<Value>(&written).unwrap()["post_processor"].clone()
+    };
+    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
+        "use_regex": true });
+    for own in [Value::Null, bytes] {
+        assert_eq!(exported(&own, false), own);
+        let beginning = exported(&own, true);
+        let template = if own.is_null() { &beginning } else { &beginning["processors"][1] };
+        assert_eq!(template["single"][0]["SpecialToken"]["id"], "<|end|>");
+        assert_eq!(beginning["processors"][0], own);
+        assert_eq!(exported(&beginning, true), beginning);
+        assert_eq!(exported(&beginning, false), own);
+    }
+}
+
 /// transformers prefers `dtype` to `torch_dtype`: the base's must not stay behind.
 #[test]
 fn a_bundle_says_the_type_of_its_own_weights() {

@@ -64,6 +64,7 @@ pub fn load_tokenizer(config: &Config) -> Result<LoadedTokenizer, StageError> {
         )
         .with_help("set bos_token, or add_bos: false"));
     }
+    loaded.add_bos = config.add_bos.unwrap_or(loaded.add_bos);
     Ok(loaded)
 }
 
@@ -185,6 +186,8 @@ impl LoadedTokenizer {
             "eos_token": token(self.eos),
             "add_bos_token": self.add_bos,
             "clean_up_tokenization_spaces": false,
+            // By default transformers 4 adds `token_type_ids`, which language models have no use for.
+            "model_input_names": ["input_ids", "attention_mask"],
         });
         if let Some(template) = &self.chat_template {
             settings["chat_template"] = json!(template);
