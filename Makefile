@@ -1,10 +1,11 @@
 # Everyday commands and experiments. `make` alone lists them.
 CARGO      ?= cargo
 PYTHON     ?= python3
-TARGET     := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Relative paths: make would cut one with spaces above this folder in two.
+TARGET     := $(or $(CARGO_TARGET_DIR),target)
 PIPELINE   := $(TARGET)/release/pft-pipeline
 PFT_VENV   ?= .venv
-VENV       := $(abspath $(PFT_VENV))
+VENV       := $(PFT_VENV)
 PIPELINES  := $(basename $(notdir $(wildcard pipelines/*.yml)))
 # Options of a pipeline's run, as in `make echr-dp8 ARGS="--set model.max_steps=100"`.
 ARGS       ?=
@@ -26,7 +27,7 @@ build: ## Builds every binary
 
 test: models build python ## Runs all tests
 	sh data/fetch-models.sh en_core_web_md
-	PFT_PYTHON=$(VENV)/bin/python $(CARGO) test --release --workspace
+	PFT_PYTHON="$$(cd $(VENV) && pwd)/bin/python" $(CARGO) test --release --workspace
 
 # A bench is processes of its own beside its peers, which pip installs into an environment of the
 # bench. Options of a bench, as in `make bench-train BENCH_ARGS="--works w1 --steps 1"`.
@@ -63,7 +64,7 @@ bench-scale: models $(call venv,tokenize) ## The stages without a model on 0.1, 
 
 $(BENCH)/venv/%/.installed: benches/%/requirements.txt
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 lint: ## Formatting, clippy and documentation, all without a warning
@@ -78,12 +79,11 @@ python: $(VENV)/.installed ## The Python packages that tests compare with
 
 $(VENV)/.installed: tests/requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 $(PIPELINES): models build
 	$(PIPELINE) run pipelines/$@.yml $(ARGS)
 
 clean-store: ## Removes the store of artifacts
-	chmod -R u+w .pft 2>/dev/null || true
-	rm -rf .pft
+	store="$${PFT_STORE:-.pft}"; chmod -R u+w "$$store" 2>/dev/null; rm -rf "$$store"
