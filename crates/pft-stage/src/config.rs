@@ -26,7 +26,14 @@ impl ConfigSource {
             .map_err(|error| format!("{}: cannot read the config: {error}", path.display()))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| format!("{}: the config is not valid UTF-8", path.display()))?;
-        let node = yaml::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let node = yaml::parse(&text).map_err(|error| {
+            // A corpus given by mistake: the lines around the place are text of documents.
+            let is_config =
+                path.extension().is_some_and(|e| e == "yml" || e == "yaml" || e == "json");
+            let shown =
+                if is_config { &error[..] } else { error.lines().next().unwrap_or_default() };
+            format!("{}: {shown}", path.display())
+        })?;
         if !matches!(node.data, Data::Mapping(_)) {
             return Err(format!("{}: a config is a mapping of keys to values", path.display()));
         }
@@ -266,6 +273,20 @@ mod tests {
             value["privacy"],
             serde_json::json!({"target_epsilon": 8, "max_grad_norm": 1.0})
         );
+    }
+
+    #[test]
+    fn a_corpus_given_by_mistake_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "{\"text\": \"Anna Nowak\"}\n{\"text\": \"Jan Kos\"}\n").unwrap();
+            ConfigSource::read(&path).unwrap_err()
+        };
+        let message = read("cases.jsonl");
+        assert!(message.contains("cases.jsonl: line 2"), "{message}");
+        assert!(!message.contains("Nowak") && !message.contains("Kos"), "{message}");
+        assert!(read("train.yml").contains("Nowak"), "a config's mistake is shown in its place");
     }
 
     #[test]
