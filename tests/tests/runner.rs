@@ -87,6 +87,59 @@ fn a_second_run_of_the_same_key_waits_for_the_first() {
 }
 
 #[test]
+fn a_file_that_changes_while_it_is_read_leaves_no_artifact() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = format!(
+        "pipeline: p\nstages:\n  a: {{ stage: {}, set: {{ file: raw.txt, steps: 8, seconds: 0.1, log: {} }} }}\n",
+        root().join("tests/stages/fold.py").display(),
+        folder.join("log.txt").display(),
+    );
+    std::fs::write(folder.join("p.yml"), text).unwrap();
+    std::fs::write(folder.join("raw.txt"), "old").unwrap();
+    let finished = std::thread::scope(|scope| {
+        let running = scope.spawn(|| run("pft-pipeline", &["run", "p.yml"], folder));
+        while started(folder) == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::fs::write(folder.join("raw.txt"), "new").unwrap();
+        running.join().unwrap()
+    });
+    assert_eq!(finished.code, 2, "{}", finished.stderr);
+    assert!(finished.stderr.contains("changed while the stage ran"), "{}", finished.stderr);
+    assert!(artifacts(folder).is_empty());
+    assert_eq!(run("pft-pipeline", &["run", "p.yml"], folder).code, 0);
+}
+
+#[test]
+fn a_node_that_pipelines_share_is_forced_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("raw.txt"), "raw").unwrap();
+    let one = std::fs::read_to_string(write_pipeline(folder, "x", 0, 0.0)).unwrap();
+    std::fs::write(folder.join("q.yml"), one.replace("pipeline: p", "pipeline: q")).unwrap();
+    std::fs::write(folder.join("both.yml"), "pipeline: both\ninclude: [p.yml, q.yml]\n").unwrap();
+    run_pipeline(&["both.yml"], folder);
+    assert_eq!(started(folder), 3);
+    let again = run_pipeline(&["both.yml", "--force", "b"], folder);
+    assert_eq!(started(folder), 4);
+    assert_eq!(stage(&again, "p/b")["status"], "ran");
+    assert_eq!(stage(&again, "q/b")["status"], "cached");
+}
+
+#[test]
+fn a_dry_run_names_missing_files_of_later_stages() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("raw.txt"), "raw").unwrap();
+    write_pipeline(folder, "x", 0, 0.0);
+    let dry =
+        run("pft-pipeline", &["run", "p.yml", "--dry-run", "--set", "c.file=gone.txt"], folder);
+    assert_eq!(dry.code, 0);
+    assert!(dry.stderr.contains("gone.txt: there is no such file"), "{}", dry.stderr);
+}
+
+#[test]
 fn a_failing_stage_gives_its_message_and_code_and_leaves_no_artifact() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

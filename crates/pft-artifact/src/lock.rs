@@ -25,16 +25,6 @@ impl KeyLock {
             Err(TryLockError::Error(error)) => Err(ArtifactError::io(path, "lock")(error)),
         }
     }
-
-    /// Waits for the lock.
-    ///
-    /// # Errors
-    /// When the lock file cannot be opened or locked.
-    pub fn acquire(path: &Path) -> Result<Self, ArtifactError> {
-        let file = open(path)?;
-        file.lock().map_err(ArtifactError::io(path, "lock"))?;
-        Ok(Self { _file: file })
-    }
 }
 
 fn open(path: &Path) -> Result<File, ArtifactError> {

@@ -91,12 +91,12 @@ impl Store {
         self.root.join("locks").join(key)
     }
 
-    /// Waits for a key's lock.
+    /// Takes a key's lock if nobody holds it.
     ///
     /// # Errors
     /// When the lock file cannot be opened.
-    pub fn lock(&self, key: &str) -> Result<KeyLock, ArtifactError> {
-        KeyLock::acquire(&self.lock_path(key))
+    pub fn try_lock(&self, key: &str) -> Result<Option<KeyLock>, ArtifactError> {
+        KeyLock::try_acquire(&self.lock_path(key))
     }
 
     /// What `key` made, if it was made and every file of it is still there; otherwise a miss.
@@ -137,14 +137,15 @@ impl Store {
         Ok(action)
     }
 
-    /// Create-if-absent by content: where the same content is there already, the new copy goes.
+    /// Create-if-absent by content: where the same content is there already, and undamaged, the new
+    /// copy goes.
     fn adopt(&self, folder: &Path, manifest: &Manifest) -> Result<(), ArtifactError> {
         let target = self.artifact_path(&manifest.content_hash);
-        if Manifest::open(&target).is_ok() {
+        if Manifest::open(&target).is_ok_and(|manifest| manifest.verify(&target).is_ok()) {
             return std::fs::remove_dir_all(folder).map_err(ArtifactError::io(folder, "remove"));
         }
         if target.exists() {
-            // An artifact that lost a file: the whole one takes its place.
+            // An artifact that lost a file or was damaged: the whole one takes its place.
             make_writable(&target)?;
             std::fs::remove_dir_all(&target).map_err(ArtifactError::io(&target, "remove"))?;
         }
@@ -228,6 +229,15 @@ mod tests {
         sealed_corpus(&output, "text");
         store.commit(&key, &outputs, Value::Null, 1.0).unwrap();
         assert!(store.lookup(&key).is_some(), "the whole artifact takes the broken one's place");
+
+        let shard = path.join("corpus-00000.parquet");
+        let mut bytes = std::fs::read(&shard).unwrap();
+        bytes[10] ^= 1;
+        std::fs::remove_file(&shard).unwrap();
+        std::fs::write(&shard, bytes).unwrap();
+        sealed_corpus(&output, "text");
+        store.commit(&key, &outputs, Value::Null, 1.0).unwrap();
+        Manifest::open(&path).unwrap().verify(&path).unwrap();
     }
 
     #[test]
@@ -254,12 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn two_holders_of_one_key_wait_for_each_other() {
+    fn one_key_has_one_holder() {
         let temporary = tempfile::tempdir().unwrap();
         let store = Store::open(temporary.path()).unwrap();
-        let first = store.lock("key").unwrap();
-        assert!(KeyLock::try_acquire(&store.lock_path("key")).unwrap().is_none());
+        let first = store.try_lock("key").unwrap();
+        assert!(first.is_some());
+        assert!(store.try_lock("key").unwrap().is_none());
+        assert!(store.try_lock("other").unwrap().is_some());
         drop(first);
-        assert!(KeyLock::try_acquire(&store.lock_path("key")).unwrap().is_some());
+        assert!(store.try_lock("key").unwrap().is_some());
     }
 }

@@ -1,18 +1,18 @@
 //! Running a graph: every stage whose key is not in the store, as soon as its inputs are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use pft_artifact::{Action, Kind, Manifest, Store, count_rows};
+use pft_artifact::{Action, KeyLock, Kind, Manifest, Store, count_rows};
 use pft_stage::UnitNotes;
 use serde_json::{Value, json};
 
 use crate::RunError;
 use crate::graph::{Graph, Node};
-use crate::key::{Key, difference, key};
+use crate::key::{self, Key, difference, key};
 use crate::outside::OutsideFiles;
 use crate::process::{self, Job};
 use crate::report::Reporter;
@@ -85,6 +85,8 @@ struct Run<'a> {
     previous: BTreeMap<String, Value>,
     run_id: String,
     logs: PathBuf,
+    /// The keys that stages ran for in this run.
+    made: Mutex<BTreeSet<String>>,
     interrupted: Arc<AtomicBool>,
     reporter: &'a Reporter,
 }
@@ -115,6 +117,7 @@ pub fn execute(
         previous: previous.clone(),
         run_id,
         logs,
+        made: Mutex::default(),
         interrupted,
         reporter,
     };
@@ -225,7 +228,11 @@ impl Run<'_> {
             if source.status == Status::WouldRun {
                 outcome.status = Status::WouldRun;
                 let name = &self.graph.nodes[*from].name;
-                outcome.reason = Some(format!("`{name}` would run first"));
+                let paths = key::check_paths(&node.binary.description, &node.config);
+                outcome.reason = Some(match paths {
+                    Ok(()) => format!("`{name}` would run first"),
+                    Err(error) => format!("`{name}` would run first; once this is mended: {error}"),
+                });
                 return Ok(());
             }
             let Some((hash, path)) = source.outputs.get(output) else {
@@ -251,7 +258,7 @@ impl Run<'_> {
             }
         };
         outcome.key = Some(key.clone());
-        let forced = self.is_forced(node);
+        let forced = self.is_forced(node) && !self.was_made(&key.hash);
         if !forced && let Some(action) = self.store.lookup(&key.hash) {
             self.found(outcome, &action);
             return Ok(());
@@ -263,17 +270,44 @@ impl Run<'_> {
             return Ok(());
         }
         // Whoever holds the key's lock makes the artifact; whoever waited finds it.
-        let _lock = self.store.lock(&key.hash)?;
+        let _lock = self.lock(node, &key.hash)?;
+        // Nodes of several pipelines may share a key: forced or not, it is made once a run.
+        let forced = forced && !self.was_made(&key.hash);
         if !forced && let Some(action) = self.store.lookup(&key.hash) {
             self.found(outcome, &action);
             return Ok(());
         }
         self.reporter.started(node, &reason);
         let action = self.run_stage(node, &key, paths)?;
+        if let Ok(mut made) = self.made.lock() {
+            made.insert(key.hash.clone());
+        }
         self.found(outcome, &action);
         outcome.status = Status::Ran;
         outcome.reason = Some(reason);
         Ok(())
+    }
+
+    /// Waits for a key's lock, as long as nobody interrupts.
+    fn lock(&self, node: &Node, key: &str) -> Result<KeyLock, RunError> {
+        let mut waits = false;
+        loop {
+            if let Some(lock) = self.store.try_lock(key)? {
+                return Ok(lock);
+            }
+            if self.interrupted.load(Ordering::Relaxed) {
+                let message = "interrupted while it waited for another run".to_string();
+                return Err(RunError { message, exit_code: 130 });
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.reporter.waiting(node);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn was_made(&self, key: &str) -> bool {
+        self.made.lock().is_ok_and(|made| made.contains(key))
     }
 
     fn is_forced(&self, node: &Node) -> bool {
@@ -347,11 +381,26 @@ impl Run<'_> {
             return Err(error);
         }
         let seconds = started.elapsed().as_secs_f64();
+        self.check_unchanged(node, key)?;
         let outputs = self.sealed_outputs(node, key, &sources, &output)?;
         let action = self.store.commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
         std::fs::remove_dir_all(&work).map_err(failed)?;
         std::fs::remove_dir_all(&scratch).map_err(failed)?;
         Ok(action)
+    }
+
+    /// What was read while it changed is not what the key says.
+    fn check_unchanged(&self, node: &Node, before: &Key) -> Result<(), RunError> {
+        let inputs = serde_json::from_value(before.parts["inputs"].clone()).unwrap_or_default();
+        let after = key(&node.binary.description, &node.config, &inputs, &self.outside)?;
+        if after.hash == before.hash {
+            return Ok(());
+        }
+        Err(RunError::config(format!(
+            "{}: a file that the config of `{}` names changed while the stage ran; run again when it is \
+             at rest",
+            node.place, node.name
+        )))
     }
 
     /// The output folders that the stage sealed, with this run added to their provenance.

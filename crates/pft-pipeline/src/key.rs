@@ -7,7 +7,7 @@ use pft_stage::{Description, schema};
 use serde_json::{Value, json};
 
 use crate::RunError;
-use crate::outside::OutsideFiles;
+use crate::outside::{self, OutsideFiles};
 
 /// A key and what it was made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,17 @@ pub(crate) fn key(
         "outside": identities,
     });
     Ok(Key { hash: hash_bytes(canonical_json(&parts).as_bytes()), parts })
+}
+
+/// Whether the files that a config names are there, without reading them.
+pub(crate) fn check_paths(description: &Description, config: &Value) -> Result<(), RunError> {
+    let mut result = Ok(());
+    schema::visit_paths(&mut config.clone(), &description.config, &mut |path| {
+        if !path.is_empty() && !path.contains("://") && result.is_ok() {
+            result = outside::check(path);
+        }
+    });
+    result
 }
 
 /// What changed between the parts of two keys, as `path: old → new`, at most `limit` lines.

@@ -92,6 +92,11 @@ impl OutsideFiles {
     }
 }
 
+/// Whether a path, folder or glob stands for files.
+pub(crate) fn check(path: &str) -> Result<(), RunError> {
+    expand(path).map(drop)
+}
+
 /// The files that a path names, each with a name that does not depend on where the project lies.
 fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
     let path = Path::new(text);

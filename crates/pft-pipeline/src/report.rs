@@ -42,6 +42,11 @@ impl Reporter {
         self.line(&format!("{:w$}  {stage} runs: {reason}", node.name, w = self.width));
     }
 
+    pub(crate) fn waiting(&self, node: &Node) {
+        let what = "waits for another run that makes the same";
+        self.line(&format!("{:w$}  {what}", node.name, w = self.width));
+    }
+
     pub(crate) fn event(&self, node: &Node, event: &Event) {
         match event {
             Event::Note { message } => {
@@ -195,8 +200,12 @@ pub(crate) fn summary(graph: &Graph, outcomes: &[Outcome], seconds: f64, dry_run
         format!("{}: {ran} ran, {cached} cached ({seconds:.1} s)", graph.pipeline)
     };
     for (index, (node, outcome)) in graph.nodes.iter().zip(outcomes).enumerate() {
-        let is_last =
-            !graph.nodes.iter().any(|n| n.inputs.values().any(|(from, _)| *from == index));
+        let takes = |node: &Node| node.inputs.values().any(|(from, _)| *from == index);
+        let is_last = !graph
+            .nodes
+            .iter()
+            .zip(outcomes)
+            .any(|(node, outcome)| outcome.status != Status::Skipped && takes(node));
         if is_last {
             for (port, (_, path)) in &outcome.outputs {
                 let port =
