@@ -153,7 +153,14 @@ fn train_on<P: Processor>(
         Ok(Row::evaluation(step, held_out, seen))
     };
     if first == 0 && rows.is_empty() {
-        rows.push(score(&mut processor, 0)?);
+        let scored = score(&mut processor, 0)?;
+        if scored.scores.iter().flatten().any(Scores::are_lost) {
+            return Err(StageError::input("the base model gives no numbers, before any training")
+                .with_help(
+                    "its weights hold NaN or infinities, or its file is damaged: fetch it again",
+                ));
+        }
+        rows.push(scored);
     }
     let bar = context.progress().start("training", Some(planned), "steps");
     bar.advance(first);

@@ -11,7 +11,7 @@ use pft_dp::accounting::Accountant;
 use pft_lm::checkpoint::{SavedType, save_model};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::init;
-use pft_lm::parameters::Precision;
+use pft_lm::parameters::{Precision, Tensor};
 use serde_json::{Value, json};
 use train::Config;
 use train::config::{Lora, Privacy};
@@ -197,6 +197,27 @@ fn a_training_that_diverged_leaves_no_model() {
         assert!(error.message().contains("diverged"), "{error}");
         assert!(error.help().unwrap().contains("learning_rate"), "{error}");
     }
+}
+
+#[test]
+fn a_base_that_gives_no_numbers_is_refused_before_training() {
+    let house = House::new();
+    let base = house.path("base");
+    std::fs::create_dir_all(&base).unwrap();
+    let model = ModelConfig::from_json(LLAMA).unwrap();
+    let mut weights = init::random_in(&model, 42, Precision::F32).unwrap();
+    let (_, parameter) = weights.iter_mut().next().unwrap();
+    let shape = parameter.tensor.shape.clone();
+    parameter.tensor = Tensor::new(&shape, vec![f32::NAN; parameter.tensor.len()]).unwrap();
+    save_model(&base, &model, &weights, SavedType::F32).unwrap();
+    let config = Config {
+        random_init: None,
+        base_model: Some(base.to_string_lossy().as_ref().into()),
+        ..house.config(None)
+    };
+    let error = house.run("run", config, 1).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert!(error.message().contains("before any training"), "{error}");
 }
 
 #[test]
