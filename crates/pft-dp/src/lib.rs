@@ -21,6 +21,7 @@ mod report;
 mod sampler;
 mod secret;
 mod sum;
+mod tensor_sum;
 
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
 pub use gradient::{
@@ -32,7 +33,7 @@ pub use ledger::{
     software,
 };
 pub use mechanism::{Mechanism, MechanismError, Plan, RELEASE_DRAWS, default_delta};
-pub use noise::GaussianNoise;
+pub use noise::{GaussianNoise, NOISE_CHUNK};
 pub use report::{
     AccountedEpsilon, Adjacency, GroupEpsilon, NoPrivacy, PrivacyReport, PrivacyStatement,
     rounded_up,

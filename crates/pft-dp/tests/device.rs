@@ -250,7 +250,7 @@ fn sums_norms_and_outcomes_are_those_of_the_cpu() {
                 let (found, expected) = (device.take().unwrap(), cpu.take());
                 assert_eq!(found.l2_sensitivity(), expected.l2_sensitivity());
                 let bound = 1e-5 * max_grad_norm;
-                assert_close(found.tensors(), expected.tensors(), bound, &what);
+                assert_close(&found.tensors(), &expected.tensors(), bound, &what);
             }
         }
     }
@@ -268,7 +268,7 @@ fn one_unit_moves_the_sum_by_at_most_the_norm_whatever_its_type() {
             pieces.units.fill(0);
             pieces.to_device(&mut device, 1).unwrap();
             let sum = device.take().unwrap();
-            let squares = sum.tensors().iter().flatten().map(|&x| f64::from(x).powi(2));
+            let squares = sum.tensors().into_iter().flatten().map(|x| f64::from(x).powi(2));
             let norm = squares.sum::<f64>().sqrt();
             assert!(norm <= 0.5 * (1.0 + 1e-6), "{function:?}, {style:?}: {norm}");
             assert!(norm > 0.0 || function == ClippingFunction::Global);

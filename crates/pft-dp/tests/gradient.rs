@@ -2,8 +2,8 @@
 
 use pft_dp::{
     Clipping, ClippingFunction, ClippingStyle, GradientError, Ledger, LedgerHeader, LinearPieces,
-    Mechanism, ParameterShape, Plan, PrivateGradient, Randomness, RunSecret, UnitOutcome,
-    WeightLayout,
+    Mechanism, NOISE_CHUNK, ParameterShape, Plan, PrivateGradient, Randomness, RunSecret,
+    UnitOutcome, WeightLayout,
 };
 use proptest::prelude::*;
 
@@ -280,7 +280,7 @@ proptest! {
             .iter()
             .zip(without.tensors())
             .flat_map(|(with, without)| with.iter().zip(without))
-            .map(|(&with, &without)| f64::from(with - without).powi(2))
+            .map(|(with, without)| f64::from(with - without).powi(2))
             .sum::<f64>()
             .sqrt();
         // Rounding of the sums themselves is beside the point: allow a part in 1e5 of them.
@@ -342,9 +342,11 @@ fn noise_has_the_mechanism_s_level_on_every_tensor() {
         let mut engine: PrivateGradient<Vec<f32>> = PrivateGradient::new(&mechanism, shapes(3));
         let receipt = ledger.record(&mechanism, 0).expect("a receipt");
         let mean = engine.take().privatize(&mechanism, &mechanism.noise(&secret), &receipt);
+        assert_eq!(mean.parameters(), 3);
         // Noise multiplier 1, norm 0.3, expected batch size 100 · 0.1.
         let expected = 1.0 * 0.3 / 10.0;
-        for (index, tensor) in mean.tensors().iter().enumerate() {
+        for index in 0..mean.parameters() {
+            let tensor = mean.tensor(index);
             let sum: f64 = tensor.iter().map(|&value| f64::from(value)).sum();
             let squares: f64 = tensor.iter().map(|&value| f64::from(value).powi(2)).sum();
             let (mean, deviation) = (sum / elements as f64, (squares / elements as f64).sqrt());
@@ -352,6 +354,62 @@ fn noise_has_the_mechanism_s_level_on_every_tensor() {
             assert!((deviation / expected - 1.0).abs() < 0.01, "tensor {index}: {deviation}");
         }
     }
+}
+
+/// The optimizer reads a mean in blocks, a device takes it whole: one noise, however it is drawn, and a
+/// table of which few rows were looked up gets it on every row.
+#[test]
+fn a_mean_is_the_same_in_blocks_and_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mechanism = mechanism(Clipping::default());
+    let secret = RunSecret::new(Randomness::FixedSeed(8)).expect("a secret");
+    let randomness = Randomness::FixedSeed(8);
+    let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), Default::default());
+    let mut ledger = Ledger::open(&folder.path().join("l.jsonl"), &header).expect("a ledger");
+    let shape =
+        |name: &str, elements| ParameterShape { name: name.into(), elements, shared: false };
+    let (rows, width) = (3000, 7);
+    let shapes = vec![shape("embed.weight", rows * width), shape("norm.weight", 9000)];
+    let mut engine: PrivateGradient<Vec<f32>> = PrivateGradient::new(&mechanism, shapes);
+    let noise = mechanism.noise(&secret);
+    let mut sum_of_step = |step: u64, engine: &mut PrivateGradient<Vec<f32>>| {
+        engine.begin(&[0, 3], &[0]);
+        let scale = 1.0 + step as f32;
+        engine.lookup(0, &[2, 1999, 2], (0..3 * width).map(|x| x as f32 * scale).collect());
+        engine.sequence(1, &vec![0.5; 9000]);
+        engine.end().expect("all gradients came");
+        let sum = engine.take();
+        let plain = sum.tensors();
+        let receipt = ledger.record(&mechanism, step).expect("a receipt");
+        (plain, sum.privatize(&mechanism, &noise, &receipt))
+    };
+    for step in 0..2 {
+        let (plain, mean) = sum_of_step(step, &mut engine);
+        let touched = plain[0].iter().filter(|&&value| value != 0.0).count();
+        assert!((2 * width - 1..=2 * width).contains(&touched), "{touched}");
+        let whole: Vec<Vec<f32>> = (0..2).map(|parameter| mean.tensor(parameter)).collect();
+        for (parameter, whole) in whole.iter().enumerate() {
+            let (mut room, mut blocks) = (Vec::new(), Vec::new());
+            for start in (0..whole.len()).step_by(2 * NOISE_CHUNK) {
+                let end = whole.len().min(start + 2 * NOISE_CHUNK);
+                blocks.extend_from_slice(mean.block(parameter, start..end, &mut room));
+            }
+            assert_eq!(&blocks, whole);
+            assert!(whole.iter().all(|&value| value != 0.0), "every element gets noise");
+        }
+        // Without the sum, what is left is the noise: (sum + noise) / 10.
+        let noise: Vec<f64> = whole[0]
+            .iter()
+            .zip(&plain[0])
+            .map(|(&noised, &sum)| 10.0 * f64::from(noised) - f64::from(sum))
+            .collect();
+        let deviation =
+            (noise.iter().map(|noise| noise * noise).sum::<f64>() / noise.len() as f64).sqrt();
+        assert!((deviation - 1.0).abs() < 0.03, "{deviation}");
+        engine.recycle(mean);
+    }
+    let (_, mean) = sum_of_step(2, &mut engine);
+    assert_eq!(mean.tensor(1), mean.into_tensors()[1]);
 }
 
 #[test]

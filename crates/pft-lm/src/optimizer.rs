@@ -1,5 +1,7 @@
 //! AdamW and SGD: one pass over each parameter, its gradient and its state.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,19 @@ use crate::kernels::{dot, simd};
 use crate::parameters::{ParameterId, Parameters, TensorData};
 
 /// Elements that one task updates.
-const BLOCK: usize = 1 << 15;
+const BLOCK: usize = 1 << 14;
+
+/// A parameter's gradient, which is read a block at a time.
+pub trait GradientBlocks: Sync {
+    /// Elements `range`, which begins at a multiple of 16,384. `room` may hold them.
+    fn block<'a>(&'a self, range: Range<usize>, room: &'a mut Vec<f32>) -> &'a [f32];
+}
+
+impl GradientBlocks for &[f32] {
+    fn block<'a>(&'a self, range: Range<usize>, _room: &'a mut Vec<f32>) -> &'a [f32] {
+        &self[range]
+    }
+}
 
 /// Which rule, with its constants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -203,10 +217,10 @@ impl Optimizer {
 
     /// One step along `gradients`, one for each trainable parameter in order, times `scale` (a
     /// clipping factor, or 1 over the batch size).
-    pub fn step<'a>(
+    pub fn step<G: GradientBlocks>(
         &mut self,
         parameters: &mut Parameters,
-        gradients: impl IntoIterator<Item = &'a [f32]>,
+        gradients: impl IntoIterator<Item = G>,
         learning_rate: f64,
         scale: f32,
     ) {
@@ -216,7 +230,8 @@ impl Optimizer {
                 continue;
             };
             let decay = if slot.decays { self.config.weight_decay() } else { 0.0 };
-            let blocks = weights.par_chunks_mut(BLOCK).zip(gradients.par_chunks(BLOCK));
+            let blocks = weights.par_chunks_mut(BLOCK).enumerate();
+            let gradient_of = |index: usize, len: usize| index * BLOCK..index * BLOCK + len;
             match (self.config, &mut slot.moments[..]) {
                 (OptimizerConfig::AdamW { beta1, beta2, epsilon, .. }, [means, squares]) => {
                     let steps = self.steps.min(i32::MAX as u64) as i32;
@@ -233,23 +248,29 @@ impl Optimizer {
                     };
                     blocks
                         .zip(means.par_chunks_mut(BLOCK).zip(squares.par_chunks_mut(BLOCK)))
-                        .for_each(|((weights, gradients), (means, squares))| {
-                            adam_block(weights, gradients, means, squares, constants);
+                        .for_each_init(Vec::new, |room, ((index, weights), (means, squares))| {
+                            let range = gradient_of(index, weights.len());
+                            let gradient = gradients.block(range, room);
+                            adam_block(weights, gradient, means, squares, constants);
                         });
                 }
                 (OptimizerConfig::Sgd { momentum, .. }, [velocity]) => {
-                    blocks.zip(velocity.par_chunks_mut(BLOCK)).for_each(
-                        |((weights, gradients), velocity)| {
+                    blocks.zip(velocity.par_chunks_mut(BLOCK)).for_each_init(
+                        Vec::new,
+                        |room, ((index, weights), velocity)| {
+                            let range = gradient_of(index, weights.len());
+                            let gradient = gradients.block(range, room);
                             let (momentum, rate) = (momentum as f32, learning_rate as f32);
                             let decay = decay as f32;
                             momentum_block(
-                                weights, gradients, velocity, momentum, rate, decay, scale,
+                                weights, gradient, velocity, momentum, rate, decay, scale,
                             );
                         },
                     );
                 }
-                _ => blocks.for_each(|(weights, gradients)| {
-                    sgd_block(weights, gradients, learning_rate as f32, decay as f32, scale);
+                _ => blocks.for_each_init(Vec::new, |room, (index, weights)| {
+                    let gradient = gradients.block(gradient_of(index, weights.len()), room);
+                    sgd_block(weights, gradient, learning_rate as f32, decay as f32, scale);
                 }),
             }
         }

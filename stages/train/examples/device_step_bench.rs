@@ -96,7 +96,7 @@ fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             }
             let receipt = ledger.record(&mechanism, steps)?;
             let mean = units.take()?.privatize(&mechanism, &noise, &receipt);
-            model.upload(mean.tensors())?
+            model.upload(&mean.into_tensors())?
         } else {
             sum.clear();
             for batch in &batches {

@@ -11,7 +11,7 @@ use pft_dp::{
 use pft_lm::optimizer::{Optimizer, OptimizerConfig};
 use pft_stage::allocator;
 use serde_json::json;
-use train::private::{UnitGradients, pass_tokens};
+use train::private::{Noised, UnitGradients, pass_tokens};
 
 use works::{Arguments, LENGTH, MICRO_BATCH_TOKENS, Timing, Work, peak_mb};
 
@@ -64,8 +64,7 @@ fn run(work: &Work, arguments: &Arguments) {
         }
         let receipt = ledger.record(&mechanism, step).expect("the ledger takes the step");
         let mean = gradients.take().privatize(&mechanism, &noise, &receipt);
-        let tensors = mean.tensors().iter().map(Vec::as_slice);
-        optimizer.step(model.parameters_mut(), tensors, 1e-4, 1.0);
+        optimizer.step(model.parameters_mut(), Noised::all(&mean), 1e-4, 1.0);
         gradients.recycle(mean);
         step += 1;
     });

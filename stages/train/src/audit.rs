@@ -163,7 +163,8 @@ fn scores(
         )?;
         let receipt = ledger.record(mechanism, step).map_err(|error| bug(&error))?;
         let mean = processor.take(&mut gradients)?.privatize(mechanism, &noise, &receipt);
-        let rows = mean.tensors()[head].as_chunks::<HIDDEN_SIZE>().0;
+        let rows = mean.tensor(head);
+        let rows = rows.as_chunks::<HIDDEN_SIZE>().0;
         for (score, row) in scores.iter_mut().zip(&rows[RESERVED..]) {
             *score += dot(row, &direction);
         }

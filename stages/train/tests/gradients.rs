@@ -211,7 +211,7 @@ fn engine(
         let outcomes = gradients.clip().unwrap();
         not_finite += outcomes.iter().filter(|&&o| o == UnitOutcome::NotFinite).count() as u64;
     }
-    (gradients.take().tensors().to_vec(), not_finite)
+    (gradients.take().tensors(), not_finite)
 }
 
 /// The same by the model and the engine for devices.
@@ -231,7 +231,7 @@ fn engine_on_device(
         let outcomes = gradients.clip().unwrap();
         not_finite += outcomes.iter().filter(|&&o| o == UnitOutcome::NotFinite).count() as u64;
     }
-    (gradients.take().unwrap().tensors().to_vec(), not_finite)
+    (gradients.take().unwrap().tensors(), not_finite)
 }
 
 fn norm(values: &[f32]) -> f64 {

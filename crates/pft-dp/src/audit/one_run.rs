@@ -160,7 +160,7 @@ mod tests {
         let length = if clipped { 1.0 } else { 5.0 };
         let mut sum: Vec<f32> =
             included.iter().map(|&included| if included { length } else { 0.0 }).collect();
-        GaussianNoise::new(&secret, 1).add(0, 0, noise_multiplier, 1.0, &mut sum);
+        GaussianNoise::new(&secret, 1).of_tensor(0, 0, noise_multiplier, 1.0).add_all(&mut sum);
         let scores: Vec<f64> = sum.into_iter().map(f64::from).collect();
         audit_one_run(&scores, &included, 200, 1e-5, 0.95).unwrap()
     }

@@ -25,6 +25,7 @@ use thiserror::Error;
 use crate::clipping::{Clipping, UnitOutcome};
 use crate::mechanism::Mechanism;
 use crate::sum::{ClippedSum, PrivateMean};
+use crate::tensor_sum::TensorSum;
 pub use device::{DeviceGradient, DevicePieces};
 use kept::Kept;
 pub use kept::{Heap, Memory};
@@ -113,28 +114,23 @@ struct LookupPieces<R> {
 /// A parameter's running clipped sum.
 #[derive(Debug)]
 struct Accumulator {
-    values: Vec<f32>,
-    elements: usize,
-    /// Whether `values` are still those of an earlier step, to be overwritten.
+    sum: TensorSum,
+    /// Whether the sum is still that of an earlier step, to be overwritten.
     stale: bool,
 }
 
 impl Accumulator {
-    /// Makes room again where a sum was taken and its memory did not come back.
-    fn restore(&mut self) {
-        if self.values.len() != self.elements {
-            self.values = vec![0.0; self.elements];
-            self.stale = false;
+    fn ready(&mut self) -> &mut TensorSum {
+        if std::mem::take(&mut self.stale) {
+            self.sum.clear();
         }
+        &mut self.sum
     }
 
-    fn ready(&mut self) -> &mut [f32] {
-        self.restore();
-        if self.stale {
-            self.values.fill(0.0);
-            self.stale = false;
-        }
-        &mut self.values
+    /// All elements, and whether they are to be added to, not overwritten.
+    fn overwrite(&mut self) -> (&mut [f32], bool) {
+        let fresh = std::mem::take(&mut self.stale) || self.sum.is_untouched();
+        (self.sum.dense(), !fresh)
     }
 }
 
@@ -181,9 +177,8 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             sums: parameters
                 .iter()
                 .map(|parameter| Accumulator {
-                    values: vec![0.0; parameter.elements],
-                    elements: parameter.elements,
-                    stale: true,
+                    sum: TensorSum::zero(parameter.elements),
+                    stale: false,
                 })
                 .collect(),
             batch: BatchRows::default(),
@@ -212,7 +207,6 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
     /// # Panics
     /// When there is not one unit for each sequence.
     pub fn begin(&mut self, offsets: &[usize], units: &[usize]) {
-        self.sums.iter_mut().for_each(Accumulator::restore);
         self.batch = BatchRows::new(offsets, units);
         self.norms.clear();
         self.norms.resize(self.batch.units() * self.groups, 0.0);
@@ -367,8 +361,8 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             .sums
             .iter_mut()
             .map(|sum| {
-                sum.ready();
-                std::mem::take(&mut sum.values)
+                let elements = sum.ready().len();
+                std::mem::replace(&mut sum.sum, TensorSum::zero(elements))
             })
             .collect();
         ClippedSum { tensors, l2_sensitivity: self.clipping.max_grad_norm }
@@ -379,10 +373,10 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
     /// # Panics
     /// When it is not a sum over these parameters.
     pub fn recycle(&mut self, mean: PrivateMean) {
-        assert_eq!(mean.tensors.len(), self.sums.len(), "a sum over these parameters");
-        for (sum, values) in self.sums.iter_mut().zip(mean.tensors) {
-            sum.values = values;
-            sum.stale = true;
+        assert_eq!(mean.parameters(), self.sums.len(), "a sum over these parameters");
+        for (accumulator, sum) in self.sums.iter_mut().zip(mean.into_sums()) {
+            assert_eq!(accumulator.sum.len(), sum.len(), "a sum over these parameters");
+            *accumulator = Accumulator { sum, stale: true };
         }
     }
 
@@ -422,7 +416,7 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             let Some(values) = &kept.values else { continue };
             let elements = self.parameters[parameter].elements;
             let of_unit = |unit: usize| factors[unit * self.groups + self.group[parameter]];
-            self.sums[parameter].ready().par_chunks_mut(1 << 14).enumerate().for_each(
+            self.sums[parameter].ready().dense().par_chunks_mut(1 << 14).enumerate().for_each(
                 |(chunk, sum)| {
                     let first = chunk << 14;
                     for (unit, gradient) in values.chunks(elements).enumerate() {
@@ -475,9 +469,8 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
                 wide = cleaned;
             }
             let sides = if inputs <= outputs { [&scaled[..], wide] } else { [wide, &scaled[..]] };
-            let sum = &mut self.sums[weight];
-            weight_gradient(layout, &mut sum.values, sides, [inputs, outputs], !sum.stale, true);
-            sum.stale = false;
+            let (sum, added) = self.sums[weight].overwrite();
+            weight_gradient(layout, sum, sides, [inputs, outputs], added, true);
         }
     }
 
@@ -492,12 +485,8 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
                     continue;
                 }
                 for row in self.batch.ranges[unit].iter().cloned().flatten() {
-                    let into = pieces.ids[row] as usize * width;
-                    add_scaled(
-                        &mut sum[into..into + width],
-                        &gradient[row * width..(row + 1) * width],
-                        factor,
-                    );
+                    let gradient = &gradient[row * width..(row + 1) * width];
+                    add_scaled(sum.row(pieces.ids[row], width), gradient, factor);
                 }
             }
         }

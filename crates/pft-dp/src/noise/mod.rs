@@ -9,6 +9,8 @@
 mod keystream;
 mod normal;
 
+use std::fmt;
+
 use rayon::prelude::*;
 
 use crate::secret::RunSecret;
@@ -16,13 +18,28 @@ use keystream::{BLOCKS, Keystream, WORDS};
 use normal::{NORMALS, Scratch, add_normals};
 
 /// Elements whose noise comes from one stream.
-const CHUNK: usize = 4096;
+pub const NOISE_CHUNK: usize = 4096;
 
 /// Normal noise of a run, made by [`Mechanism::noise`](crate::Mechanism::noise).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct GaussianNoise {
     key: [u8; 32],
     draws: u32,
+}
+
+impl fmt::Debug for GaussianNoise {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("GaussianNoise(…)")
+    }
+}
+
+/// The noise of one tensor in one step.
+pub(crate) struct TensorNoise {
+    keystream: Keystream,
+    draws: u32,
+    /// Of each draw.
+    deviation: f64,
+    scale: f64,
 }
 
 impl GaussianNoise {
@@ -30,26 +47,45 @@ impl GaussianNoise {
         Self { key: secret.key("pft-dp 3 noise"), draws }
     }
 
-    /// Replaces every value v by (v + N(0, `deviation`²))·`scale`. `tensor` is the tensor's index,
-    /// and no (step, tensor) may be used for two different tensors.
-    pub(crate) fn add(
+    /// Noise that replaces every value v by (v + N(0, `deviation`²))·`scale`. `tensor` is the
+    /// tensor's index, and no (step, tensor) may be used for two different tensors.
+    pub(crate) fn of_tensor(
         &self,
         step: u64,
         tensor: u64,
         deviation: f64,
         scale: f64,
-        values: &mut [f32],
-    ) {
+    ) -> TensorNoise {
         let mut place = [0; 16];
         place[..8].copy_from_slice(&step.to_le_bytes());
         place[8..].copy_from_slice(&tensor.to_le_bytes());
         let key = *blake3::keyed_hash(&self.key, &place).as_bytes();
-        let deviation = deviation / f64::from(self.draws).sqrt();
-        let keystream = Keystream::new(&key);
-        values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
-            let stream = (&keystream, chunk as u64);
-            add_to_chunk_vectorised(stream, self.draws, deviation, scale, values);
-        });
+        TensorNoise {
+            keystream: Keystream::new(&key),
+            draws: self.draws,
+            deviation: deviation / f64::from(self.draws).sqrt(),
+            scale,
+        }
+    }
+}
+
+impl TensorNoise {
+    /// Adds the noise of the elements from number `first` on, always the same.
+    ///
+    /// # Panics
+    /// When `first` is not a multiple of [`NOISE_CHUNK`].
+    pub(crate) fn add(&self, first: usize, values: &mut [f32]) {
+        assert!(first.is_multiple_of(NOISE_CHUNK), "noise begins with a chunk");
+        for (chunk, values) in values.chunks_mut(NOISE_CHUNK).enumerate() {
+            let stream = (&self.keystream, (first / NOISE_CHUNK + chunk) as u64);
+            add_to_chunk_vectorised(stream, self.draws, self.deviation, self.scale, values);
+        }
+    }
+
+    /// Adds the noise of the whole tensor, on all threads.
+    pub(crate) fn add_all(&self, values: &mut [f32]) {
+        let chunks = values.par_chunks_mut(NOISE_CHUNK).enumerate();
+        chunks.for_each(|(chunk, values)| self.add(chunk * NOISE_CHUNK, values));
     }
 }
 
@@ -162,21 +198,21 @@ mod tests {
     #[test]
     fn ten_million_draws_are_normal() {
         let mut values = vec![0.0; 10_000_000];
-        noise(1).add(0, 0, 1.0, 1.0, &mut values);
+        noise(1).of_tensor(0, 0, 1.0, 1.0).add_all(&mut values);
         check_distribution(values);
     }
 
     #[test]
     fn summed_draws_are_normal() {
         let mut values = vec![0.0; 2_000_000];
-        noise(4).add(5, 1, 1.0, 1.0, &mut values);
+        noise(4).of_tensor(5, 1, 1.0, 1.0).add_all(&mut values);
         check_distribution(values);
     }
 
     #[test]
     fn scaled_and_added() {
         let mut values = vec![3.0; 200_000];
-        noise(1).add(0, 0, 2.0, 0.5, &mut values);
+        noise(1).of_tensor(0, 0, 2.0, 0.5).add_all(&mut values);
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / 2e5;
         let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / 2e5;
         assert!((mean - 1.5).abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
@@ -196,7 +232,7 @@ mod tests {
         let draw = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut values = vec![0.0; 50_001];
-            pool.install(|| noise(1).add(9, 2, 1.0, 1.0, &mut values));
+            pool.install(|| noise(1).of_tensor(9, 2, 1.0, 1.0).add_all(&mut values));
             values
         };
         assert_eq!(draw(1), draw(3));
@@ -205,8 +241,8 @@ mod tests {
     #[test]
     fn steps_tensors_and_chunks_differ() {
         let draw = |step, tensor| {
-            let mut values = vec![0.0; 2 * CHUNK];
-            noise(1).add(step, tensor, 1.0, 1.0, &mut values);
+            let mut values = vec![0.0; 2 * NOISE_CHUNK];
+            noise(1).of_tensor(step, tensor, 1.0, 1.0).add_all(&mut values);
             values
         };
         let first = draw(0, 0);
@@ -214,8 +250,8 @@ mod tests {
         for other in [draw(1, 0), draw(0, 1)] {
             let correlation: f64 =
                 first.iter().zip(&other).map(|(&a, &b)| f64::from(a * b)).sum::<f64>();
-            assert!(correlation.abs() < 5.0 * (2.0 * CHUNK as f64).sqrt());
+            assert!(correlation.abs() < 5.0 * (2.0 * NOISE_CHUNK as f64).sqrt());
         }
-        assert_ne!(first[..CHUNK], first[CHUNK..]);
+        assert_ne!(first[..NOISE_CHUNK], first[NOISE_CHUNK..]);
     }
 }

@@ -18,7 +18,7 @@ use crate::state::Row;
 use crate::training::dropout_seed;
 
 pub use device_sink::DeviceUnitGradients;
-pub use sink::UnitGradients;
+pub use sink::{Noised, UnitGradients};
 
 /// Tokens of a private pass. Where the model's weights train, it keeps what the gradients of all
 /// its units are made of until their norms are known, about as much again as a plain pass, and so

@@ -1,5 +1,7 @@
 //! Hands the pieces of the model's backward pass to `pft-dp`, without copying them.
 
+use std::ops::Range;
+
 use pft_dp::{
     ClippedSum, GradientError, LinearPieces, Mechanism, Memory, ParameterShape, PrivateGradient,
     PrivateMean, Rows, UnitOutcome,
@@ -9,6 +11,7 @@ use pft_lm::gradient::{
     EmbeddingGradient, GradientSink, HeadRows, LinearGradient, SequenceGradient, Sequences,
 };
 use pft_lm::model::LanguageModel;
+use pft_lm::optimizer::GradientBlocks;
 use pft_lm::parameters::ParameterId;
 
 /// A matrix of the backward pass; it shares the model's buffer.
@@ -55,6 +58,26 @@ pub(super) fn shapes(model: &LanguageModel) -> (Vec<Option<usize>>, Vec<Paramete
 pub(super) fn units_of_sequences(sequences_of_unit: &[usize]) -> Vec<usize> {
     let owned = |(unit, &count)| std::iter::repeat_n(unit, count);
     sequences_of_unit.iter().enumerate().flat_map(owned).collect()
+}
+
+/// A parameter's private gradient, whose noise is drawn as the optimizer comes to it.
+#[derive(Debug)]
+pub struct Noised<'a> {
+    mean: &'a PrivateMean,
+    parameter: usize,
+}
+
+impl<'a> Noised<'a> {
+    /// Those of all parameters, in order.
+    pub fn all(mean: &'a PrivateMean) -> impl Iterator<Item = Self> {
+        (0..mean.parameters()).map(move |parameter| Self { mean, parameter })
+    }
+}
+
+impl GradientBlocks for Noised<'_> {
+    fn block<'a>(&'a self, range: Range<usize>, room: &'a mut Vec<f32>) -> &'a [f32] {
+        self.mean.block(self.parameter, range, room)
+    }
 }
 
 /// Takes one backward pass after the other and sums the clipped gradients of their units.

@@ -8,7 +8,7 @@ use pft_lm::optimizer::{Optimizer, global_norm};
 use pft_stage::StageError;
 
 use super::{Pass, Processor};
-use crate::private::UnitGradients;
+use crate::private::{Noised, UnitGradients};
 
 /// A model on the CPU.
 pub(crate) struct Cpu {
@@ -102,8 +102,8 @@ impl Processor for Cpu {
         units: &mut UnitGradients,
     ) -> Result<(), StageError> {
         in_pool(|| {
-            let tensors = mean.tensors().iter().map(Vec::as_slice);
-            self.optimizer.step(self.model.parameters_mut(), tensors, learning_rate, 1.0);
+            let gradients = Noised::all(&mean);
+            self.optimizer.step(self.model.parameters_mut(), gradients, learning_rate, 1.0);
         });
         units.recycle(mean);
         Ok(())

@@ -135,7 +135,7 @@ impl Processor for OnDevice {
         learning_rate: f64,
         _units: &mut DeviceUnitGradients,
     ) -> Result<(), StageError> {
-        let gradients = self.model.upload(mean.tensors()).map_err(device_error)?;
+        let gradients = self.model.upload(&mean.into_tensors()).map_err(device_error)?;
         self.optimizer
             .step(&mut self.model, &gradients, learning_rate, 1.0)
             .map_err(|error| refused(&error))

@@ -21,6 +21,7 @@ use super::{GradientError, ParameterShape, WeightLayout};
 use crate::clipping::{Clipping, UnitOutcome};
 use crate::mechanism::Mechanism;
 use crate::sum::ClippedSum;
+use crate::tensor_sum::TensorSum;
 use sums::{Factors, Sums};
 use units::Units;
 
@@ -393,7 +394,7 @@ impl DeviceGradient {
     /// # Errors
     /// When the device refuses.
     pub fn take(&mut self) -> Result<ClippedSum, GradientError> {
-        let tensors = self.sums.take()?;
+        let tensors = self.sums.take()?.into_iter().map(TensorSum::Dense).collect();
         Ok(ClippedSum { tensors, l2_sensitivity: self.clipping.max_grad_norm })
     }
 }
