@@ -128,7 +128,7 @@ fn a_node_that_pipelines_share_is_forced_once() {
 }
 
 #[test]
-fn a_dry_run_names_missing_files_of_later_stages() {
+fn missing_files_of_later_stages_are_named_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     std::fs::write(folder.join("raw.txt"), "raw").unwrap();
@@ -137,6 +137,12 @@ fn a_dry_run_names_missing_files_of_later_stages() {
         run("pft-pipeline", &["run", "p.yml", "--dry-run", "--set", "c.file=gone.txt"], folder);
     assert_eq!(dry.code, 0);
     assert!(dry.stderr.contains("gone.txt: there is no such file"), "{}", dry.stderr);
+    let real = run("pft-pipeline", &["run", "p.yml", "--set", "c.file=gone.txt"], folder);
+    assert_eq!(real.code, 2);
+    assert!(real.stderr.contains("gone.txt: there is no such file"), "{}", real.stderr);
+    assert_eq!(started(folder), 0);
+    run_pipeline(&["p.yml", "--until", "b", "--set", "c.file=gone.txt"], folder);
+    assert_eq!(started(folder), 2, "what is not wanted may be missing");
 }
 
 #[test]

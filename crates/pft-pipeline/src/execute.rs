@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use pft_artifact::{Action, KeyLock, Kind, Manifest, Store, count_rows};
-use pft_stage::UnitNotes;
-use serde_json::{Value, json};
+use pft_artifact::{Action, KeyLock, Store};
+use serde_json::Value;
 
 use crate::RunError;
 use crate::graph::{Graph, Node};
@@ -16,6 +15,7 @@ use crate::key::{self, Key, difference, key};
 use crate::outside::OutsideFiles;
 use crate::process::{self, Job};
 use crate::report::Reporter;
+use crate::seal;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -94,7 +94,8 @@ struct Run<'a> {
 /// Runs the wanted part of a graph. The result has one outcome a node, in the graph's order.
 ///
 /// # Errors
-/// Only what stops the whole run; a failed stage is an outcome.
+/// Only what stops the whole run, as files that its configs name and that are missing; a failed stage is
+/// an outcome.
 pub fn execute(
     graph: &Graph,
     options: &Options,
@@ -102,6 +103,9 @@ pub fn execute(
     interrupted: Arc<AtomicBool>,
     reporter: &Reporter,
 ) -> Result<Vec<Outcome>, RunError> {
+    if !options.dry_run {
+        check_paths(graph, &options.wanted)?;
+    }
     let run_id = run_id();
     let logs = store.root().join("runs").join(&run_id);
     let memory = store.root().join("runs").join("last-keys.json");
@@ -138,6 +142,21 @@ pub fn execute(
         }
     }
     Ok(outcomes)
+}
+
+/// What a later stage would miss is said before an earlier one works for hours.
+fn check_paths(graph: &Graph, wanted: &[bool]) -> Result<(), RunError> {
+    let wanted = graph.nodes.iter().zip(wanted).filter(|(_, wanted)| **wanted);
+    for (node, _) in wanted {
+        key::check_paths(&node.binary.description, &node.config)
+            .map_err(|error| at(node, error))?;
+    }
+    Ok(())
+}
+
+/// An error with the line of the stage that it is about.
+fn at(node: &Node, error: RunError) -> RunError {
+    RunError { message: format!("{}: {}", node.place, error.message), ..error }
 }
 
 fn run_id() -> String {
@@ -252,10 +271,7 @@ impl Run<'_> {
                 outcome.reason = Some(format!("once this is mended: {error}"));
                 return Ok(());
             }
-            Err(error) => {
-                let message = format!("{}: {}", node.place, error.message);
-                return Err(RunError { message, ..error });
-            }
+            Err(error) => return Err(at(node, error)),
         };
         outcome.key = Some(key.clone());
         let forced = self.is_forced(node) && !self.was_made(&key.hash);
@@ -382,7 +398,8 @@ impl Run<'_> {
         }
         let seconds = started.elapsed().as_secs_f64();
         self.check_unchanged(node, key)?;
-        let outputs = self.sealed_outputs(node, key, &sources, &output)?;
+        let run = seal::Run { pipeline: &self.graph.pipeline, id: &self.run_id };
+        let outputs = seal::outputs(node, key, &sources, &output, run)?;
         let action = self.store.commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
         std::fs::remove_dir_all(&work).map_err(failed)?;
         std::fs::remove_dir_all(&scratch).map_err(failed)?;
@@ -402,83 +419,4 @@ impl Run<'_> {
             node.place, node.name
         )))
     }
-
-    /// The output folders that the stage sealed, with this run added to their provenance.
-    fn sealed_outputs(
-        &self,
-        node: &Node,
-        key: &Key,
-        inputs: &BTreeMap<String, PathBuf>,
-        output: &std::path::Path,
-    ) -> Result<BTreeMap<String, PathBuf>, RunError> {
-        let description = &node.binary.description;
-        let mut outputs = BTreeMap::new();
-        for port in &description.outputs {
-            let folder = if description.outputs.len() == 1 {
-                output.to_path_buf()
-            } else {
-                output.join(&port.name)
-            };
-            if !folder.join(pft_artifact::MANIFEST).exists() {
-                if !port.required {
-                    continue;
-                }
-                // A stage in another language may leave the sealing to the runner.
-                let rows = count_rows(&folder, port.kind)?;
-                let mut provenance = json!({
-                    "stage": description.name,
-                    "revision": description.revision,
-                });
-                if port.kind != Kind::Bundle {
-                    provenance["config"] = json!(node.config);
-                }
-                Manifest::seal(&folder, port.kind, rows, provenance)?;
-            }
-            let mut manifest = Manifest::open(&folder).map_err(|error| {
-                RunError::bug(format!("stage `{}` left no `{}`: {error}", node.name, port.name))
-            })?;
-            manifest.expect_kind(&folder, port.kind)?;
-            if !manifest.provenance.is_object() {
-                manifest.provenance = json!({});
-            }
-            if port.kind != Kind::Bundle && manifest.provenance["lineage"].is_null() {
-                manifest.provenance["lineage"] = json!(silent_lineage(node, inputs)?);
-                manifest = Manifest::seal(&folder, port.kind, manifest.rows, manifest.provenance)?;
-            }
-            // A bundle is made to be given away, and a key is made of hashes of private data.
-            if port.kind != Kind::Bundle {
-                manifest.provenance["key"] = json!(key.hash);
-                manifest.provenance["pipeline"] = json!(self.graph.pipeline);
-                manifest.provenance["run"] = json!(self.run_id);
-                manifest.write(&folder)?;
-            }
-            outputs.insert(port.name.clone(), folder);
-        }
-        Ok(outputs)
-    }
-}
-
-/// The lineage of what a stage made that keeps none: what earlier stages said of units still holds, and
-/// that nobody knows what this one did to them belongs into a privacy statement.
-fn silent_lineage(node: &Node, inputs: &BTreeMap<String, PathBuf>) -> Result<Vec<Value>, RunError> {
-    let mut manifests = BTreeMap::new();
-    for (port, path) in inputs {
-        manifests.insert(port.clone(), Manifest::open(path)?);
-    }
-    let hashes: BTreeMap<&String, &String> =
-        manifests.iter().map(|(port, manifest)| (port, &manifest.content_hash)).collect();
-    let description = &node.binary.description;
-    let said = format!(
-        "{} does not say what it did to the data: whether units decided about each other there is not \
-         known",
-        description.name
-    );
-    let own = json!({
-        "stage": description.name,
-        "revision": description.revision,
-        "config": node.config,
-        "inputs": hashes,
-        "units": UnitNotes { uses: vec![said], ..UnitNotes::default() },
-    });
-    Ok(pft_stage::lineage(&manifests, &own))
 }

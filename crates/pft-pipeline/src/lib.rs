@@ -18,6 +18,7 @@ mod error;
 mod outside;
 mod process;
 mod report;
+mod seal;
 
 pub use command::main;
 pub use error::RunError;

@@ -1,0 +1,99 @@
+//! What a stage made, with its kind, content hash and provenance, before it goes into the store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pft_artifact::{Kind, Manifest, count_rows};
+use pft_stage::UnitNotes;
+use serde_json::{Value, json};
+
+use crate::RunError;
+use crate::graph::Node;
+use crate::key::Key;
+
+/// The run that a stage ran in.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// Name of the pipeline.
+    pub(crate) pipeline: &'a str,
+    pub(crate) id: &'a str,
+}
+
+/// The output folders that the stage sealed, with this run added to their provenance.
+pub(crate) fn outputs(
+    node: &Node,
+    key: &Key,
+    inputs: &BTreeMap<String, PathBuf>,
+    output: &Path,
+    run: Run<'_>,
+) -> Result<BTreeMap<String, PathBuf>, RunError> {
+    let description = &node.binary.description;
+    let mut outputs = BTreeMap::new();
+    for port in &description.outputs {
+        let folder = if description.outputs.len() == 1 {
+            output.to_path_buf()
+        } else {
+            output.join(&port.name)
+        };
+        if !folder.join(pft_artifact::MANIFEST).exists() {
+            if !port.required {
+                continue;
+            }
+            // A stage in another language may leave the sealing to the runner.
+            let rows = count_rows(&folder, port.kind)?;
+            let mut provenance = json!({
+                "stage": description.name,
+                "revision": description.revision,
+            });
+            if port.kind != Kind::Bundle {
+                provenance["config"] = json!(node.config);
+            }
+            Manifest::seal(&folder, port.kind, rows, provenance)?;
+        }
+        let mut manifest = Manifest::open(&folder).map_err(|error| {
+            RunError::bug(format!("stage `{}` left no `{}`: {error}", node.name, port.name))
+        })?;
+        manifest.expect_kind(&folder, port.kind)?;
+        if !manifest.provenance.is_object() {
+            manifest.provenance = json!({});
+        }
+        if port.kind != Kind::Bundle && manifest.provenance["lineage"].is_null() {
+            manifest.provenance["lineage"] = json!(silent_lineage(node, inputs)?);
+            manifest = Manifest::seal(&folder, port.kind, manifest.rows, manifest.provenance)?;
+        }
+        // A bundle is made to be given away, and a key is made of hashes of private data.
+        if port.kind != Kind::Bundle {
+            manifest.provenance["key"] = json!(key.hash);
+            manifest.provenance["pipeline"] = json!(run.pipeline);
+            manifest.provenance["run"] = json!(run.id);
+            manifest.write(&folder)?;
+        }
+        outputs.insert(port.name.clone(), folder);
+    }
+    Ok(outputs)
+}
+
+/// The lineage of what a stage made that keeps none: what earlier stages said of units still holds, and
+/// that nobody knows what this one did to them belongs into a privacy statement.
+fn silent_lineage(node: &Node, inputs: &BTreeMap<String, PathBuf>) -> Result<Vec<Value>, RunError> {
+    let mut manifests = BTreeMap::new();
+    for (port, path) in inputs {
+        manifests.insert(port.clone(), Manifest::open(path)?);
+    }
+    let hashes: BTreeMap<&String, &String> =
+        manifests.iter().map(|(port, manifest)| (port, &manifest.content_hash)).collect();
+    let description = &node.binary.description;
+    let said = format!(
+        "{} does not say what it did to the data: whether units decided about each other there is not \
+         known",
+        description.name
+    );
+    let own = json!({
+        "stage": description.name,
+        "revision": description.revision,
+        "config": node.config,
+        "inputs": hashes,
+        "units": UnitNotes { uses: vec![said], ..UnitNotes::default() },
+    });
+    Ok(pft_stage::lineage(&manifests, &own))
+}
