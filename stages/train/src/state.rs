@@ -52,6 +52,13 @@ impl Row {
         Self { step, scores: Some([held_out, seen]), ..Self::default() }
     }
 
+    /// Whether not one gradient of the step was a number: its model may have none left.
+    pub(crate) fn may_have_diverged(&self) -> bool {
+        let is_number = (self.loss + self.gradient_norm).is_finite();
+        let some_left_out = self.not_finite > 0;
+        self.units > 0 && if some_left_out { self.not_finite == self.units } else { !is_number }
+    }
+
     /// What the progress bar says of a step; `spent` is ε so far, with privacy.
     pub(crate) fn message(&self, spent: Option<f64>) -> String {
         let rate = self.tokens as f64 / self.seconds.max(1e-9);

@@ -188,6 +188,9 @@ fn train_on<P: Processor>(
             accounting += asked.elapsed();
         }
         bar.message(row.message(spent));
+        if row.may_have_diverged() && !processor.state()?.0.parameters().trained_are_finite() {
+            return Err(diverged(done, planned));
+        }
         rows.push(row);
         let is_due = |every: Option<u64>| every.is_some_and(|n| n > 0 && done % n == 0);
         if is_due(config.evaluation.every_steps) || done == planned {
@@ -209,10 +212,7 @@ fn train_on<P: Processor>(
     let scored = rows.iter().rev().find_map(|row| row.scores);
     let lost = scored.iter().flatten().any(Scores::are_lost);
     if lost || !model.parameters().trained_are_finite() {
-        return Err(StageError::config(
-            "training diverged: after its last step the model gives no numbers",
-        )
-        .with_help("lower learning_rate, or warm up for more steps"));
+        return Err(diverged(planned, planned));
     }
     Ok(Trained {
         model,
@@ -225,6 +225,13 @@ fn train_on<P: Processor>(
         units: data.train.len(),
         examples,
     })
+}
+
+fn diverged(step: u64, planned: u64) -> StageError {
+    StageError::config(format!(
+        "training diverged: after step {step} of {planned} the model gives no numbers"
+    ))
+    .with_help("lower learning_rate, or warm up for more steps")
 }
 
 /// With privacy the number of steps is part of the mechanism, so that it follows from the units that

@@ -191,10 +191,11 @@ fn the_plan_of_a_run_follows_from_the_declared_units_alone() {
 fn a_training_that_diverged_leaves_no_model() {
     for privacy in [None, private()] {
         let house = House::new();
-        let config = Config { learning_rate: 1e39, ..house.config(privacy) };
+        let config = Config { learning_rate: 1e39, max_steps: Some(40), ..house.config(privacy) };
         let error = house.run("run", config, 1).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.message().contains("diverged"), "{error}");
+        assert!(!error.message().contains("step 40 of 40"), "long before its end: {error}");
         assert!(error.help().unwrap().contains("learning_rate"), "{error}");
     }
 }
