@@ -35,6 +35,14 @@ def check(bundle, expected, base):
     encoded = tokenizer(text, return_tensors="pt")
     assert set(encoded) == {"input_ids", "attention_mask"}, set(encoded)
     model.generate(**encoded, max_new_tokens=2, do_sample=False)
+    if tokenizer.chat_template:
+        chat = [{"role": "user", "content": "Hello"}]
+        assert tokenizer.apply_chat_template(chat, tokenize=False) == "Hello!"
+        assert (tokenizer.pad_token, tokenizer.padding_side) == ("~", "left")
+        assert "}" in tokenizer.all_special_tokens
+        generation = model.generation_config
+        assert (generation.eos_token_id, generation.temperature) == ([0, 5], 0.5)
+        assert generation.pad_token_id == tokenizer.pad_token_id
     if not adapters:
         output = model.generate(expected["ids"][None][:, :4], max_new_tokens=3, do_sample=False)
         assert 4 < output.shape[1] <= 7

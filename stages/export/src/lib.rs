@@ -36,7 +36,7 @@ pub struct Export;
 
 impl Stage for Export {
     const NAME: &'static str = "export";
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
     const ABOUT: &'static str = "Turns a trained model into a folder that others can load";
     type Config = Config;
 

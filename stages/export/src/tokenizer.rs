@@ -16,12 +16,15 @@ pub(crate) struct Tokenizer {
     settings: Value,
     bos: Option<String>,
     eos: Option<String>,
+    pad: Option<String>,
     /// Token texts by id.
     tokens: Vec<Option<String>>,
+    /// `generation_config.json` of the base model, where it had one.
+    generation: Value,
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, and `tokenizer_config.json` where it is there.
+    /// Reads `tokenizer.json` and `tokenizer_config.json`, and `generation_config.json` where it is there.
     pub(crate) fn read(folder: &Path, config: &ModelConfig) -> Result<Self, StageError> {
         let path = folder.join("tokenizer.json");
         let json = read_json(&path)?;
@@ -48,18 +51,28 @@ impl Tokenizer {
         }
         let settings = read_json(&folder.join("tokenizer_config.json"))?;
         let text = |id: Option<u32>| tokens.get(id? as usize)?.clone();
-        let named = |key: &str| {
-            let value = &settings[key];
-            value.as_str().or_else(|| value["content"].as_str()).map(str::to_string)
-        };
+        let named = |key: &str| content(&settings[key]);
         let bos = named("bos_token").or_else(|| text(config.bos_token_id));
         let eos = named("eos_token").or_else(|| text(config.eos_token_ids.first().copied()));
-        Ok(Self { json, settings, bos, eos, tokens })
+        // A padding token that the model has no row for would be read beyond its table.
+        let pad = named("pad_token").filter(|pad| tokens.iter().flatten().any(|text| text == pad));
+        let pad = pad.or_else(|| eos.clone());
+        let path = folder.join("generation_config.json");
+        let generation = if path.is_file() { read_json(&path)? } else { Value::Null };
+        Ok(Self { json, settings, bos, eos, pad, tokens, generation })
     }
 
     fn id(&self, token: &Option<String>) -> Option<usize> {
         let token = token.as_ref()?;
         self.tokens.iter().position(|text| text.as_ref() == Some(token))
+    }
+
+    /// The chat template; of several with names, the one named `default`.
+    fn chat_template(&self) -> Option<&str> {
+        let template = &self.settings["chat_template"];
+        let named = template.as_array().into_iter().flatten();
+        let default = named.filter(|entry| entry["name"] == "default");
+        template.as_str().or_else(|| default.filter_map(|entry| entry["template"].as_str()).next())
     }
 
     fn adds_bos(&self) -> bool {
@@ -79,11 +92,16 @@ impl Tokenizer {
         let mut settings = self.settings.as_object().cloned().unwrap_or_default();
         let mut special = Map::new();
         for (key, token) in
-            [("bos_token", &self.bos), ("eos_token", &self.eos), ("pad_token", &self.eos)]
+            [("bos_token", &self.bos), ("eos_token", &self.eos), ("pad_token", &self.pad)]
         {
             if let Some(token) = token {
-                settings.entry(key).or_insert_with(|| json!(token));
-                special.insert(key.to_string(), json!(token));
+                settings.insert(key.to_string(), json!(token));
+            }
+        }
+        let is_token = |key: &str| key.ends_with("_token") && !key.starts_with("add_");
+        for (key, token) in &settings {
+            if (is_token(key) && !token.is_null()) || key == "additional_special_tokens" {
+                special.insert(key.clone(), token.clone());
             }
         }
         settings.insert("tokenizer_class".to_string(), json!("PreTrainedTokenizerFast"));
@@ -95,14 +113,23 @@ impl Tokenizer {
         write_json(&folder.join("tokenizer_config.json"), &Value::Object(settings))?;
         write_json(&folder.join("special_tokens_map.json"), &Value::Object(special))?;
 
-        let mut generation = json!({ "_from_model_config": true });
+        let mut generation = match &self.generation {
+            Value::Object(base) => base.clone(),
+            _ => Map::from_iter([("_from_model_config".to_string(), json!(true))]),
+        };
+        let mut set = |key: &str, id: Value| {
+            generation.entry(key).or_insert(id);
+        };
         if let Some(bos) = config.bos_token_id {
-            generation["bos_token_id"] = json!(bos);
+            set("bos_token_id", json!(bos));
         }
-        if let Some(first) = config.eos_token_ids.first() {
-            generation["eos_token_id"] = json!(config.eos_token_ids);
-            generation["pad_token_id"] = json!(first);
+        if !config.eos_token_ids.is_empty() {
+            set("eos_token_id", json!(config.eos_token_ids));
         }
+        if let Some(pad) = self.id(&self.pad) {
+            set("pad_token_id", json!(pad));
+        }
+        let generation = Value::Object(generation);
         write_json(&folder.join("generation_config.json"), &generation)
     }
 
@@ -177,10 +204,15 @@ impl Tokenizer {
                 writer.u32(&format!("tokenizer.ggml.{key}_token_id"), id);
             }
         }
-        if let Some(template) = self.settings["chat_template"].as_str() {
+        if let Some(template) = self.chat_template() {
             writer.string("tokenizer.chat_template", template);
         }
     }
+}
+
+/// The text of a token, which is written alone or in an object.
+fn content(token: &Value) -> Option<String> {
+    token.as_str().or_else(|| token["content"].as_str()).map(str::to_string)
 }
 
 /// Token texts with their ids: a map, or in Unigram tokenizers a list of texts with scores.

@@ -180,6 +180,16 @@ fn write_expected(path: &Path, expected: &[f32]) {
 fn bundles_load_here_and_in_transformers_and_peft() {
     let mut arguments: Vec<PathBuf> = Vec::new();
     let whole = Workplace::whole("gpt2");
+    let settings = json!({ "eos_token": "<|end|>", "add_bos_token": false, "pad_token": "~",
+        "padding_side": "left", "additional_special_tokens": ["}"],
+        "chat_template": "{% for message in messages %}{{ message['content'] }}!{% endfor %}" });
+    let generation = json!({ "eos_token_id": [0, 5], "temperature": 0.5, "do_sample": true });
+    for (name, value) in
+        [("tokenizer_config.json", settings), ("generation_config.json", generation)]
+    {
+        std::fs::write(whole.path("model").join(name), value.to_string()).unwrap();
+    }
+    whole.reseal();
     let bundle = whole.export(Config::default()).unwrap();
     let expected = logits(&mut model("gpt2", None));
     assert_near(&logits(&mut reload(&bundle)), &expected, 0.0);
@@ -410,8 +420,8 @@ fn wrong_models_and_settings_are_refused() {
     assert!(error.exit_code() == 3 && error.message().contains("tokenizer.json"), "{error}");
 }
 
-/// A padding token without a row in the model, as Llama 2 was published, and Unigram's list of
-/// pieces with scores.
+/// A padding token without a row in the model, as Llama 2 was published, which batches must not be
+/// padded with, and Unigram's list of pieces with scores.
 #[test]
 fn tokenizers_of_other_kinds_are_carried_over() {
     let mut padded = tokenizer();
@@ -432,10 +442,17 @@ fn tokenizers_of_other_kinds_are_carried_over() {
     for json in [padded, unigram] {
         let place = Workplace::whole("gpt2");
         std::fs::write(place.path("model/tokenizer.json"), json.to_string()).unwrap();
+        let settings = json!({ "eos_token": "<|end|>", "pad_token": "<pad>" }).to_string();
+        std::fs::write(place.path("model/tokenizer_config.json"), settings).unwrap();
         place.reseal();
         let bundle = place.export(Config::default()).unwrap();
-        let text = std::fs::read_to_string(bundle.join("tokenizer.json")).unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json);
+        let written = |name: &str| -> Value {
+            serde_json::from_slice(&std::fs::read(bundle.join(name)).unwrap()).unwrap()
+        };
+        assert_eq!(written("tokenizer.json"), json);
+        assert_eq!(written("tokenizer_config.json")["pad_token"], "<|end|>");
+        assert_eq!(written("special_tokens_map.json")["pad_token"], "<|end|>");
+        assert_eq!(written("generation_config.json")["pad_token_id"], 0);
     }
 }
 

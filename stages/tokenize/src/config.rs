@@ -40,8 +40,8 @@ impl From<SplitName> for pft_artifact::Split {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A `tokenizer.json`, a GGUF file, or a folder that holds `tokenizer.json` or `vocab.json`
-    /// and `merges.txt`.
+    /// A folder that holds `tokenizer.json` or `vocab.json` and `merges.txt`, with the model's
+    /// other tokenizer files; a GGUF file; or a `tokenizer.json` alone, without what lies beside it.
     pub tokenizer: OutsidePath,
     /// How a document becomes examples.
     pub mode: Mode,

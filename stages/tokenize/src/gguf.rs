@@ -179,7 +179,11 @@ pub(crate) fn from_vocabulary(
         bos: vocabulary.bos,
         eos: vocabulary.eos,
         add_bos: vocabulary.add_bos,
-        chat_template: vocabulary.chat_template.clone(),
+        carried: vocabulary
+            .chat_template
+            .iter()
+            .map(|template| ("chat_template".to_string(), json!(template)))
+            .collect(),
     })
 }
 

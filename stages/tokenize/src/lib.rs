@@ -9,6 +9,7 @@ mod config;
 mod examples;
 mod gguf;
 mod load;
+mod settings;
 mod words;
 
 use std::collections::HashSet;
@@ -36,7 +37,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 

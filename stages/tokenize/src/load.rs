@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use pft_stage::StageError;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
 use crate::config::Config;
 use crate::gguf;
+use crate::settings::Settings;
 
 /// A tokenizer and what its files say of BOS and EOS.
 #[derive(Debug, Clone)]
@@ -20,8 +21,8 @@ pub struct LoadedTokenizer {
     pub eos: Option<u32>,
     /// Whether texts begin with BOS.
     pub add_bos: bool,
-    /// The model's chat template, carried along.
-    pub chat_template: Option<String>,
+    /// Entries of `tokenizer_config.json` that are carried along: the chat template, other tokens.
+    pub carried: Map<String, Value>,
 }
 
 /// Names that BOS and EOS have in files that do not say.
@@ -43,7 +44,8 @@ pub fn load_tokenizer(config: &Config) -> Result<LoadedTokenizer, StageError> {
     } else if path.extension().is_some_and(|extension| extension == "gguf") {
         gguf::load(path)?
     } else {
-        from_json_file(path, path.parent())?
+        // What lies beside a file is not in the cache key of a run.
+        from_json(&read(path)?, path, &Settings::default())?
     };
     let id = |key: &str, token: &Option<String>| -> Result<Option<u32>, StageError> {
         let Some(token) = token else { return Ok(None) };
@@ -69,14 +71,15 @@ pub fn load_tokenizer(config: &Config) -> Result<LoadedTokenizer, StageError> {
 }
 
 fn from_folder(folder: &Path) -> Result<LoadedTokenizer, StageError> {
+    let settings = Settings::read(folder)?;
     let json = folder.join("tokenizer.json");
     if json.is_file() {
-        return from_json_file(&json, Some(folder));
+        return from_json(&read(&json)?, &json, &settings);
     }
     let (vocabulary, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
     if vocabulary.is_file() && merges.is_file() {
-        let json = byte_level_json(&vocabulary, &merges)?;
-        return from_json(&json, &vocabulary, Some(folder));
+        let json = byte_level_json(&vocabulary, &merges, &settings)?;
+        return from_json(&json, &vocabulary, &settings);
     }
     Err(StageError::config(format!(
         "tokenizer: {}: holds neither tokenizer.json nor vocab.json and merges.txt",
@@ -84,18 +87,17 @@ fn from_folder(folder: &Path) -> Result<LoadedTokenizer, StageError> {
     )))
 }
 
-fn from_json_file(path: &Path, folder: Option<&Path>) -> Result<LoadedTokenizer, StageError> {
-    let bytes = read(path)?;
-    from_json(&bytes, path, folder)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, StageError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, StageError> {
     std::fs::read(path)
         .map_err(|error| StageError::config(format!("tokenizer: {}: {error}", path.display())))
 }
 
 /// GPT-2's files of old: a vocabulary and a list of merges, byte level.
-fn byte_level_json(vocabulary: &Path, merges: &Path) -> Result<Vec<u8>, StageError> {
+fn byte_level_json(
+    vocabulary: &Path,
+    merges: &Path,
+    settings: &Settings,
+) -> Result<Vec<u8>, StageError> {
     let vocab: Value = serde_json::from_slice(&read(vocabulary)?).map_err(|error| {
         StageError::config(format!("tokenizer: {}: {error}", vocabulary.display()))
     })?;
@@ -105,13 +107,18 @@ fn byte_level_json(vocabulary: &Path, merges: &Path) -> Result<Vec<u8>, StageErr
     let merges: Vec<&str> =
         text.lines().filter(|line| !line.is_empty() && !line.starts_with("#version")).collect();
     let end = vocab.get("<|endoftext|>").and_then(Value::as_u64);
-    let added: Vec<Value> =
-        end.map(|id| gguf::added_token(id, "<|endoftext|>", true)).into_iter().collect();
+    let end = end.map(|id| (id, "<|endoftext|>", true));
+    let added: Vec<Value> = end
+        .into_iter()
+        .chain(settings.added_tokens())
+        .map(|(id, token, special)| gguf::added_token(id, token, special))
+        .collect();
+    let add_prefix_space = settings.switch("add_prefix_space").unwrap_or(false);
     let json = json!({
         "version": "1.0",
         "added_tokens": added,
         "normalizer": null,
-        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": true, "use_regex": true },
         "post_processor": null,
         "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
         "model": { "type": "BPE", "vocab": vocab, "merges": merges },
@@ -119,25 +126,10 @@ fn byte_level_json(vocabulary: &Path, merges: &Path) -> Result<Vec<u8>, StageErr
     Ok(json.to_string().into_bytes())
 }
 
-fn from_json(
-    json: &[u8],
-    path: &Path,
-    folder: Option<&Path>,
-) -> Result<LoadedTokenizer, StageError> {
+fn from_json(json: &[u8], path: &Path, settings: &Settings) -> Result<LoadedTokenizer, StageError> {
     let tokenizer = parse(json, path)?;
-    let settings: Value = folder
-        .map(|folder| folder.join("tokenizer_config.json"))
-        .filter(|path| path.is_file())
-        .map(|path| {
-            serde_json::from_slice(&read(&path)?).map_err(|error| {
-                StageError::config(format!("tokenizer: {}: {error}", path.display()))
-            })
-        })
-        .transpose()?
-        .unwrap_or(Value::Null);
     let named = |key: &str, usual: &[&str]| {
-        let value = &settings[key];
-        let name = value.as_str().or_else(|| value["content"].as_str());
+        let name = settings.token(key);
         name.and_then(|name| tokenizer.token_to_id(name))
             .or_else(|| usual.iter().find_map(|name| tokenizer.token_to_id(name)))
     };
@@ -148,9 +140,9 @@ fn from_json(
         .ok()
         .and_then(|encoding| encoding.get_ids().first().copied())
         .is_some_and(|first| bos == Some(first));
-    let add_bos = settings["add_bos_token"].as_bool().unwrap_or(starts_with_bos);
-    let chat_template = settings["chat_template"].as_str().map(str::to_string);
-    Ok(LoadedTokenizer { tokenizer, bos, eos, add_bos, chat_template })
+    let add_bos = settings.switch("add_bos_token").unwrap_or(starts_with_bos);
+    let carried = settings.carried(&tokenizer);
+    Ok(LoadedTokenizer { tokenizer, bos, eos, add_bos, carried })
 }
 
 pub(crate) fn parse(json: &[u8], path: &Path) -> Result<Tokenizer, StageError> {
@@ -189,8 +181,8 @@ impl LoadedTokenizer {
             // By default transformers 4 adds `token_type_ids`, which language models have no use for.
             "model_input_names": ["input_ids", "attention_mask"],
         });
-        if let Some(template) = &self.chat_template {
-            settings["chat_template"] = json!(template);
+        for (key, value) in &self.carried {
+            settings[key] = value.clone();
         }
         write("tokenizer_config.json", format!("{settings:#}\n"))
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pft_artifact::{DocumentRow, Example, SpanRow, Split};
+use serde_json::Value;
 use tokenize::{
     Config, Cutter, GgufVocabulary, LoadedTokenizer, Mode, load_tokenizer, tokenizer_json,
 };
@@ -46,7 +47,7 @@ fn loaded() -> LoadedTokenizer {
         bos: vocabulary().bos,
         eos: vocabulary().eos,
         add_bos: false,
-        chat_template: None,
+        carried: serde_json::Map::new(),
     }
 }
 
@@ -264,6 +265,45 @@ fn vocab_and_merges_files_make_the_same_tokenizer() {
     let again = load_tokenizer(&Config { tokenizer, ..Config::default() }).unwrap();
     assert_eq!(ids(&again.tokenizer), ids(&expected));
     assert_eq!((again.bos, again.eos), (from_files.bos, from_files.eos));
+}
+
+/// Chat models keep their template in a file of its own, older ones their tokens in another.
+#[test]
+fn what_others_need_of_a_tokenizer_s_settings_is_carried_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let vocabulary = vocabulary();
+    let ids = vocabulary.tokens.iter().zip(0..);
+    let vocab: serde_json::Map<String, Value> =
+        ids.map(|(token, id)| (token.replace("<|endoftext|>", "<|other|>"), id.into())).collect();
+    write("vocab.json", &Value::from(vocab).to_string());
+    write("merges.txt", &vocabulary.merges.join("\n"));
+    write("added_tokens.json", r#"{"<|stop|>": 263, "<|tool|>": 264}"#);
+    write("special_tokens_map.json", r#"{"eos_token": {"content": "<|stop|>"}}"#);
+    write(
+        "tokenizer_config.json",
+        r#"{"add_prefix_space": true, "pad_token": "<|other|>", "unk_token": "<nowhere>",
+            "additional_special_tokens": ["<|other|>", "<nowhere>"], "padding_side": "left",
+            "chat_template": [{"name": "default", "template": "old"}]}"#,
+    );
+    write("chat_template.jinja", "{{ messages }}");
+    let path = folder.path().to_string_lossy().as_ref().into();
+    let loaded = load_tokenizer(&Config { tokenizer: path, ..Config::default() }).unwrap();
+    assert_eq!(loaded.eos, Some(263));
+    let encoded = loaded.tokenizer.encode("the<|stop|>", false).unwrap();
+    assert_eq!(encoded.get_ids(), [258, 263], "a space before, and the token whole");
+    assert_eq!(loaded.tokenizer.decode(&[263, 264], true).unwrap(), "<|tool|>");
+
+    let saved = tempfile::tempdir().unwrap();
+    loaded.save(saved.path()).unwrap();
+    let text = std::fs::read_to_string(saved.path().join("tokenizer_config.json")).unwrap();
+    let settings: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(settings["eos_token"], "<|stop|>");
+    assert_eq!(settings["pad_token"], "<|other|>");
+    assert_eq!(settings["additional_special_tokens"], serde_json::json!(["<|other|>"]));
+    assert_eq!(settings["padding_side"], "left");
+    assert_eq!(settings["chat_template"], "{{ messages }}");
+    assert!(settings["unk_token"].is_null(), "a token beyond the vocabulary: {text}");
 }
 
 /// SmolLM2's own tokenizer, out of its GGUF file, against the reference implementation's ids.

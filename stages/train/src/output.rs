@@ -15,6 +15,8 @@ use crate::training::Trained;
 /// Held-out sequences that travel with the model, for export to check what it wrote.
 const PROBE_SEQUENCES: usize = 8;
 
+const GENERATION: &str = "generation_config.json";
+
 /// What every private run does with the data beside its mechanism.
 pub(crate) const EVERY_RUN: [&str; 2] = [
     "Losses and gradient norms of training, perplexities on held-out and training units, and up to 8 \
@@ -42,6 +44,13 @@ pub(crate) fn write(
         let from = tokens.join(name);
         if from.is_file() {
             std::fs::copy(&from, folder.join(name)).map_err(|error| failed(&from, &error))?;
+        }
+    }
+    // How the base model wants texts to be generated goes with it.
+    if let Some(base) = &config.base_model {
+        let from = base.as_path().join(GENERATION);
+        if from.is_file() {
+            std::fs::copy(&from, folder.join(GENERATION)).map_err(|error| failed(&from, &error))?;
         }
     }
     write_metrics(&folder.join("metrics.parquet"), &trained.rows)?;
