@@ -26,21 +26,45 @@ struct Candidate {
     place: (u32, u32),
 }
 
+/// What a backend found in a text: spans, or something smaller that gives them.
+pub trait SpanList {
+    /// Number of spans.
+    fn len(&self) -> usize;
+
+    /// Span number `index`.
+    fn span(&self, index: usize) -> Span;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl SpanList for Vec<Span> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn span(&self, index: usize) -> Span {
+        self[index].clone()
+    }
+}
+
 /// Combines the spans of several backends over one text by the overlap rule. Backends come with
 /// their priority; the result is sorted and without overlaps.
-pub fn combine(text: &str, found: &[(i32, &[Span])], policy: &Policy) -> Vec<Span> {
+pub fn combine(text: &str, found: &[(i32, &dyn SpanList)], policy: &Policy) -> Vec<Span> {
     let mut candidates = Vec::with_capacity(found.iter().map(|(_, spans)| spans.len()).sum());
     for (backend, (_, spans)) in (0..).zip(found) {
-        candidates.extend((0..).zip(*spans).filter_map(|(index, span)| {
-            let (start, end) = policy.admit(text, span)?;
+        candidates.extend((0..spans.len()).zip(0..).filter_map(|(at, index)| {
+            let (start, end) = policy.admit(text, &spans.span(at))?;
             Some(Candidate { start, end, place: (backend, index) })
         }));
     }
     candidates.sort_unstable_by_key(|span| (span.start, Reverse(span.end), span.place));
     let spans = candidates.iter().map(|&Candidate { start, end, place: (backend, index) }| {
         let (priority, spans) = found[backend as usize];
-        let span = &spans[index as usize];
-        (priority, Span { start, end, label: policy.labels.canonical(&span.label), ..span.clone() })
+        let span = spans.span(index as usize);
+        (priority, Span { start, end, label: policy.labels.canonical(&span.label), ..span })
     });
     let mut combined: Vec<Span> = Vec::new();
     let mut add = |span: Span| match combined.last_mut() {
@@ -201,8 +225,8 @@ mod tests {
     #[test]
     fn overlaps_become_their_union_with_the_label_of_the_highest_priority() {
         let text = "0123456789";
-        let low = [span(0, 5, "ORG", 0.9), span(8, 10, "DATE", 0.9)];
-        let high = [span(4, 7, "PERSON", 0.5)];
+        let low = vec![span(0, 5, "ORG", 0.9), span(8, 10, "DATE", 0.9)];
+        let high = vec![span(4, 7, "PERSON", 0.5)];
         let spans = combine(text, &[(0, &low), (1, &high)], &policy());
         let found: Vec<_> = spans.iter().map(|s| (s.start, s.end, &*s.label)).collect();
         assert_eq!(found, vec![(0, 7, "PERSON"), (8, 10, "DATE")]);
@@ -218,8 +242,8 @@ mod tests {
     #[test]
     fn a_union_has_all_labels_of_its_members_and_their_highest_score() {
         let text = "12 May Kowalski Ltd; 3 June";
-        let dates = [span(0, 6, "DATE", 0.6), span(21, 27, "DATE", 0.5)];
-        let names = [span(3, 15, "PER", 0.9), span(7, 19, "ORG", 0.7)];
+        let dates = vec![span(0, 6, "DATE", 0.6), span(21, 27, "DATE", 0.5)];
+        let names = vec![span(3, 15, "PER", 0.9), span(7, 19, "ORG", 0.7)];
         for (first, second, label, rest) in [
             (1, 0, "DATE", "ORG+PERSON"),
             (0, 1, "PERSON", "DATE+ORG"),
@@ -231,7 +255,7 @@ mod tests {
             assert_eq!(others(&spans[0]).as_deref(), Some(rest));
             assert_eq!((others(&spans[1]), spans[1].score), (None, 0.5));
         }
-        let same = [span(0, 6, "DATE", 0.6), span(3, 10, "DATE_TIME", 0.7)];
+        let same = vec![span(0, 6, "DATE", 0.6), span(3, 10, "DATE_TIME", 0.7)];
         let spans = combine(text, &[(0, &same)], &policy());
         assert_eq!(others(&spans[0]), None, "labels are compared by what they mean");
     }
@@ -239,7 +263,8 @@ mod tests {
     /// The score of a member that lost must not decide between the members to come.
     #[test]
     fn the_label_is_chosen_by_the_members_own_scores() {
-        let found = [span(0, 4, "ORG", 0.5), span(1, 3, "DATE", 0.9), span(2, 6, "PERSON", 0.7)];
+        let found =
+            vec![span(0, 4, "ORG", 0.5), span(1, 3, "DATE", 0.9), span(2, 6, "PERSON", 0.7)];
         let spans = combine("0123456789", &[(0, &found)], &policy());
         assert_eq!((&*spans[0].label, spans[0].score), ("PERSON", 0.9));
     }
@@ -248,11 +273,11 @@ mod tests {
     fn linked_dates_become_one() {
         let text = "from 1 March to 31 December 1998; 2 May 1999";
         let found =
-            [span(5, 12, "DATE", 1.0), span(16, 32, "DATE", 1.0), span(34, 44, "DATE", 1.0)];
+            vec![span(5, 12, "DATE", 1.0), span(16, 32, "DATE", 1.0), span(34, 44, "DATE", 1.0)];
         let spans = combine(text, &[(0, &found)], &policy());
         let ranges: Vec<_> = spans.iter().map(|s| &text[s.start..s.end]).collect();
         assert_eq!(ranges, ["1 March to 31 December 1998", "2 May 1999"]);
-        let more = [span(16, 24, "ORG", 0.3)];
+        let more = vec![span(16, 24, "ORG", 0.3)];
         let spans = combine(text, &[(1, &found), (0, &more)], &policy());
         assert_eq!(others(&spans[0]).as_deref(), Some("ORG"), "what a part was taken for");
     }
@@ -260,7 +285,7 @@ mod tests {
     #[test]
     fn thresholds_labels_and_ignored_texts_leave_spans_out() {
         let text = "Jane in Paris, Court";
-        let found = [span(0, 4, "PER", 0.4), span(8, 13, "GPE", 0.4), span(15, 20, "ORG", 1.0)];
+        let found = vec![span(0, 4, "PER", 0.4), span(8, 13, "GPE", 0.4), span(15, 20, "ORG", 1.0)];
         let mut policy = policy();
         policy.min_score = 0.5;
         policy.thresholds.insert("PERSON".into(), 0.3);
@@ -318,7 +343,7 @@ mod tests {
             let found: Vec<(i32, Vec<Span>)> = ranges.iter()
                 .map(|&(start, len, priority)| (priority, vec![span(2 * start, 2 * (start + len), "ORG", 1.0)]))
                 .collect();
-            let borrowed: Vec<(i32, &[Span])> = found.iter().map(|(p, s)| (*p, s.as_slice())).collect();
+            let borrowed: Vec<(i32, &dyn SpanList)> = found.iter().map(|(p, s)| (*p, s as &dyn SpanList)).collect();
             let combined = combine(&text, &borrowed, &policy());
             for pair in combined.windows(2) {
                 prop_assert!(pair[0].end <= pair[1].start);

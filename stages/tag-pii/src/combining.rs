@@ -1,7 +1,7 @@
 //! What the taggers found becomes a document's tags.
 
 use pft_ner::Span;
-use pft_ner::combine::{Policy, combine};
+use pft_ner::combine::{Policy, SpanList, combine};
 use pft_ner::consistency::{Consistency, NameFinder};
 use pft_ner::labels::LabelMap;
 use pft_ner::widen::widen;
@@ -9,7 +9,7 @@ use pft_stage::StageError;
 
 use crate::Config;
 use crate::backends::{self, Rank};
-use crate::cache::{Cache, TextHash};
+use crate::cache::{Cache, Recalled, TextHash};
 
 /// What counts of the taggers' answers, and the consistency pass.
 pub(crate) struct Combining {
@@ -64,13 +64,13 @@ impl Combining {
     pub(crate) fn combine(
         &self,
         text: &str,
-        found: &[Vec<Span>],
+        found: &[impl SpanList],
         names: Option<&NameFinder>,
     ) -> Vec<Span> {
         let extra = names.map(|names| names.find(text)).unwrap_or_default();
         let ranks = self.ranks.iter().map(|rank| rank.priority);
-        let mut ranked: Vec<(i32, &[Span])> =
-            ranks.zip(found).map(|(priority, spans)| (priority, spans.as_slice())).collect();
+        let found = found.iter().map(|spans| spans as &dyn SpanList);
+        let mut ranked: Vec<(i32, &dyn SpanList)> = ranks.zip(found).collect();
         ranked.push((i32::MIN, &extra));
         let spans = combine(text, &ranked, &self.policy);
         if self.widen.is_empty() { spans } else { widen(text, spans, &self.widen) }
@@ -81,7 +81,7 @@ impl Combining {
         &self,
         caches: &[Cache],
         hash: &TextHash,
-    ) -> Result<Vec<Vec<Span>>, StageError> {
+    ) -> Result<Vec<Recalled>, StageError> {
         let answers = self.ranks.iter().zip(caches);
         let answers = answers
             .map(|(rank, cache)| cache.get(hash, |label| rank.is_heard(label, &self.policy)));

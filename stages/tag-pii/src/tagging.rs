@@ -135,7 +135,10 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
         }
         bar.advance(batch.documents.len() as u64);
         let kept: Batch = batch.without(&failed, &mut dropped);
-        for tagged in second.tags(&kept)? {
+        let all_tagged = second.tags(&kept)?;
+        // Writing takes as much memory again as the texts of a batch do.
+        drop(kept);
+        for tagged in all_tagged {
             rows += 1;
             entities += tagged.spans.len() as u64;
             for span in &tagged.spans {
