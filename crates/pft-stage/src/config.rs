@@ -213,7 +213,9 @@ mod tests {
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
     #[serde(rename_all = "lowercase")]
     enum Optimizer {
+        /// One that says what it is has a schema of its own.
         Adamw,
+        /// Another.
         Sgd,
     }
 
@@ -313,6 +315,9 @@ mod tests {
         );
         let message = load("optimizer: adam\n", &[]).unwrap_err();
         assert!(message.contains("did you mean `adamw`?"), "{message}");
+        let message = load("optimizer: { kind: adamw }\n", &[]).unwrap_err();
+        let expected = "optimizer: is a mapping, but must be one of adamw, sgd";
+        assert!(message.contains(expected), "{message}");
         let message = load("backends:\n  - kind: rulez\n", &[]).unwrap_err();
         assert!(message.contains(":2: backends[0].kind"), "{message}");
         assert!(message.contains("did you mean `rules`?"), "{message}");

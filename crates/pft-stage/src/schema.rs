@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::OutsidePath;
 use crate::yaml::{Data, Node};
@@ -187,11 +187,14 @@ impl<'a> Checker<'a> {
             reports.push((self.resolve(alternative), report));
         }
         let mut names = Vec::new();
+        let mut only_names = true;
         for (alternative, _) in &reports {
+            let known = names.len();
             names.extend(alternative.get("const").and_then(Value::as_str));
             names.extend(list(alternative, "enum").iter().filter_map(Value::as_str));
+            only_names &= names.len() > known || alternative.get("type") == Some(&json!("null"));
         }
-        if !names.is_empty() && node.as_str().is_some() {
+        if !names.is_empty() && (only_names || node.as_str().is_some()) {
             let message = one_of(node, &names);
             problems.push(Problem { line: node.line, key: key.to_string(), message });
             return;
