@@ -195,12 +195,11 @@ proptest! {
         sequences in prop::collection::vec(sequence(), 1..6),
         owners in prop::collection::vec(0_usize..3, 6),
         clipping in clipping(),
-        budget in prop::sample::select(vec![0, 200, 1 << 20]),
         chunk in 1_usize..50,
     ) {
         let units = compact(&owners[..sequences.len()]);
         let mut engine =
-            PrivateGradient::new(&mechanism(clipping), shapes()).with_budget(budget);
+            PrivateGradient::new(&mechanism(clipping), shapes());
         pass(&mut engine, &sequences, &units, chunk);
         let names: Vec<&str> = NAMES.iter().map(|&(name, _, _)| name).collect();
         let group = clipping.style.groups(&names);

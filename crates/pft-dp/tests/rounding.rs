@@ -50,16 +50,10 @@ fn cancelling(rows: usize, [inputs, outputs]: [usize; 2], condition: f32) -> [Ve
 }
 
 /// The length of what a lone unit adds to the sum; its gradient is far longer than C.
-fn contribution(
-    rows: usize,
-    sizes: [usize; 2],
-    shared: bool,
-    budget: usize,
-    condition: f32,
-) -> f64 {
+fn contribution(rows: usize, sizes: [usize; 2], shared: bool, condition: f32) -> f64 {
     let [inputs, outputs] = sizes;
     let parameter = ParameterShape { name: "weight".into(), elements: inputs * outputs, shared };
-    let mut engine = PrivateGradient::new(&mechanism(), vec![parameter]).with_budget(budget);
+    let mut engine = PrivateGradient::new(&mechanism(), vec![parameter]);
     let [input, output_gradient] = cancelling(rows, sizes, condition);
     engine.begin(&[0, rows], &[0]);
     engine.linear(LinearPieces {
@@ -82,14 +76,14 @@ fn rounding_stays_within_what_noise_has_room_for() {
     assert!(room > 1.0, "the noise multiplier is 1");
     // By the ghost norm, by a gradient formed for its norm alone, and by one that is kept.
     let ways = [
-        ("ghost", 256, [768, 3072], true, 0),
-        ("formed", 1024, [512, 512], true, 0),
-        ("kept", 1024, [512, 512], false, 1 << 24),
-        ("lora", 256, [576, 8], false, 1 << 24),
+        ("ghost", 256, [768, 3072], true),
+        ("formed", 1024, [512, 512], true),
+        ("kept", 1024, [512, 512], false),
+        ("lora", 256, [576, 8], false),
     ];
-    for (way, rows, sizes, shared, budget) in ways {
+    for (way, rows, sizes, shared) in ways {
         for condition in [1.0, 30.0, 300.0, 3000.0] {
-            let length = contribution(rows, sizes, shared, budget, condition);
+            let length = contribution(rows, sizes, shared, condition);
             assert!(
                 length <= room,
                 "{way}, all but a {condition}th cancels: a unit adds {length}, the noise has room for {room}"

@@ -33,13 +33,11 @@ pub(super) struct Kept<B> {
     pub(super) values: Option<B>,
     /// Squared norms as far as they are known, `[units]`.
     pub(super) norms: Vec<Option<f64>>,
-    /// Whether the budget has counted it.
-    pub(super) counted: bool,
 }
 
 impl<B: DerefMut<Target = [f32]>> Kept<B> {
     pub(super) fn new() -> Self {
-        Self { values: None, norms: Vec::new(), counted: false }
+        Self { values: None, norms: Vec::new() }
     }
 
     pub(super) fn clear(&mut self) {

@@ -5,8 +5,8 @@
 //! parameter's own gradients. The norm of each unit's gradient follows without a second backward:
 //!
 //! - **Linear.** ‖aᵀg‖² is ⟨aaᵀ, ggᵀ⟩ over the unit's rows (the ghost identity), or the gradient
-//!   is formed. A formed gradient is kept while the memory budget lasts, since it then need not be
-//!   multiplied again; the others' clipped sum is the one product aᵀ·diag(factor)·g.
+//!   is formed. Formed gradients are kept where they take no more memory than what they are made of,
+//!   and need not be multiplied again; the others' clipped sum is the one product aᵀ·diag(factor)·g.
 //! - **Lookup.** The gradients of a unit's rows with one id are added up: its gradient is sparse.
 //! - **Shared.** Where a lookup table is also the head's weight, the norm is that of the sum of
 //!   both gradients, ‖H‖² + ‖E‖² + 2⟨H, E⟩, the last being Σ g[h, id(e)]·⟨a(h), g(e)⟩.
@@ -34,9 +34,6 @@ pub use pft_matmul::Layout as WeightLayout;
 use pft_matmul::weight_gradient;
 use product::squared_norm;
 use rows::{BatchRows, gather};
-
-/// Elements of per-unit gradients that may be kept: 64 MiB.
-const DEFAULT_BUDGET: usize = 1 << 24;
 
 /// A matrix that is kept until norms are known, row-major. Sharing beats copying.
 pub trait Rows: Sync {
@@ -148,8 +145,6 @@ pub struct PrivateGradient<R, M: Memory = Heap> {
     linears: Vec<LinearPieces<R>>,
     lookups: Vec<LookupPieces<R>>,
     kept: Vec<Kept<M::Buffer>>,
-    kept_elements: usize,
-    budget: usize,
     seen: Vec<bool>,
     /// Squared norms, `[units, groups]`.
     norms: Vec<f64>,
@@ -185,20 +180,11 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
             linears: Vec::new(),
             lookups: Vec::new(),
             kept: parameters.iter().map(|_| Kept::new()).collect(),
-            kept_elements: 0,
-            budget: DEFAULT_BUDGET,
             seen: vec![false; parameters.len()],
             norms: Vec::new(),
             scratch: [Vec::new(), Vec::new()],
             parameters,
         }
-    }
-
-    /// Keeps at most so many elements of per-unit weight gradients in a pass.
-    #[must_use]
-    pub fn with_budget(mut self, elements: usize) -> Self {
-        self.budget = elements;
-        self
     }
 
     /// A pass begins over the sequences `offsets[i]..offsets[i + 1]`, each of unit `units[i]`;
@@ -214,7 +200,6 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
         self.kept.iter_mut().for_each(Kept::clear);
         self.linears.clear();
         self.lookups.clear();
-        self.kept_elements = 0;
     }
 
     /// A linear map.
@@ -245,7 +230,7 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
         let whole = rows == self.batch.rows;
         let again = std::mem::replace(&mut self.seen[weight], true);
         assert!(!(whole && again), "a weight used twice is declared as shared");
-        if self.parameters[weight].shared || !self.forms(weight, inputs, outputs) {
+        if self.parameters[weight].shared || !self.forms(inputs, outputs) {
             self.linears.push(pieces);
             return;
         }
@@ -273,26 +258,9 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
     }
 
     /// Whether per-unit gradients of a weight are formed and kept: where they take no more memory
-    /// than the pieces they are made of, which are then let go, and, within the budget, where
-    /// forming them costs less than the ghost norm and another product.
-    fn forms(&mut self, weight: usize, inputs: usize, outputs: usize) -> bool {
-        let (units, rows) = (self.batch.units(), self.batch.rows);
-        let (elements, of_pieces) = (inputs * outputs, inputs + outputs);
-        if units * elements <= rows * of_pieces || self.kept[weight].counted {
-            return true;
-        }
-        let cost = units * elements;
-        let small = cost <= 4 * rows * of_pieces;
-        if small && self.kept_elements + cost <= self.budget && !self.has_pieces_of(weight) {
-            self.kept_elements += cost;
-            self.kept[weight].counted = true;
-            return true;
-        }
-        false
-    }
-
-    fn has_pieces_of(&self, weight: usize) -> bool {
-        self.linears.iter().any(|pieces| pieces.weight.is_some_and(|(id, _)| id == weight))
+    /// than the pieces they are made of, which are then let go.
+    fn forms(&self, inputs: usize, outputs: usize) -> bool {
+        self.batch.units() * inputs * outputs <= self.batch.rows * (inputs + outputs)
     }
 
     /// A lookup of row `ids[r]` of a table for each row r of the batch.
