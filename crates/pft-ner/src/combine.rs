@@ -289,10 +289,17 @@ mod tests {
         let mut policy = policy();
         policy.min_score = 0.5;
         policy.thresholds.insert("PERSON".into(), 0.3);
-        policy.ignore("(?:the )?Court").unwrap();
+        policy.ignore("(?:the )?Court", &[]).unwrap();
+        policy.ignore("J.*", &["ORG".into()]).unwrap();
         let spans = combine(text, &[(0, &found)], &policy);
         assert_eq!(spans.len(), 1);
         assert_eq!(&*spans[0].label, "PERSON");
+        let mut other = policy.clone();
+        other.ignore("J.*", &["PERSON".into()]).unwrap();
+        assert!(combine(text, &[(0, &found)], &other).is_empty());
+        for anything in [".*", "(?s:.+)", "[^@]*"] {
+            assert!(policy.ignore(anything, &[]).is_err(), "{anything}");
+        }
         policy.pii.remove("PERSON");
         assert!(combine(text, &[(0, &found)], &policy).is_empty());
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use regex::{RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexSet, RegexSetBuilder};
 
 use crate::labels::LabelMap;
 use crate::{LoadError, Span};
@@ -20,7 +20,9 @@ pub struct Policy {
     /// The score that a span of a label needs, instead of `min_score`.
     pub thresholds: BTreeMap<String, f32>,
     /// Spans whose whole text matches one of these are left out.
-    pub ignore: RegexSet,
+    ignore: RegexSet,
+    /// The canonical labels of the spans that each of them is for; all spans where it names none.
+    ignored_labels: Vec<BTreeSet<String>>,
 }
 
 impl Policy {
@@ -32,22 +34,33 @@ impl Policy {
             min_score: 0.0,
             thresholds: BTreeMap::new(),
             ignore: RegexSet::empty(),
+            ignored_labels: Vec::new(),
         }
     }
 
-    /// Adds a pattern of texts that are never personal information; it must match the whole span.
+    /// Adds a pattern of texts that are never personal information; it must match the whole span, and
+    /// is for spans of these canonical labels only, where there are any.
     ///
     /// # Errors
-    /// When it is not a regular expression.
-    pub fn ignore(&mut self, pattern: &str) -> Result<(), LoadError> {
+    /// When it is not a regular expression, or matches whatever it meets.
+    pub fn ignore(&mut self, pattern: &str, labels: &[String]) -> Result<(), LoadError> {
+        let config = |error: &dyn std::fmt::Display| LoadError::Config(format!("ignore: {error}"));
+        let whole = format!("^(?:{pattern})$");
+        let alone = Regex::new(&whole).map_err(|error| config(&error))?;
+        if ["x", "Jan Kowalski", "+44 20 7946 0958"].iter().all(|text| alone.is_match(text)) {
+            return Err(config(&format!(
+                "{pattern:?} matches any text, and nothing would be found"
+            )));
+        }
         let mut patterns = self.ignore.patterns().to_vec();
-        patterns.push(format!("^(?:{pattern})$"));
+        patterns.push(whole);
         // As much as each would have alone.
         let limit = patterns.len() * (10 << 20);
         self.ignore = RegexSetBuilder::new(patterns)
             .size_limit(limit)
             .build()
-            .map_err(|error| LoadError::Config(format!("ignore: {error}")))?;
+            .map_err(|error| config(&error))?;
+        self.ignored_labels.push(labels.iter().cloned().collect());
         Ok(())
     }
 
@@ -59,10 +72,18 @@ impl Policy {
             return None;
         }
         let (start, end) = trim(text, span.start..span.end)?;
-        if self.ignore.is_match(&text[start..end]) {
+        if self.is_ignored(&text[start..end], &label) {
             return None;
         }
         Some((start, end))
+    }
+
+    fn is_ignored(&self, text: &str, label: &str) -> bool {
+        let is_for = |pattern: usize| {
+            let labels = &self.ignored_labels[pattern];
+            labels.is_empty() || labels.contains(label)
+        };
+        self.ignore.is_match(text) && self.ignore.matches(text).iter().any(is_for)
     }
 }
 

@@ -101,6 +101,43 @@ impl Config {
         Ok(())
     }
 
+    /// What a privacy statement says of the stage. It follows from the settings alone: how much was
+    /// found is private.
+    pub(crate) fn statement(&self) -> String {
+        let modes = || self.label_modes.values().chain([&self.mode]);
+        if modes().all(|mode| *mode == Mode::Keep) {
+            return "Personal data were looked for in the texts and left in them, as scrub was told \
+                    (tag-pii, scrub)"
+                .to_string();
+        }
+        let mut limits = Vec::new();
+        if let Some(labels) = &self.labels {
+            limits.push(format!("only what has one of the labels {}", labels.join(", ")));
+        }
+        if self.mode == Mode::Keep {
+            let changed = self.label_modes.iter().filter(|(_, mode)| **mode != Mode::Keep);
+            let changed: Vec<&str> = changed.map(|(label, _)| label.as_str()).collect();
+            limits.push(format!("only what is {}", changed.join(", ")));
+        } else {
+            let kept = self.label_modes.iter().filter(|(_, mode)| **mode == Mode::Keep);
+            let kept: Vec<&str> = kept.map(|(label, _)| label.as_str()).collect();
+            if !kept.is_empty() {
+                limits.push(format!("not what is {}", kept.join(", ")));
+            }
+        }
+        if self.min_score > 0.0 {
+            limits.push(format!("nothing with a score below {}", self.min_score));
+        }
+        let limits = if limits.is_empty() {
+            "what was found was replaced".to_string()
+        } else {
+            format!("a part of what was found was replaced, {}", limits.join(", "))
+        };
+        format!(
+            "Personal data were looked for in the texts, and {limits}, unit by unit (tag-pii, scrub)"
+        )
+    }
+
     /// How a span is treated, and as what: by its label, or where that says to keep it by the first
     /// of its other labels that does not. It stays only if every label says so.
     pub fn treatment<'s>(&self, span: &SpanRow<'s>) -> (&'s str, Mode) {

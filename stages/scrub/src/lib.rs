@@ -14,6 +14,7 @@ mod planned;
 mod replace;
 mod secret;
 mod surrogate;
+mod tally;
 pub mod verify;
 
 use pft_artifact::{CorpusReader, CorpusWriter, TagsReader, TagsWriter};
@@ -22,6 +23,7 @@ use rayon::prelude::*;
 
 use pairs::Pairs;
 use planned::Planned;
+use tally::Total;
 
 pub use config::{Config, Ids, Mode, Untagged};
 pub use replace::{Replacement, Replacer};
@@ -36,7 +38,7 @@ pub struct Scrub;
 
 impl Stage for Scrub {
     const NAME: &'static str = "scrub";
-    const REVISION: u32 = 3;
+    const REVISION: u32 = 4;
     const ABOUT: &'static str = "Replaces tagged personal data in a corpus";
     type Config = Config;
 
@@ -55,10 +57,7 @@ impl Stage for Scrub {
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
         let corpus = CorpusReader::open(context.input("corpus")?)?;
         let tags = TagsReader::open(context.input("tags")?)?;
-        context.data_used(
-            "Personal data were looked for in the texts, and what was found was replaced, unit by unit \
-             (tag-pii, scrub)",
-        );
+        context.data_used(&config.statement());
         let mut corpus_writer = CorpusWriter::create(context.output("corpus"))?;
         let mut tags_writer = TagsWriter::create(context.output("tags"))?;
         let bar = context.progress().start("scrubbing", Some(corpus.num_rows()), "documents");
@@ -66,7 +65,7 @@ impl Stage for Scrub {
         let mut pairs = Pairs::new(corpus.stored(), tags.stored(), config.untagged);
         let mut ids = ids::Ids::new(config.ids);
         let mut replacer = Replacer::new(&config)?;
-        let mut counts = Counts::default();
+        let (mut documents, mut total) = (0_u64, Total::default());
         let batch_bytes = BATCH_BYTES * rayon::current_num_threads();
         loop {
             context.check_interrupted()?;
@@ -80,8 +79,8 @@ impl Stage for Scrub {
             let scrubbed: Vec<_> = planned.into_par_iter().map(Planned::scrub).collect();
             for result in scrubbed {
                 let scrubbed = result?;
-                counts.spans += scrubbed.replaced;
-                counts.documents += 1;
+                total.add(&scrubbed.tally);
+                documents += 1;
                 let document = ids.name(scrubbed.document());
                 corpus_writer.push_row(document)?;
                 tags_writer.push_row(scrubbed.tags(document.doc_id))?;
@@ -89,11 +88,23 @@ impl Stage for Scrub {
             bar.advance(batch.len() as u64);
         }
         pairs.check_exhausted()?;
+        let unseen = total.check(&config)?;
         corpus_writer.finish()?;
         tags_writer.finish()?;
         bar.finish();
-        context.metric("documents", counts.documents);
-        context.metric("spans_replaced", counts.spans);
+        let (found, replaced) = total.spans();
+        context.metric("documents", documents);
+        context.metric("spans_replaced", replaced);
+        context.metric("spans_by_label", total.to_json());
+        context.progress().note(format!("{replaced} of {found} tagged spans replaced"));
+        if found > replaced {
+            let left = total.left().join(", ");
+            context.progress().note(format!("warning: left readable as config says: {left}"));
+        }
+        if !unseen.is_empty() {
+            let unseen = unseen.join(", ");
+            context.progress().note(format!("warning: no span has the label {unseen}"));
+        }
         context.metric("documents_dropped_untagged", pairs.dropped());
         if config.fixed_seed_not_for_release.is_some() {
             context.metric("not_for_release", "surrogates are chosen by a fixed seed");
@@ -109,10 +120,4 @@ impl Stage for Scrub {
         }
         Ok(())
     }
-}
-
-#[derive(Default)]
-struct Counts {
-    documents: u64,
-    spans: u64,
 }

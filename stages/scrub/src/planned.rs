@@ -4,6 +4,7 @@ use pft_artifact::{DocumentRow, Quoted, SpanRow, TaggedRow, text_hash};
 use pft_stage::{Stage as _, StageError};
 
 use crate::pairs::Pair;
+use crate::tally::Tally;
 use crate::{Replacement, Replacer, Scrub, verify};
 
 /// A document whose replacements are chosen.
@@ -20,8 +21,8 @@ pub(crate) struct Scrubbed<'a> {
     text_hash: String,
     /// Where the replacements and the spans that stay lie in the new text.
     spans: Vec<SpanRow<'a>>,
-    /// How many spans were replaced.
-    pub(crate) replaced: u64,
+    /// How many spans had which label, and how many of them were replaced.
+    pub(crate) tally: Tally<'a>,
 }
 
 impl<'a> Planned<'a> {
@@ -42,13 +43,24 @@ impl<'a> Planned<'a> {
         let old = document.text;
         let mut text = String::with_capacity(old.len());
         let mut tagged = Vec::with_capacity(spans.len());
-        let (mut at, mut replaced) = (0, 0);
+        let mut at = 0;
+        let mut tally = Tally::default();
         for (span, replacement) in spans.iter().zip(&replacements) {
             let (start, end) = (span.start as usize, span.end as usize);
-            text.push_str(&old[at..start]);
+            let between = old.get(at..start).filter(|_| start < end).ok_or_else(|| {
+                StageError::input(format!(
+                    "document {}: its tags overlap, are empty or not in order",
+                    Quoted(document.doc_id)
+                ))
+                .with_help("make the tags again; `tag-pii` writes none such")
+            })?;
+            text.push_str(between);
             let new_start = text.len();
             text.push_str(replacement.as_deref().unwrap_or(&old[start..end]));
-            replaced += u64::from(replacement.is_some());
+            tally.add(span.label, 1, u64::from(replacement.is_some()));
+            if span.other_labels.is_some() {
+                span.labels().for_each(|label| tally.add(label, 0, 0));
+            }
             if text.len() > new_start {
                 tagged.push(SpanRow {
                     start: offset(document, new_start)?,
@@ -61,7 +73,7 @@ impl<'a> Planned<'a> {
         }
         text.push_str(&old[at..]);
         verify::check(document, &spans, &replacements, &text)?;
-        Ok(Scrubbed { document, text_hash: text_hash(&text), text, spans: tagged, replaced })
+        Ok(Scrubbed { document, text_hash: text_hash(&text), text, spans: tagged, tally })
     }
 }
 

@@ -1,10 +1,10 @@
 //! Fictional values of the same kind.
 //!
 //! Names, places and organisations come from short lists of invented or very common values; all
-//! else keeps its shape: digits become other digits, month names other months, letters other
-//! letters of their case, and punctuation stays. Words stay only where the label says that they are
-//! not names (`5 million euros`, `no. 123/45`), and nothing else was found among them. The choice
-//! depends on the key alone.
+//! else keeps its shape: digits become other digits, names of months and days others of them, letters
+//! other letters of their case, and punctuation stays. Of words only those of a short list stay that name
+//! a kind and nobody (`5 million euros`, `no. 123/45`), and only where the label is of things that have
+//! such words and nothing else was found among them. The choice depends on the key alone.
 
 const GIVEN_NAMES: &[&str] = &[
     "Alma", "Bela", "Cora", "Darius", "Edda", "Faris", "Greta", "Hanno", "Ilse", "Jona", "Kaspar",
@@ -89,7 +89,90 @@ const MONTHS: &[&str] = &[
     "December",
 ];
 
-/// Labels whose words, other than months and codes in capitals, tell a kind and name nobody.
+const WEEKDAYS: &[&str] =
+    &["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// Words that tell a kind, a unit or a magnitude.
+const KIND_WORDS: &[&str] = &[
+    "about",
+    "age",
+    "aged",
+    "am",
+    "and",
+    "approximately",
+    "at",
+    "beginning",
+    "billion",
+    "cent",
+    "cents",
+    "century",
+    "chf",
+    "clock",
+    "day",
+    "days",
+    "dkk",
+    "dollar",
+    "dollars",
+    "early",
+    "end",
+    "eur",
+    "euro",
+    "euros",
+    "ext",
+    "franc",
+    "francs",
+    "gbp",
+    "grams",
+    "hectares",
+    "hour",
+    "hours",
+    "hrs",
+    "hundred",
+    "in",
+    "kg",
+    "kilometres",
+    "km",
+    "late",
+    "lira",
+    "liras",
+    "metres",
+    "mid",
+    "middle",
+    "miles",
+    "million",
+    "month",
+    "months",
+    "no",
+    "nos",
+    "nok",
+    "nr",
+    "number",
+    "of",
+    "old",
+    "on",
+    "per",
+    "percent",
+    "pln",
+    "pm",
+    "pound",
+    "pounds",
+    "sek",
+    "square",
+    "sterling",
+    "th",
+    "the",
+    "thousand",
+    "to",
+    "tons",
+    "trl",
+    "usd",
+    "week",
+    "weeks",
+    "year",
+    "years",
+];
+
+/// Labels of things that have such words.
 const PLAIN_WORDS: &[&str] = &[
     "AGE",
     "CARDINAL",
@@ -133,7 +216,8 @@ pub(crate) fn surrogate(label: &str, is_one_kind: bool, text: &str, key: [u8; 32
     let mut choices = Choices::new(key);
     for _ in 0..64 {
         let value = propose(label, is_one_kind, text, &mut choices);
-        if value != text {
+        // In other capitals it would be the same to a reader.
+        if value.to_lowercase() != text.to_lowercase() {
             return value;
         }
     }
@@ -202,20 +286,20 @@ fn same_shape(text: &str, plain_words: bool, choices: &mut Choices) -> String {
     out
 }
 
-/// Month names become other months; plain words stay; all else gets other letters, capitals for
-/// capitals.
+/// Names of months and days become others of them, and short ones short; where `plain_words` may stay,
+/// those that name a kind do; all else gets other letters, capitals for capitals.
 fn flush_word(word: &mut String, out: &mut String, plain_words: bool, choices: &mut Choices) {
     if word.is_empty() {
         return;
     }
-    let month = MONTHS.iter().find(|m| {
-        m.eq_ignore_ascii_case(word) || (word.len() == 3 && m[..3].eq_ignore_ascii_case(word))
-    });
-    let is_code = word.chars().all(|c| c.is_ascii_uppercase());
-    if let Some(month) = month {
-        let new = choices.pick(MONTHS);
-        out.push_str(if word.len() == month.len() { new } else { &new[..3] });
-    } else if plain_words && !is_code {
+    let names =
+        [MONTHS, WEEKDAYS].into_iter().find(|names| names.iter().any(|name| is_name(word, name)));
+    let kind = plain_words && KIND_WORDS.contains(&word.to_lowercase().as_str());
+    if let Some(names) = names {
+        let new = choices.pick(names);
+        let in_full = names.iter().any(|name| name.eq_ignore_ascii_case(word));
+        out.push_str(if in_full { new } else { &new[..3] });
+    } else if kind {
         out.push_str(word);
     } else {
         for c in word.chars() {
@@ -224,6 +308,13 @@ fn flush_word(word: &mut String, out: &mut String, plain_words: bool, choices: &
         }
     }
     word.clear();
+}
+
+/// Whether a word is a month's or day's name, or its first three or four letters.
+fn is_name(word: &str, name: &str) -> bool {
+    let short = (3..=4).contains(&word.len()) && word.len() <= name.len();
+    let short = short && word.is_ascii() && name[..word.len()].eq_ignore_ascii_case(word);
+    short || name.eq_ignore_ascii_case(word)
 }
 
 #[cfg(test)]
@@ -263,6 +354,33 @@ mod tests {
             }
         }
         assert_eq!(of("MONEY", "EUR 5 million").split(' ').nth(2), Some("million"));
+    }
+
+    /// What others call a user name, a password or a wallet is a CASE_NUMBER here.
+    #[test]
+    fn of_words_only_those_of_a_kind_stay() {
+        for seed in 0..100u32 {
+            let key = *blake3::hash(&seed.to_le_bytes()).as_bytes();
+            for (label, text) in [
+                ("CASE_NUMBER", "jsmith77"),
+                ("CASE_NUMBER", "hunter2"),
+                ("CASE_NUMBER", "Account number Kowalski77X"),
+                ("CASE_NUMBER", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
+                ("DATE", "Christmas Eve, Monday the twelfth of Sept 1998"),
+                ("MONEY", "EUR five hundred thousand"),
+            ] {
+                let value = surrogate(label, true, text, key);
+                for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 3) {
+                    let may_stay = KIND_WORDS.contains(&word.to_lowercase().as_str())
+                        || WEEKDAYS.contains(&word)
+                        || word == "Sept";
+                    assert!(may_stay || !value.contains(word), "{label}: {value}");
+                }
+            }
+            assert!(!surrogate("DATE", true, "Sept 1998", key).contains("Sept"));
+            assert_ne!(surrogate("GPE", true, "NORVIK", key), "Norvik");
+        }
+        assert_eq!(of("MONEY", "EUR five hundred thousand")[..4], *"EUR ");
     }
 
     /// A date that was found together with a name must not let the name through.

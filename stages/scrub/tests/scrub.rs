@@ -69,8 +69,13 @@ fn scrub(
         folder.path(),
         2,
     );
+    let keeps = config.mode == Mode::Keep && config.label_modes.is_empty();
+    let selects =
+        config.labels.is_some() || config.min_score > 0.0 || !config.label_modes.is_empty();
     Scrub::run(config, &context)?;
-    assert!(context.unit_notes().uses[0].contains("replaced"), "a privacy statement says so");
+    let statement = context.unit_notes().uses.remove(0);
+    assert_eq!(statement.contains("replaced"), !keeps, "a privacy statement says so: {statement}");
+    assert!(selects || !statement.contains("a part of"), "{statement}");
     seal(&path("out"), Kind::Corpus);
     seal(&path("out-tags"), Kind::Tags);
     let corpus = CorpusReader::open(&path("out")).unwrap().iter().map(Result::unwrap).collect();
@@ -131,6 +136,38 @@ fn labels_scores_and_label_modes_select() {
     let config = Config { labels: Some(vec!["DATE".into()]), ..Config::default() };
     let (corpus, _) = scrub(config, &documents, &[tags]).unwrap();
     assert_eq!(corpus[0].text, "Ada paid 5 on <MASK>");
+}
+
+/// A misspelt label would leave all of its kind readable, and the model card would say otherwise.
+#[test]
+fn labels_that_no_span_has_are_refused_where_another_was_meant() {
+    let documents = [document("1", "u", "Ada paid 5 on Monday")];
+    let tags = tag(&documents[0], &[("Ada", "PERSON"), ("5", "MONEY"), ("Monday", "DATE")]);
+    let run = |config: Config| scrub(config, &documents, std::slice::from_ref(&tags));
+    let labels = |labels: &[&str]| Config {
+        labels: Some(labels.iter().map(ToString::to_string).collect()),
+        ..Config::default()
+    };
+    for (wrong, message) in [
+        (labels(&[]), "nothing would be replaced"),
+        (labels(&["IBAN"]), "nothing would be replaced"),
+        (labels(&["DATE", "Person"]), "did you mean \"PERSON\"?"),
+        (labels(&["DATE", "PER"]), "did you mean \"PERSON\"?"),
+        (labels(&["PERSON", "DATE_TIME"]), "did you mean \"DATE\"?"),
+        (
+            Config {
+                label_modes: BTreeMap::from([("PER".into(), Mode::Label)]),
+                ..Config::default()
+            },
+            "label_modes: no span has the label \"PER\"",
+        ),
+    ] {
+        let error = run(wrong).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        assert!(error.message().contains(message), "{error}");
+    }
+    let (corpus, _) = run(labels(&["PERSON", "IBAN"])).unwrap();
+    assert_eq!(corpus[0].text, "<MASK> paid 5 on Monday");
 }
 
 #[test]
@@ -219,7 +256,7 @@ fn a_span_stays_only_if_all_its_labels_say_so() {
         (Config { label_modes: keep(&["DATE", "LOC"]), ..of_label.clone() }, "on [PERSON] wrote"),
         (Config { label_modes: keep(&["DATE", "LOC", "PERSON"]), ..of_label.clone() }, kept),
         (Config { labels: listed(&["PERSON", "ORG"]), ..of_label.clone() }, "on [PERSON] wrote"),
-        (Config { labels: listed(&["ORG"]), ..of_label.clone() }, kept),
+        (Config { min_score: 1.0, ..of_label.clone() }, kept),
         (Config { label_modes: keep(&["DATE", "LOC"]), ..Config::default() }, "on <MASK> wrote"),
     ] {
         let (corpus, new_tags) =

@@ -3,7 +3,7 @@
 use pft_ner::Span;
 use pft_ner::combine::{Policy, SpanList, combine};
 use pft_ner::consistency::{Consistency, NameFinder};
-use pft_ner::labels::LabelMap;
+use pft_ner::labels::{LabelMap, default_pii};
 use pft_ner::widen::widen;
 use pft_stage::StageError;
 
@@ -52,9 +52,13 @@ impl Combining {
         for (foreign, canonical) in &config.label_map {
             policy.labels.alias(foreign, canonical);
         }
-        for pattern in &config.ignore {
-            policy.ignore(pattern).map_err(|error| StageError::config(error.to_string()))?;
+        for ignored in &config.ignore {
+            let (pattern, labels) = ignored.parts();
+            policy
+                .ignore(pattern, labels)
+                .map_err(|error| StageError::config(error.to_string()))?;
         }
+        check_labels(config, &policy)?;
         let consistency = config.consistency.enabled.then(|| Consistency::new(&config.consistency));
         Ok(Self { ranks, policy, widen: config.widen.clone(), consistency })
     }
@@ -87,4 +91,26 @@ impl Combining {
             .map(|(rank, cache)| cache.get(hash, |label| rank.is_heard(label, &self.policy)));
         answers.collect()
     }
+}
+
+/// A label that no span can have is a mistake that would leave all of its kind readable.
+fn check_labels(config: &Config, policy: &Policy) -> Result<(), StageError> {
+    if policy.pii.is_empty() {
+        return Err(StageError::config("labels: the list is empty, and nothing would be found")
+            .with_help("leave `labels` out for all of them"));
+    }
+    let known = default_pii();
+    for label in &config.labels {
+        let meaning = policy.labels.canonical(&label.as_str().into());
+        let right = if *meaning == **label {
+            let same = known.iter().find(|known| known.eq_ignore_ascii_case(label));
+            same.filter(|known| *known != label).map(String::as_str)
+        } else {
+            Some(&*meaning)
+        };
+        if let Some(right) = right {
+            return Err(StageError::config(format!("labels: {label:?} is called {right:?} here")));
+        }
+    }
+    Ok(())
 }

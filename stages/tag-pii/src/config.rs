@@ -174,6 +174,31 @@ pub struct WordList {
     pub ignore_case: bool,
 }
 
+/// Texts that are never personal information.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Ignored {
+    /// A regular expression, for spans of any label.
+    Pattern(String),
+    /// One for spans of some labels only.
+    OfLabels {
+        /// The regular expression.
+        pattern: String,
+        /// The labels: a statute may be called as a person is.
+        labels: Vec<String>,
+    },
+}
+
+impl Ignored {
+    /// The pattern, and the labels that it is for; none for all.
+    pub fn parts(&self) -> (&str, &[String]) {
+        match self {
+            Self::Pattern(pattern) => (pattern, &[]),
+            Self::OfLabels { pattern, labels } => (pattern, labels),
+        }
+    }
+}
+
 /// What to do with a document that could not be tagged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -205,7 +230,7 @@ pub struct Config {
     /// A file of further label names, in the form of pft-ner's data/labels.json.
     pub label_file: Option<OutsidePath>,
     /// Regular expressions of texts that are never personal information; each must match a whole span.
-    pub ignore: Vec<String>,
+    pub ignore: Vec<Ignored>,
     /// Labels whose spans grow over capitalised words that touch them or that `of`, `for`, `de` … link to them:
     /// `Ministry` in `Ministry of Social Affairs`.
     pub widen: Vec<String>,
@@ -249,6 +274,18 @@ impl Config {
         if self.backends.is_empty() {
             return Err(StageError::config("backends: the list is empty")
                 .with_help("name at least one, such as `backends: [{kind: rules}]`"));
+        }
+        let ignored = self.ignore.iter().flat_map(|ignored| ignored.parts().1);
+        let named = (ignored.map(|label| ("ignore", label)))
+            .chain(self.label_map.values().map(|label| ("label_map", label)));
+        for (key, label) in named {
+            let own = crate::backends::own_labels(self).any(|own| own == label);
+            if !own && !self.labels.contains(label) {
+                return Err(StageError::config(format!(
+                    "{key}: {label:?} is not among the labels that count"
+                ))
+                .with_help(format!("the labels are {}", self.labels.join(", "))));
+            }
         }
         let scores =
             self.thresholds.iter().map(|(label, score)| (format!("thresholds.{label}"), *score));

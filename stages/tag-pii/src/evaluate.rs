@@ -26,7 +26,7 @@ pub struct Arguments {
     /// The corpus that gold tags belong to
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
-    /// Tags to measure, found by their text's hash
+    /// Tags to measure, found by their document's id and text, or by the text alone where ids differ
     #[arg(long, value_name = "ARTIFACT")]
     tags: Option<PathBuf>,
     /// A config to tag the gold texts with, each a unit of its own
@@ -104,7 +104,8 @@ fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, Sta
     for (n, document) in gold.iter().enumerate() {
         by_hash.entry(text_hash(&document.text)).or_default().push(n);
     }
-    let mut predicted: Vec<Option<Vec<Span>>> = vec![None; gold.len()];
+    let mut predicted: Vec<Option<Found>> = Vec::new();
+    predicted.resize_with(gold.len(), || None);
     for tagged in TagsReader::open(folder)?.iter() {
         let tagged = tagged?;
         let Some(wanted) = by_hash.get(&tagged.text_hash) else { continue };
@@ -130,23 +131,49 @@ fn read_tags(folder: &Path, gold: &[GoldDocument]) -> Result<Vec<Vec<Span>>, Sta
                     Quoted(&tagged.doc_id)
                 )));
             }
-            predicted[n] = Some(spans.clone());
+            let has_id = gold[n].id == tagged.doc_id;
+            match &mut predicted[n] {
+                // The same text may have other tags in another unit, by the names found there.
+                Some(found) if found.has_id || !has_id => {
+                    found.is_ambiguous |= !found.has_id && found.spans != spans;
+                }
+                found => *found = Some(Found { spans: spans.clone(), has_id, is_ambiguous: false }),
+            }
         }
     }
     predicted
         .into_iter()
         .zip(gold)
-        .map(|(spans, document)| {
-            spans.ok_or_else(|| {
+        .map(|(found, document)| {
+            let found = found.ok_or_else(|| {
                 StageError::input(format!(
                     "{}: no tags for the text of gold document {}",
                     folder.display(),
                     Quoted(&document.id)
                 ))
                 .with_help("tag a corpus of exactly the gold's texts, or use --config FILE")
-            })
+            })?;
+            if found.is_ambiguous {
+                return Err(StageError::input(format!(
+                    "{}: several documents have the text of gold document {}, with different tags, and \
+                     none has its id",
+                    folder.display(),
+                    Quoted(&document.id)
+                ))
+                .with_help("give the gold's documents the ids of the corpus"));
+            }
+            Ok(found.spans)
         })
         .collect()
+}
+
+/// The tags found for a gold document.
+struct Found {
+    spans: Vec<Span>,
+    /// Whether they are those of its id, and not only of its text.
+    has_id: bool,
+    /// Whether another document has the same text and other tags.
+    is_ambiguous: bool,
 }
 
 fn read_config(path: &Path, set: &[String]) -> Result<Config, StageError> {

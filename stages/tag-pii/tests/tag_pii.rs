@@ -218,7 +218,20 @@ fn settings_that_cannot_work_are_refused_by_key() {
     let error = run(config, &corpus, folder.path(), "tags", "scratch").result.unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.message().contains("PERSON+ORG"), "{error}");
+    let json = |value: serde_json::Value| -> Config { serde_json::from_value(value).unwrap() };
+    for (config, expected) in [
+        (json(serde_json::json!({"labels": ["PER"]})), "\"PER\" is called \"PERSON\""),
+        (json(serde_json::json!({"labels": ["Email"]})), "\"Email\" is called \"EMAIL\""),
+        (json(serde_json::json!({"labels": []})), "nothing would be found"),
+        (json(serde_json::json!({"ignore": [".*"]})), "matches any text"),
+    ] {
+        let error = run(config, &corpus, folder.path(), "tags", "scratch").result.unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.message().contains(expected), "{error}");
+    }
     for config in [
+        json(serde_json::json!({"label_map": {"PERSON": "NAME"}})),
+        json(serde_json::json!({"ignore": [{"pattern": "x", "labels": ["PER"]}]})),
         Config { backends: Vec::new(), ..Config::default() },
         Config { min_score: 1.5, ..Config::default() },
         Config { shard: "3/2".into(), ..Config::default() },
@@ -292,6 +305,40 @@ fn example_configs_are_valid_and_keys_come_from_the_environment() {
     assert!(error.message().contains("key_variable"), "{error}");
 }
 
+/// Statutes stay readable by these configs, and people who are called like them do not.
+#[test]
+fn names_that_begin_like_a_statute_are_found() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/tag-pii");
+    let text = "Mr Lawrence, Mrs Acton, Ms Rulewicz and Dr Jude Law wrote to lawson77@example.org and \
+                code.red@example.org under the Section Act.";
+    for name in ["default.yml", "fast.yml"] {
+        let folder = TempDir::new().unwrap();
+        let document = Document { text: text.into(), ..document(0) };
+        let corpus = write_corpus(folder.path(), [document]);
+        let output = folder.path().join("tags");
+        let mut command = binary(&corpus, &output, &folder.path().join("scratch"), "1");
+        command.arg("--config").arg(configs.join(name));
+        command.args([
+            "--set",
+            "backends=[{kind: rules, words: [{label: ORG, words: [Section Act]}]}]",
+        ]);
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let row = TagsReader::open(&output).unwrap().iter().next().unwrap().unwrap();
+        let found: Vec<&str> =
+            row.spans.iter().map(|s| &text[s.start as usize..s.end as usize]).collect();
+        let expected = [
+            "Mr Lawrence",
+            "Mrs Acton",
+            "Ms Rulewicz",
+            "Dr Jude Law",
+            "lawson77@example.org",
+            "code.red@example.org",
+        ];
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
 fn binary(corpus: &Path, output: &Path, scratch: &Path, threads: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tag-pii"));
     command
@@ -332,6 +379,51 @@ fn killed_at_any_moment_a_rerun_gives_the_same_bits() {
         assert!(binary(&corpus, &output, &scratch, "2").status().unwrap().success());
     }
     assert_eq!(hash(&output), hash(&one));
+}
+
+/// The names of a unit decide what is tagged, so that equal texts of two units have tags of their own.
+#[test]
+fn a_gold_document_is_measured_by_its_own_tags() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let mail = "Then Zkowal left the room.";
+    let document = |doc_id: &str, unit_id: &str, text: &str| Document {
+        doc_id: doc_id.into(),
+        unit_id: unit_id.into(),
+        split: Split::Train,
+        text: text.into(),
+    };
+    let corpus = write_corpus(
+        path,
+        [
+            document("b1", "b", mail),
+            document("a1", "a", "Mr Jan Zkowal came."),
+            document("a2", "a", mail),
+        ],
+    );
+    let tagged = run(Config::default(), &corpus, path, "tags", "scratch");
+    tagged.result.as_ref().unwrap();
+    let evaluate = |doc_id: &str| {
+        let span = serde_json::json!({"start": 5, "end": 11, "type": "PERSON"});
+        let gold = serde_json::json!({"doc_id": doc_id, "text": mail, "spans": [span]});
+        std::fs::write(path.join("gold.jsonl"), gold.to_string()).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_tag-pii"))
+            .args(["evaluate", "--json", "--gold"])
+            .arg(path.join("gold.jsonl"))
+            .arg("--tags")
+            .arg(&tagged.output)
+            .output()
+            .unwrap()
+    };
+    for (doc_id, found) in [("a2", 1), ("b1", 0)] {
+        let done = evaluate(doc_id);
+        let report: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(report["mentions"]["found"], found, "{doc_id}");
+    }
+    let other = evaluate("other");
+    assert_eq!(other.status.code(), Some(3));
+    let message = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(message.contains("with different tags") && !message.contains("Zkowal"), "{message}");
 }
 
 #[test]

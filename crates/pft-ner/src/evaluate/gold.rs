@@ -1,7 +1,6 @@
 //! Reads gold annotations: TAB's JSON, and columns of tokens with IOB2 tags.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 /// A document with gold annotations.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +57,7 @@ struct TabDocument {
     doc_id: Option<String>,
     text: String,
     #[serde(default)]
-    spans: Vec<TabSpan>,
+    spans: Option<Vec<TabSpan>>,
     #[serde(default)]
     annotations: Option<std::collections::BTreeMap<String, TabAnnotator>>,
 }
@@ -98,32 +97,46 @@ struct TabMention {
 /// under `annotations` as the benchmark's own releases have them (all annotators together).
 ///
 /// # Errors
-/// When a document is not of that form, or a span lies outside its text.
+/// When a document is not of that form, or a span lies outside its text; the error shows none of it.
 pub fn parse_tab(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
     if file.trim_start().starts_with('[') {
-        let values: Vec<Value> = serde_json::from_str(file)
-            .map_err(|error| GoldError { line: error.line(), message: error.to_string() })?;
-        return values
-            .into_iter()
-            .enumerate()
-            .map(|(n, value)| tab_document(value, n + 1))
-            .collect();
+        let documents: Vec<TabDocument> = serde_json::from_str(file)
+            .map_err(|error| GoldError { line: error.line(), message: without_text(&error) })?;
+        let numbered = documents.into_iter().enumerate();
+        return numbered.map(|(n, document)| tab_document(document, n + 1)).collect();
     }
     file.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(n, line)| {
-            let value = serde_json::from_str(line)
-                .map_err(|error| GoldError { line: n + 1, message: error.to_string() })?;
-            tab_document(value, n + 1)
+            let document = serde_json::from_str(line)
+                .map_err(|error| GoldError { line: n + 1, message: without_text(&error) })?;
+            tab_document(document, n + 1)
         })
         .collect()
 }
 
-fn tab_document(value: Value, line: usize) -> Result<GoldDocument, GoldError> {
+/// What is wrong with JSON, without the values that serde's own message shows.
+fn without_text(error: &serde_json::Error) -> String {
+    let column = error.column();
+    if error.is_data() {
+        return format!(
+            "column {column}: no document in TAB's form, which has a `text`, and `spans` or \
+             `annotations` with numbers for the characters where they start and end"
+        );
+    }
+    format!("column {column}: not valid JSON")
+}
+
+fn tab_document(document: TabDocument, line: usize) -> Result<GoldDocument, GoldError> {
     let error = |message: String| GoldError { line, message };
-    let document: TabDocument = serde_json::from_value(value).map_err(|e| error(e.to_string()))?;
-    let mut spans = document.spans;
+    if document.spans.is_none() && document.annotations.is_none() {
+        return Err(error(
+            "the document has neither `spans` nor `annotations`; one without any has `spans: []`"
+                .to_string(),
+        ));
+    }
+    let mut spans = document.spans.unwrap_or_default();
     for annotator in document.annotations.unwrap_or_default().into_values() {
         spans.extend(annotator.entity_mentions.into_iter().map(|mention| TabSpan {
             start: mention.start_offset,
@@ -153,7 +166,13 @@ fn tab_document(value: Value, line: usize) -> Result<GoldDocument, GoldError> {
         let identifier = match span.identifier_type.as_deref() {
             Some("DIRECT") => Some(Identifier::Direct),
             Some("QUASI") => Some(Identifier::Quasi),
-            Some(_) => Some(Identifier::NoMask),
+            Some("NO_MASK") => Some(Identifier::NoMask),
+            Some(_) => {
+                return Err(error(format!(
+                    "span {}..{} has an identifier_type that is none of DIRECT, QUASI, NO_MASK",
+                    span.start, span.end
+                )));
+            }
             None => None,
         };
         let must_mask = span.mask.unwrap_or(identifier != Some(Identifier::NoMask));
@@ -175,13 +194,14 @@ fn tab_document(value: Value, line: usize) -> Result<GoldDocument, GoldError> {
 }
 
 /// Reads sentences of one token a line with an IOB2 (or BIO, IOBES, BILOU) tag, sentences separated by blank
-/// lines. With three or more columns and a number first, the columns are number, token, tag (UNER's form);
+/// lines. Where every sentence's lines are numbered from 1, the columns are number, token, tag (UNER's form);
 /// otherwise the token is first and the tag last (CoNLL's form). `# text = …` gives a sentence's text; else
 /// tokens are joined by spaces. Every mention must be masked.
 ///
 /// # Errors
 /// When a line has no tag, or a token is not where it should be in the text.
 pub fn parse_iob2(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
+    let are_numbered = are_numbered(file);
     let mut documents = Vec::new();
     let mut sentence = Sentence::default();
     for (n, line) in file.lines().chain([""]).enumerate() {
@@ -197,13 +217,9 @@ pub fn parse_iob2(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
         } else if let Some(id) = line.strip_prefix("# sent_id = ") {
             sentence.id = Some(id.to_string());
         } else if !line.starts_with("# ") && !line.starts_with("-DOCSTART-") {
-            let columns: Vec<&str> = if line.contains('\t') {
-                line.split('\t').collect()
-            } else {
-                line.split_whitespace().collect()
-            };
+            let columns = columns(line);
             let (token, tag) = match columns[..] {
-                [number, token, tag, ..] if number.parse::<u32>().is_ok() => (token, tag),
+                [_, token, tag, ..] if are_numbered => (token, tag),
                 [token, .., tag] => (token, tag),
                 _ => return Err(error("a line holds a token and its tag")),
             };
@@ -219,6 +235,27 @@ pub fn parse_iob2(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
         }
     }
     Ok(documents)
+}
+
+fn columns(line: &str) -> Vec<&str> {
+    if line.contains('\t') { line.split('\t').collect() } else { line.split_whitespace().collect() }
+}
+
+/// Whether the lines of every sentence are numbered from 1; a token may be a number as well.
+fn are_numbered(file: &str) -> bool {
+    let mut expected = 1;
+    for line in file.lines().map(str::trim_end) {
+        if line.is_empty() {
+            expected = 1;
+        } else if !line.starts_with("# ") && !line.starts_with("-DOCSTART-") {
+            let columns = columns(line);
+            if columns.len() < 3 || columns[0].parse() != Ok(expected) {
+                return false;
+            }
+            expected += 1;
+        }
+    }
+    true
 }
 
 #[derive(Default)]
@@ -297,16 +334,48 @@ mod tests {
 
     #[test]
     fn spans_outside_the_text_are_refused_by_line() {
-        let file = "{\"text\": \"ab\"}\n{\"text\": \"ab\", \"spans\": [{\"start\": 1, \"end\": 3, \"type\": \"X\"}]}";
+        let file = "{\"text\": \"ab\", \"spans\": []}\n{\"text\": \"ab\", \"spans\": [{\"start\": 1, \"end\": 3, \"type\": \"X\"}]}";
         let error = parse_tab(file).unwrap_err();
         assert_eq!(error.line, 2);
         assert!(error.message.contains("1..3"));
     }
 
     #[test]
+    fn what_is_no_gold_is_refused_without_its_text() {
+        for (line, expected) in [
+            (r#"{"text": "Zqname", "spans": "Mr Zqname was born"}"#, "TAB's form"),
+            (r#"{"text": "Zqname", "spans": [{"start": "Zqname"}]}"#, "TAB's form"),
+            (r#"{"text": "Zqname", "spans": [}"#, "not valid JSON"),
+            (r#"{"text": "Zqname", "entities": [[0, 6, "PERSON"]]}"#, "neither `spans` nor"),
+            (
+                r#"{"text": "Zqname", "spans": [{"start": 0, "end": 6, "type": "PERSON", "identifier_type": "direct"}]}"#,
+                "none of DIRECT",
+            ),
+        ] {
+            for file in [line.to_string(), format!("[{line}]")] {
+                let message = parse_tab(&file).unwrap_err().to_string();
+                assert!(message.contains(expected) && !message.contains("Zq"), "{message}");
+            }
+        }
+        assert_eq!(parse_tab(r#"{"text": "a", "spans": []}"#).unwrap()[0].mentions, []);
+    }
+
+    #[test]
+    fn a_token_that_is_a_number_is_no_line_number() {
+        let gold =
+            parse_iob2("In IN I-PP O\n1996 CD I-NP B-DATE\n\n1 CD I-NP B-CARDINAL\n").unwrap();
+        let found: Vec<&str> = gold
+            .iter()
+            .flat_map(|gold| gold.mentions.iter().map(|m| &gold.text[m.start..m.end]))
+            .collect();
+        assert_eq!(found, ["1996", "1"]);
+    }
+
+    #[test]
     fn tags_become_mentions() {
-        let file = "# sent_id = s1\n# text = Ann Lee's in Łódź.\n1\tAnn\tB-PER\t-\n2\tLee\tI-PER\t-\n3\t's\tO\t-\n4\tin\tO\t-\n5\tŁódź\tB-LOC\t-\n6\t.\tO\t-\n\nBob B-PER\nAl I-PER\nEd B-PER\n";
-        let gold = parse_iob2(file).unwrap();
+        let file = "# sent_id = s1\n# text = Ann Lee's in Łódź.\n1\tAnn\tB-PER\t-\n2\tLee\tI-PER\t-\n3\t's\tO\t-\n4\tin\tO\t-\n5\tŁódź\tB-LOC\t-\n6\t.\tO\t-\n";
+        let mut gold = parse_iob2(file).unwrap();
+        gold.extend(parse_iob2("Bob B-PER\nAl I-PER\nEd B-PER\n").unwrap());
         let found = |n: usize| -> Vec<(&str, &str)> {
             gold[n]
                 .mentions

@@ -49,7 +49,7 @@ impl Score {
 }
 
 /// A share of things found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Recall {
     /// The share; 1 where there was nothing to find.
     pub recall: f64,
@@ -57,6 +57,12 @@ pub struct Recall {
     pub gold: u64,
     /// Things found.
     pub found: u64,
+}
+
+impl Default for Recall {
+    fn default() -> Self {
+        Self { recall: 1.0, gold: 0, found: 0 }
+    }
 }
 
 impl Recall {
@@ -82,7 +88,8 @@ pub struct Report {
     pub characters: Score,
     /// Entities that identify a person directly, all of whose mentions are covered.
     pub direct_entities: Recall,
-    /// Entities that identify in combination, all of whose mentions are covered.
+    /// Entities that identify in combination, all of whose mentions are covered. Entities that are to
+    /// be masked and identify nobody by the gold's own word are in neither of these two.
     pub quasi_entities: Recall,
     /// Exact spans with the right label, over all labels.
     pub exact: Score,
@@ -211,7 +218,7 @@ impl Totals {
         let mut must_mask = vec![false; text.len()];
         let mut gold_label: Vec<Option<&str>> = vec![None; text.len()];
         let mut exact_gold: BTreeSet<(usize, usize, &str)> = BTreeSet::new();
-        let mut entities: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+        let mut entities: BTreeMap<&str, (Option<Identifier>, bool)> = BTreeMap::new();
         for mention in &document.mentions {
             gold_label[mention.start..mention.end].fill(Some(&mention.label));
             exact_gold.insert((mention.start, mention.end, &mention.label));
@@ -238,16 +245,23 @@ impl Totals {
                 }
             }
             if let Some(entity) = &mention.entity {
-                let (direct, all) = entities.entry(entity).or_insert((false, true));
-                *direct |= mention.identifier == Some(Identifier::Direct);
+                let (gives_away, all) = entities.entry(entity).or_insert((None, true));
+                // The worst that any mention of it gives away.
+                *gives_away = match (*gives_away, mention.identifier) {
+                    (None, identifier) => identifier,
+                    (known, Some(Identifier::NoMask) | None) => known,
+                    (Some(Identifier::Direct), _) => Some(Identifier::Direct),
+                    (_, identifier) => identifier,
+                };
                 *all &= found;
             }
         }
-        for (direct, found) in entities.into_values() {
-            if direct {
-                report.direct_entities.add(found);
-            } else {
-                report.quasi_entities.add(found);
+        for (gives_away, found) in entities.into_values() {
+            match gives_away {
+                Some(Identifier::Direct) => report.direct_entities.add(found),
+                Some(Identifier::Quasi) => report.quasi_entities.add(found),
+                // Annotators wanted it masked, and yet say that it identifies nobody.
+                Some(Identifier::NoMask) | None => {}
             }
         }
         for (at, _) in text.char_indices() {

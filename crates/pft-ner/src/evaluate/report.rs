@@ -62,6 +62,9 @@ impl Report {
 }
 
 fn recall(name: &str, recall: Recall) -> String {
+    if recall.gold == 0 {
+        return format!("{name:24} recall –     (the gold has none)");
+    }
     format!("{name:24} recall {:.3} ({} of {})", recall.recall, recall.found, recall.gold)
 }
 

@@ -7,9 +7,13 @@ fn digits(text: &str) -> Vec<u32> {
 
 /// Whether a card number has a plausible issuer and length and passes the Luhn check
 /// (ISO/IEC 7812-1, annex B).
-pub(super) fn is_credit_card(text: &str) -> bool {
+fn is_credit_card(text: &str) -> bool {
     let digits = digits(text);
-    if !(13..=19).contains(&digits.len()) || !(3..=6).contains(&digits[0]) {
+    if !(13..=19).contains(&digits.len()) {
+        return false;
+    }
+    let issuer = digits[..4].iter().fold(0, |number, digit| 10 * number + digit);
+    if !(3000..7000).contains(&issuer) && !(2221..=2720).contains(&issuer) {
         return false;
     }
     let sum: u32 = digits
@@ -23,6 +27,32 @@ pub(super) fn is_credit_card(text: &str) -> bool {
         })
         .sum();
     sum.is_multiple_of(10)
+}
+
+/// The length in bytes of the longest beginning of `text` that fits and does not end within a group of
+/// digits: what follows a number with a space may be another number.
+fn longest_prefix(text: &str, fits: impl Fn(&str) -> bool) -> Option<usize> {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let ends = (1..=bytes.len()).rev();
+    let mut ends = ends.filter(|&end| is_digit(bytes.get(end - 1)) && !is_digit(bytes.get(end)));
+    ends.find(|&end| fits(&text[..end]))
+}
+
+/// The length in bytes of the card number that `text` begins with; an expiry date may follow.
+pub(super) fn credit_card_prefix(text: &str) -> Option<usize> {
+    longest_prefix(text, is_credit_card)
+}
+
+/// The length in bytes of the phone number that `text` begins with.
+pub(super) fn phone_prefix(text: &str) -> Option<usize> {
+    longest_prefix(text, is_phone)
+}
+
+/// The length in bytes of the national phone number that `text` begins with: fewer than nine digits
+/// may be anything.
+pub(super) fn national_phone_prefix(text: &str) -> Option<usize> {
+    longest_prefix(text, |number| (9..=12).contains(&digits(number).len()))
 }
 
 /// Lengths of IBANs by country (SWIFT IBAN registry, release 99).
@@ -120,15 +150,13 @@ const IBAN_LENGTHS: &[(&str, usize)] = &[
 /// The length in bytes of the valid IBAN that `text` begins with, separators included: country,
 /// its length, and the remainder 1 modulo 97 (ISO 13616-1, ISO/IEC 7064 MOD 97-10).
 pub(super) fn iban_prefix(text: &str) -> Option<usize> {
-    let country = text.get(..2)?;
+    let country = text.get(..2)?.to_ascii_uppercase();
     let length = IBAN_LENGTHS.iter().find(|(code, _)| *code == country)?.1;
     let mut characters = Vec::with_capacity(length);
     let mut end = 0;
     for (at, byte) in text.bytes().enumerate() {
         if byte.is_ascii_alphanumeric() {
             characters.push(byte.to_ascii_uppercase());
-        } else if byte != b' ' {
-            return None;
         }
         if characters.len() == length {
             end = at + 1;
@@ -149,15 +177,19 @@ pub(super) fn iban_prefix(text: &str) -> Option<usize> {
     (remainder == 1).then_some(end)
 }
 
-/// Whether a number can be a US social security number: no area 000, 666 or 900–999, no group
-/// 00, no serial 0000 (20 CFR 422.103 and the SSA's randomization notice of 2011).
+/// Whether a number can be a US social security number: no area 000 or 666, no group 00, no serial 0000
+/// (20 CFR 422.103 and the SSA's randomization notice of 2011); in areas 900–999 a taxpayer
+/// identification number, with groups 50–65, 70–88, 90–92 and 94–99 (IRS Publication 1915).
 pub(super) fn is_us_ssn(text: &str) -> bool {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     if digits.len() != 9 {
         return false;
     }
     let (area, group, serial) = (&digits[..3], &digits[3..5], &digits[5..]);
-    area != "000" && area != "666" && !area.starts_with('9') && group != "00" && serial != "0000"
+    // A taxpayer without such a number has one of the same form, with groups of its own.
+    let taxpayer = matches!(group, "93" | "89") || group < "50" || ("66".."70").contains(&group);
+    let known = if area.starts_with('9') { !taxpayer } else { area != "000" && area != "666" };
+    known && group != "00" && serial != "0000"
 }
 
 /// Whether a text is an IP address of version 4 or 6, in the forms that the standard library reads.
@@ -183,7 +215,8 @@ pub(super) fn is_numeric_date(text: &str) -> bool {
         .filter(|part| !part.is_empty())
         .filter_map(|part| part.parse().ok())
         .collect();
-    let [a, b, c] = parts[..] else { return false };
+    // A time may follow.
+    let [a, b, c, ..] = parts[..] else { return false };
     let (day, month) = if a > 999 { (c, b) } else { (a, b) };
     (1..=31).contains(&day) && (1..=31).contains(&month) && (day <= 12 || month <= 12)
 }

@@ -24,7 +24,7 @@ use words::Words;
 pub use words::WordList;
 
 /// Bumped when what the rules find in a text changes.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// Score of a match whose format carries a checksum, or of the user's own pattern.
 const CERTAIN: f32 = 1.0;
@@ -236,8 +236,7 @@ impl Rule {
         whole: Range<usize>,
         entity: impl FnOnce(usize) -> Option<Range<usize>>,
     ) -> Option<Range<usize>> {
-        let edge_at_start = self.edge.is_none() || is_start(text, whole.start, self.edge?);
-        if !edge_at_start {
+        if self.edge.is_some_and(|edge| !is_start(text, whole.clone(), edge)) {
             return None;
         }
         let range = match self.group {
@@ -265,11 +264,24 @@ fn memchr(byte: u8, text: &str) -> bool {
     text.as_bytes().contains(&byte)
 }
 
-fn is_start(text: &str, start: usize, edge: Edge) -> bool {
-    let mut before = text[..start].chars().rev();
+/// Whether a digit beyond `separator` makes a match a part of a longer number.
+fn joins(separator: char, edge: Edge, matched: &str) -> bool {
+    let separates = matches!(separator, '.' | ',' | '/' | '-' | ':');
+    match edge {
+        Edge::Word => false,
+        Edge::Number => separates,
+        Edge::Format => {
+            let is_plain = matched.bytes().all(|byte| byte.is_ascii_digit());
+            separates && (matched.contains(separator) || (is_plain && separator == '.'))
+        }
+    }
+}
+
+fn is_start(text: &str, range: Range<usize>, edge: Edge) -> bool {
+    let mut before = text[..range.start].chars().rev();
     match before.next() {
-        Some(c) if c.is_alphanumeric() || c == '_' => false,
-        Some('.' | ',' | '/' | '-' | ':') if edge == Edge::Number => {
+        Some(c) if c.is_alphanumeric() => false,
+        Some(c) if joins(c, edge, &text[range]) => {
             !before.next().is_some_and(|c| c.is_ascii_digit())
         }
         _ => true,
@@ -278,17 +290,14 @@ fn is_start(text: &str, start: usize, edge: Edge) -> bool {
 
 fn is_whole(text: &str, range: Range<usize>, edge: Edge) -> bool {
     let mut after = text[range.end..].chars();
+    let matched = &text[range.clone()];
     let ends = match after.next() {
         // A symbol that ends a match (%, €, a full stop) may touch the next word.
-        Some(c) if c.is_alphanumeric() || c == '_' => {
-            !text[..range.end].ends_with(|c: char| c.is_alphanumeric())
-        }
-        Some('.' | ',' | '/' | '-' | ':') if edge == Edge::Number => {
-            !after.next().is_some_and(|c| c.is_ascii_digit())
-        }
+        Some(c) if c.is_alphanumeric() => !matched.ends_with(|c: char| c.is_alphanumeric()),
+        Some(c) if joins(c, edge, matched) => !after.next().is_some_and(|c| c.is_ascii_digit()),
         _ => true,
     };
-    ends && is_start(text, range.start, edge)
+    ends && is_start(text, range, edge)
 }
 
 #[cfg(test)]
@@ -346,6 +355,78 @@ mod tests {
         assert_misses("SSN 000-45-6789", "US_SSN");
         assert_finds("call (713) 853-1234 x12 now", "(713) 853-1234 x12", "PHONE");
         assert_finds("call +44 20 7946 0958.", "+44 20 7946 0958", "PHONE");
+    }
+
+    /// What stands around a number, between its groups and after it in logs, tables and forms.
+    #[test]
+    fn identifiers_are_covered_wherever_they_stand() {
+        let texts = [
+            // Neighbours.
+            "F,[12/03/1980],[713-853-1234],[123-45-6789],[4111111111111111],[10.1.2.3]",
+            "at [10.1.2.3]:8080 or [10.1.2.0]/24 or [10.1.2.3],[10.1.2.4]",
+            "nos. [12345/67],[12346/67] and [12345/67]-[12350/67]",
+            "[123-45-6789]/2 [4111111111111111]/123 [713-853-1234]/5678",
+            "from [12.03.2004]-[15.03.2004] at [12/03/2004]:10:22, \\[[12/Mar/2004]:10:22:11 +0000]",
+            "SSN_[123-45-6789] dob_[12/03/1980] IBAN_[DE89370400440532013000]",
+            // What follows after a space.
+            "Visa [4111 1111 1111 1111] 12/26 or [4111 1111 1111 1111] 123",
+            "[4111111111111111] 0726 [4111 1111 1111 1111] [5500 0000 0000 0004] [2223003122003222]",
+            "[+44 20 7946 0958] 12/03/2004 and [07700 900123]",
+            "tel: [020 7946 0958] [020 7946 0959]",
+            // Spaces, dashes and words between.
+            "[4111\u{a0}1111\u{a0}1111\u{a0}1111] [+44\u{a0}20\u{a0}7946\u{a0}0958] [DE89\u{a0}3704\u{a0}0044\u{a0}0532\u{a0}0130\u{a0}00]",
+            "[DE89-3704-0044-0532-0130-00] [de89 3704 0044 0532 0130 00]",
+            "SSN:\t[123 45 6789] ssn is [123456789] [123–45–6789] [912-74-1234]",
+            "[+49 30 / 123 45 67] Phone:\t[030 1234567] cell=[7138531234]",
+            "on [12\r\nMarch 1980], [12th day of March, 2004], [12-Jul-2004], [2004-3-12], [2004/3/12]",
+            "[2004-03-12T10:22:33Z] [00:1a:2B:3c:4d:5E]",
+            "[ECLI:CE:ECHR:2009:0120JUD001234504] application no. [45/03], [1234567/18]",
+            "passport [AB1234567], passport no [ab1234567], sort code [12-34-56]",
+            // Mail and web addresses.
+            "[müller@example.de] [info@müller-bau.de] [иван@пример.рф] _[jane.doe@example.org]_",
+            "[jane.doe(at)example.org] [jane.doe \\[at] example.org] [jane.doe @ example.org]",
+            "[o'brien@example.com] [jane=doe@example.com] [jsmith@10.1.2.3]",
+            "[Https://example.org/u/jsmith] [WWW.EXAMPLE.ORG/jsmith] [sftp://jsmith:pw@host/home]",
+            "[file:///home/jsmith/a] [linkedin.com/in/john-smith-123] _[https://example.org/u/jsmith]_",
+            // Applicants without a name.
+            "The applicant, [A.S.], is a Turkish national. [S.A.] and [P.M.] complained.",
+        ];
+        for marked in texts {
+            let (mut text, mut wanted) = (String::new(), Vec::new());
+            let mut escaped = false;
+            for c in marked.chars() {
+                match c {
+                    '\\' => escaped = true,
+                    '[' if !escaped => wanted.push(text.len()..text.len()),
+                    ']' if wanted.last().is_some_and(|range| range.is_empty())
+                        && !text.ends_with("[at") =>
+                    {
+                        if let Some(range) = wanted.last_mut() {
+                            range.end = text.len();
+                        }
+                    }
+                    c => {
+                        escaped = false;
+                        text.push(c);
+                    }
+                }
+            }
+            let spans = BUILT_IN.tag(&text);
+            for range in wanted {
+                assert!(!range.is_empty(), "{marked:?}");
+                let covered = |at: usize| spans.iter().any(|s| (s.start..s.end).contains(&at));
+                let letters =
+                    text[range.clone()].char_indices().filter(|(_, c)| c.is_alphanumeric());
+                for (at, _) in letters {
+                    let entity = &text[range.clone()];
+                    assert!(
+                        covered(range.start + at),
+                        "{entity:?} in {text:?}: {:?}",
+                        found(&text)
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub(super) enum Edge {
     Word,
     /// No letter or digit, and no digit beyond a separator either: the match is not a part of a longer number.
     Number,
+    /// As [`Self::Number`], but only beyond a separator that the match itself has: what stands in a row
+    /// of a table or before a port is whole.
+    Format,
 }
 
 /// What a check makes of a match: the length in bytes to keep, or nothing to refuse it.
@@ -37,7 +40,9 @@ const DAY: &str = "(?:3[01]|[12][0-9]|0?[1-9])(?:st|nd|rd|th)?";
 const YEAR: &str = "(?:1[5-9]|20)[0-9]{2}";
 const WEEKDAY: &str = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)";
 /// White space within an entity: also a no-break space, and one line break as mail wraps lines.
-const GAP: &str = "(?:[ \u{a0}\u{202f}]{1,3}\n?|\n)";
+const GAP: &str = "(?:[ \t\u{a0}\u{202f}\u{2009}]{1,3}(?:\r?\n)?|\r?\n)";
+/// What groups of digits have between them: a space of any width, or a hyphen or dash.
+const BETWEEN: &str = "[ \u{a0}\u{2009}\u{202f}\u{2010}\u{2011}\u{2013}-]";
 const NUMBER: &str = "[0-9]{1,3}(?:[,.\u{a0} ’'][0-9]{3}){0,6}(?:[.,][0-9]{1,3})?";
 const LONG_NUMBER: &str = "[0-9]{1,15}(?:[.,][0-9]{1,4})?";
 const COUNT_WORD: &str = "(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion)";
@@ -49,6 +54,12 @@ const CURRENCY_ORIGIN: &str = "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll
 const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Judge|Justice|Mme|Mlle|Maître|Herr|Frau|Señora?|Capt|Captain|Lieutenant|Lt|Sgt|Sergeant|Colonel|Col|Major|General|Father|Sister|Brother|Rev|Reverend|Bishop|Imam|Sheikh|MR|MRS|MS|DR)";
 /// Initials (`K.H.`, `Cz.`, `J.-P.`) or a capitalised word.
 const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
+/// What stands before the sign of a mail address, also in other scripts.
+const LOCAL: &str =
+    "[\\p{L}\\p{N}\\p{M}._%+&-]{1,64}(?:['’=!#*/~][\\p{L}\\p{N}\\p{M}._%+&-]{1,64}){0,4}";
+const DOMAIN: &str = "(?:[\\p{L}\\p{N}\\p{M}-]{1,63}\\.){1,8}[\\p{L}\\p{M}]{2,24}";
+/// What may stand between the groups of a phone number.
+const DIALLED: &str = "(?: ?[./\u{2013}-] ?|[ \u{a0}\u{2009}\u{202f}\u{2010}\u{2011}])?";
 const PARTICLE: &str = "(?:van|von|der|den|de|du|des|la|le|di|da|del|della|dos|das|el|al|bin|ibn|bint|ter|ten|zu|zum|zur|af|av|y|e|i|do|ul|ud|vom|d’|d'|Van|Von|De|El|Al)";
 /// Capitalised words; the first may be preceded by an article that is not part of the entity.
 const CAPITALISED: &str =
@@ -313,31 +324,44 @@ pub(super) fn built_in() -> Vec<Pattern> {
         needs,
     };
     vec![
-        pattern("EMAIL", r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}".into(), Edge::Word, keep, Some(b'@')),
+        pattern("EMAIL", format!("{LOCAL} ?@ ?(?:{DOMAIN}|\\[?(?:[0-9]{{1,3}}\\.){{3}}[0-9]{{1,3}}\\]?)"), Edge::Word, keep, Some(b'@')),
+        pattern("EMAIL", format!("{LOCAL} ?\\((?i:at)\\) ?{DOMAIN}"), Edge::Word, keep, Some(b'(')),
+        pattern("EMAIL", format!("{LOCAL} ?\\[(?i:at)\\] ?{DOMAIN}"), Edge::Word, keep, Some(b'[')),
         // Lotus Notes addresses, as corporate mail archives hold them: First Last/UNIT/ORG@DOMAIN.
         pattern("EMAIL", r"[A-Z][A-Za-z.'\-]{0,30}(?: [A-Z][A-Za-z.'\-]{0,30}){0,3}(?:/[A-Za-z0-9_\-]{1,20}(?: [A-Za-z0-9_\-]{1,20}){0,2}){1,5}@[A-Za-z0-9_]{2,30}".into(), Edge::Word, keep, Some(b'@')),
-        pattern("URL", r#"(?:https?|ftp|HTTPS?|FTP)://[^\s<>"\x00-\x1f]{2,2000}"#.into(), Edge::Word, url, Some(b':')),
-        pattern("URL", r#"www\.[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,6}(?:/[^\s<>"]{0,1000})?"#.into(), Edge::Word, url, Some(b'w')),
-        pattern("IP_ADDRESS", r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}".into(), Edge::Number, |m| when(checksum::is_ip_address(m), m), None),
+        pattern("URL", r#"(?i:https?|ftps?|sftp|ssh|git|file|ldaps?|s3)://[^\s<>"\x00-\x1f]{2,2000}"#.into(), Edge::Word, url, Some(b':')),
+        pattern("URL", r#"(?i:www)\.[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,6}(?:/[^\s<>"]{0,1000})?"#.into(), Edge::Word, url, Some(b'.')),
+        pattern("URL", r#"(?:[A-Za-z0-9\-]{1,63}\.){1,4}(?:com|org|net|edu|gov|info|io|eu|uk|de|fr|it|es|nl|pl|at|ch|se|no|dk|fi|be|ie|pt|cz|gr|ru|tr|us|ca|au|in|jp|br)/[^\s<>"]{1,1000}"#.into(), Edge::Word, url, Some(b'/')),
+        pattern("IP_ADDRESS", r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}".into(), Edge::Format, |m| when(checksum::is_ip_address(m), m), None),
         pattern("IP_ADDRESS", r"(?:[0-9A-Fa-f]{1,4}:|:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:[0-9]{1,3}\.){3}[0-9]{1,3}|:)".into(), Edge::Word, |m| when(checksum::is_ip_address(m), m), None),
-        pattern("IBAN", r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{1,4}){3,10}".into(), Edge::Word, checksum::iban_prefix, None),
-        pattern("CREDIT_CARD", r"[3-6][0-9]{3}(?:[ -]?[0-9]){9,15}".into(), Edge::Number, |m| when(checksum::is_credit_card(m), m), None),
-        pattern("US_SSN", r"[0-9]{3}-[0-9]{2}-[0-9]{4}".into(), Edge::Number, |m| when(checksum::is_us_ssn(m), m), None),
-        pattern("US_SSN", r"(?i:ssn|social security (?:number|no\.?))[ :#]{1,3}(?P<e>[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4})".into(), Edge::Number, |m| when(checksum::is_us_ssn(m), m), None),
-        pattern("PHONE", r"(?:\+|00)[1-9][0-9]{0,2}[ .\-/]?(?:\(0\)[ ]?)?(?:\(?[0-9]{1,4}\)?[ .\-/]?){1,6}[0-9]{2,4}".into(), Edge::Number, |m| when(checksum::is_phone(m), m), None),
-        pattern("PHONE", r"(?:1[ .\-])?(?:\([2-9][0-9]{2}\)[ ]?|[2-9][0-9]{2}[ .\-/])[2-9][0-9]{2}[ .\-][0-9]{4}(?:[ ]?(?:x|ext\.?)[ ]?[0-9]{1,6})?".into(), Edge::Number, keep, None),
-        pattern("PHONE", r"(?i:tel|phone|telephone|fax|mobile|cell|pager|ph|office|home|work)(?: ?(?i:number|no))?[.:# ]{1,4}(?P<e>\(?[0-9+][0-9 ().\-/]{5,20}[0-9])".into(), Edge::Number, |m| when(checksum::is_phone(m), m), None),
+        pattern("CASE_NUMBER", r"(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}".into(), Edge::Format, keep, None),
+        pattern("IBAN", format!("[A-Za-z]{{2}}[0-9]{{2}}(?:{BETWEEN}?[A-Za-z0-9]{{1,4}}){{3,10}}"), Edge::Word, checksum::iban_prefix, None),
+        pattern("CREDIT_CARD", format!("[2-6][0-9]{{3}}(?:{BETWEEN}?[0-9]){{9,15}}"), Edge::Format, checksum::credit_card_prefix, None),
+        pattern("US_SSN", "[0-9]{3}[-\u{2010}\u{2011}\u{2013}][0-9]{2}[-\u{2010}\u{2011}\u{2013}][0-9]{4}".into(), Edge::Format, |m| when(checksum::is_us_ssn(m), m), None),
+        pattern("US_SSN", r"(?i:ssn|social security (?:number|no\.?))(?: is)?[ \t:#=_]{1,3}(?P<e>[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4})".into(), Edge::Format, |m| when(checksum::is_us_ssn(m), m), None),
+        pattern("PHONE", format!("(?:\\+|00)[1-9][0-9]{{0,2}}{DIALLED}(?:\\(0\\) ?)?(?:\\(?[0-9]{{1,4}}\\)?{DIALLED}){{1,6}}[0-9]{{2,4}}"), Edge::Format, checksum::phone_prefix, None),
+        pattern("PHONE", format!("(?:1[ .-])?(?:\\([2-9][0-9]{{2}}\\) ?|[2-9][0-9]{{2}}(?:[./]|{BETWEEN}))[2-9][0-9]{{2}}(?:\\.|{BETWEEN})[0-9]{{4}}(?: ?(?:x|ext\\.?) ?[0-9]{{1,6}})?"), Edge::Format, keep, None),
+        // A national number with its leading zero and at least nine digits.
+        pattern("PHONE", format!("0[1-9][0-9]{{1,4}}(?:(?: ?[/-] ?|{BETWEEN})[0-9]{{2,6}}){{1,3}}"), Edge::Format, checksum::national_phone_prefix, None),
+        pattern("PHONE", r"(?i:tel|phone|telephone|fax|mobile|cell|pager|ph|office|home|work)(?: ?(?i:number|no))?[.:#= \t]{1,4}(?P<e>\(?[0-9+][0-9 \x{a0}\x{202f}().\-/]{5,20}[0-9])".into(), Edge::Format, checksum::phone_prefix, None),
         // Application numbers of the European courts, and case numbers by year.
-        pattern("CASE_NUMBER", r"[0-9]{1,6}/(?:(?:19|20)[0-9]{2}|[0-9]{2})(?:/[0-9]{1,5}){0,3}".into(), Edge::Number, case_number, None),
+        pattern("CASE_NUMBER", r"[0-9]{1,7}/(?:(?:19|20)[0-9]{2}|[0-9]{2})(?:/[0-9]{1,5}){0,3}".into(), Edge::Format, case_number, None),
         pattern("CASE_NUMBER", r"(?:[IVX]{1,5}[ .]{1,2})?\p{Lu}\p{L}{0,4}[ .]{0,2}[0-9]{1,6}/[0-9]{2,4}".into(), Edge::Word, keep, None),
         pattern("CASE_NUMBER", r"(?:[0-9]{1,2} )?(?:[A-Z][A-Za-z]{0,3} )[0-9]{1,6}/[0-9]{2,4}(?:-[0-9]{1,4})?".into(), Edge::Word, keep, None),
         pattern("CASE_NUMBER", r"[0-9]{1,2}:[0-9]{2}-[a-z]{2}-[0-9]{3,6}(?:-[A-Z]{2,4}){0,2}".into(), Edge::Word, keep, None),
         pattern("CASE_NUMBER", r"(?:[Cc]ase|[Ff]ile|[Dd]ocket|[Rr]ef(?:erence)?|[Cc]laim|[Rr]egistration|[Ll]icen[cs]e|[Pp]assport|[Pp]olicy|[Aa]ccount|[Ii]nvoice|[Pp]lot|[Pp]arcel|[Pp]roperty|[Ii]dentity|[Ii]dentification|[Bb]uilding|[Dd]ecisions?|[Jj]udgments?|[Ll]etters?|[Ss]heet|[Ff]lat|[Cc]ell|[Uu]nit|[Oo]rder|[Rr]eport)\.?(?: (?:[Nn]os?\.?|[Nn]umbers?|[Nn]r\.?|ID|#))[ \u{a0}:]{0,2}(?P<e>[0-9A-Z][0-9A-Za-z/.:\-]{0,24}(?:(?:, | and )[0-9][0-9A-Za-z/.:\-]{0,24}){0,8})".into(), Edge::Word, with_digit, None),
-        pattern("DATE", format!("(?:(?:{WEEKDAY},?{GAP})?(?:[Mm]id-|[Ee]arly{GAP}|[Ll]ate{GAP}|(?:[Bb]eginning|[Ee]nd|[Mm]iddle){GAP}of{GAP})?)(?:{DAY}(?:(?:,{GAP}|{GAP}(?:and|to|or|until){GAP}|[-–]){DAY}){{0,4}}{GAP}(?:of{GAP})?)?{MONTH}(?:,?{GAP}{YEAR})?"), Edge::Word, month_date, None),
+        // However short, where it is said to be one.
+        pattern("CASE_NUMBER", r"[Aa]pplications? [Nn]os?\.?[ \x{a0}]?(?P<e>[0-9]{1,7}/[0-9]{2,4})".into(), Edge::Format, keep, None),
+        pattern("CASE_NUMBER", r"ECLI:[A-Z]{2}:[A-Z0-9]{1,7}:[0-9]{4}:[A-Z0-9.]{1,25}".into(), Edge::Word, with_digit, None),
+        pattern("CASE_NUMBER", r"[Pp]assport(?: (?:[Nn]o\.?|[Nn]r\.?|[Nn]umber))?[ :]{1,2}(?P<e>[A-Za-z]{0,3}[0-9]{5,10})".into(), Edge::Word, keep, None),
+        pattern("CASE_NUMBER", r"(?i:sort code)[ :]{1,3}(?P<e>[0-9]{2}-[0-9]{2}-[0-9]{2})".into(), Edge::Format, keep, None),
+        pattern("DATE", format!("(?:(?:{WEEKDAY},?{GAP})?(?:[Mm]id-|[Ee]arly{GAP}|[Ll]ate{GAP}|(?:[Bb]eginning|[Ee]nd|[Mm]iddle){GAP}of{GAP})?)(?:{DAY}(?:(?:,{GAP}|{GAP}(?:and|to|or|until){GAP}|[-–]){DAY}){{0,4}}{GAP}(?:(?:day{GAP})?of{GAP})?)?{MONTH}(?:,?{GAP}{YEAR})?"), Edge::Word, month_date, None),
         pattern("DATE", format!("{MONTH}{GAP}{DAY}(?:(?:{GAP}(?:and|to){GAP}|[-–]){DAY})?(?:,?{GAP}{YEAR})?"), Edge::Word, keep, None),
         pattern("DATE", format!("{DAY}(?:{GAP}(?:and|to){GAP}|[-–]){DAY}{GAP}{MONTH}{GAP}{YEAR}"), Edge::Word, keep, None),
-        pattern("DATE", r"[0-9]{1,2}(?:/[0-9]{1,2}/|\.[0-9]{1,2}\.|-[0-9]{1,2}-)(?:[0-9]{4}|[0-9]{2})".into(), Edge::Number, |m| when(checksum::is_numeric_date(m), m), None),
-        pattern("DATE", r"[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}".into(), Edge::Number, |m| when(checksum::is_numeric_date(m), m), None),
+        pattern("DATE", r"[0-9]{1,2}(?:/[0-9]{1,2}/|\.[0-9]{1,2}\.|-[0-9]{1,2}-)(?:[0-9]{4}|[0-9]{2})".into(), Edge::Format, |m| when(checksum::is_numeric_date(m), m), None),
+        pattern("DATE", r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?".into(), Edge::Format, |m| when(checksum::is_numeric_date(m), m), None),
+        // As logs and exchange formats write it: 12/Mar/2004, 12-Jul-04.
+        pattern("DATE", r"(?:3[01]|[12][0-9]|0?[1-9])[-/.](?i:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[-/.](?:[0-9]{4}|[0-9]{2})".into(), Edge::Format, keep, None),
         pattern("DATE", format!("(?:(?:[Ss]pring|[Ss]ummer|[Aa]utumn|[Ww]inter|[Ff]all){GAP}(?:of{GAP})?)?{YEAR}(?:[-–/](?:{YEAR}|[0-9]{{2}})|s)?"), Edge::Number, keep, None),
         pattern("DATE", WEEKDAY.to_string(), Edge::Word, keep, None),
         pattern("TIME", r"[0-9]{1,2}(?:[:.][0-9]{2}){0,2}[ \u{a0}]?(?:[ap]\.?m\.?|[AP]\.?M\.?|hours|hrs|o[’']clock)".into(), Edge::Word, keep, None),
@@ -398,32 +422,13 @@ fn initial_and_surname(text: &str) -> Option<usize> {
     (!in_capitals && !heading).then_some(text.len())
 }
 
-/// Abbreviations that look like initials.
+/// Abbreviations that look like initials and are nobody's. `S.A.` or `P.M.` may be a person in a case
+/// whose parties have initials only.
 fn initials(text: &str) -> Option<usize> {
     let text = text.trim_end();
     let known = matches!(
         text,
-        "U.S."
-            | "U.K."
-            | "E.U."
-            | "U.N."
-            | "P.M."
-            | "A.M."
-            | "N.B."
-            | "D.C."
-            | "L.P."
-            | "P.O."
-            | "U.S.A."
-            | "U.S.S.R."
-            | "P.S."
-            | "I.D."
-            | "C.V."
-            | "N.Y."
-            | "L.A."
-            | "A.G."
-            | "S.A."
-            | "A.S."
-            | "S.A.R.L."
+        "U.S." | "U.K." | "E.U." | "U.N." | "P.O." | "U.S.A." | "U.S.S.R." | "S.A.R.L."
     );
     (!known).then_some(text.len())
 }

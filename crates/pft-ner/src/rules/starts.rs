@@ -87,9 +87,7 @@ fn starts(text: &str) -> impl Iterator<Item = usize> {
         may_start
             && match at.checked_sub(1).map(|before| bytes[before]) {
                 None => true,
-                Some(before) if before.is_ascii() => {
-                    !before.is_ascii_alphanumeric() && before != b'_'
-                }
+                Some(before) if before.is_ascii() => !before.is_ascii_alphanumeric(),
                 Some(_) => !text[..at].ends_with(char::is_alphanumeric),
             }
     })
