@@ -57,7 +57,7 @@ impl Stage for Scrub {
     fn run(config: Config, context: &Context) -> Result<(), StageError> {
         let corpus = CorpusReader::open(context.input("corpus")?)?;
         let tags = TagsReader::open(context.input("tags")?)?;
-        context.data_used(&config.statement());
+        context.data_used(config.statement());
         let mut corpus_writer = CorpusWriter::create(context.output("corpus"))?;
         let mut tags_writer = TagsWriter::create(context.output("tags"))?;
         let bar = context.progress().start("scrubbing", Some(corpus.num_rows()), "documents");

@@ -230,6 +230,7 @@ pub struct Config {
     /// A file of further label names, in the form of pft-ner's data/labels.json.
     pub label_file: Option<OutsidePath>,
     /// Regular expressions of texts that are never personal information; each must match a whole span.
+    /// `{ pattern: REGEX, labels: [ORG, LAW] }` is for spans of these labels only.
     pub ignore: Vec<Ignored>,
     /// Labels whose spans grow over capitalised words that touch them or that `of`, `for`, `de` … link to them:
     /// `Ministry` in `Ministry of Social Affairs`.

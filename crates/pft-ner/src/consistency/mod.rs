@@ -1,9 +1,9 @@
 //! The consistency pass: a name found once in a unit is found everywhere in that unit.
 //!
-//! Of a person's name the pass looks for the full form, the surname alone, the given names alone, the initial
-//! with the surname (`J. Kowalski`), each also in capitals and letter-spaced as scans have it
-//! (`K o w a l s k i`); a possessive `'s` may follow. Of other entities it looks for the same text
-//! and its capitals. Matches are whole words. A single word of everyday language never counts as a name,
+//! Of a person's name the pass looks for the full form, the surname alone, each half of a double one, the given
+//! names alone, the initial with the surname (`J. Kowalski`), each also in capitals and letter-spaced as scans
+//! have it (`K o w a l s k i`); a possessive `'s` may follow. Of other entities it looks for the same text
+//! and its capitals. Letters with marks, apostrophes and hyphens may be written in any of their ways. Matches are whole words. A single word of everyday language never counts as a name,
 //! nor do several as that of an institution (`Supreme Court`).
 //!
 //! Names are collected from one unit and applied to that unit only: nothing that one unit says may
@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use unicode_normalization::char::is_combining_mark;
 
 use crate::Span;
 use names::Labels;
@@ -111,7 +113,9 @@ impl Consistency {
         let is_name = |word: &&str| {
             word.starts_with(char::is_uppercase)
                 && !word.contains('.')
-                && word.chars().all(|c| c.is_alphabetic() || "-’'\u{2010}\u{2011}".contains(c))
+                && word.chars().all(|c| {
+                    c.is_alphabetic() || is_combining_mark(c) || "-’'\u{2010}\u{2011}".contains(c)
+                })
         };
         if words.len() > 1 {
             self.add_forms(&words.join(" "), labels, names);
@@ -119,6 +123,11 @@ impl Consistency {
         let name_words: Vec<&str> = words.iter().copied().filter(|word| is_name(word)).collect();
         for word in &name_words {
             self.add_forms(word, labels, names);
+            // Of a double name people may use one half.
+            let halves = word.split(['-', '\u{2010}', '\u{2011}']);
+            for half in halves.filter(|half| half.len() < word.len() && is_name(half)) {
+                self.add_forms(half, labels, names);
+            }
         }
         let Some(surname) = name_words.last() else {
             return;
@@ -232,6 +241,26 @@ mod tests {
             assert_eq!(found(&names, &text), vec![form], "{form}");
         }
         assert!(found(&names, "Żółkiewskiego and preŻółkiewski").is_empty(), "only whole words");
+    }
+
+    #[test]
+    fn a_name_is_found_in_all_its_spellings() {
+        let names = unit("Mr José O’Connor-Ñandú lodged", &[("Mr José O’Connor-Ñandú", "PERSON")]);
+        for form in [
+            "O'Connor-Ñandú",
+            "O’Connor‑Ñandú",
+            "O'Connor",
+            "O’CONNOR",
+            "Ñandú",
+            "N\u{303}andu\u{301}",
+            "Jose\u{301}",
+            "Jose\u{301} O'Connor\u{2010}N\u{303}andu\u{301}",
+            "J. O'Connor-N\u{303}andu\u{301}",
+        ] {
+            assert_eq!(found(&names, &format!("then {form}, too")), [form]);
+        }
+        let names = unit("Mr Jose Kowalski lodged", &[("Mr Jose Kowalski", "PERSON")]);
+        assert!(found(&names, "Jose\u{301} is José").is_empty(), "other letters");
     }
 
     #[test]

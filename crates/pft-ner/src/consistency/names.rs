@@ -1,9 +1,12 @@
 //! A unit's names, and where they stand in its texts.
 
+use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 use super::{PERSON, SOURCE};
 use crate::{LoadError, OtherLabels, Span, matches};
@@ -44,8 +47,15 @@ impl Labels {
 }
 
 impl UnitNames {
-    /// Adds a text to look for.
+    /// Adds a text to look for, in all its spellings.
     pub(super) fn add(&mut self, form: String, labels: &Labels) {
+        for spelling in other_spellings(&form) {
+            self.insert(spelling, labels);
+        }
+        self.insert(form, labels);
+    }
+
+    fn insert(&mut self, form: String, labels: &Labels) {
         match self.names.entry(form) {
             Entry::Vacant(entry) => drop(entry.insert(labels.clone())),
             Entry::Occupied(entry) if entry.get() == labels => {}
@@ -66,7 +76,7 @@ impl UnitNames {
     /// Adds another collection of the same unit.
     pub fn merge(&mut self, other: UnitNames) {
         for (form, labels) in other.names {
-            self.add(form, &labels);
+            self.insert(form, &labels);
         }
     }
 
@@ -86,6 +96,27 @@ impl UnitNames {
     }
 }
 
+/// The same text with its marks in characters of their own or not, and with other apostrophes and hyphens:
+/// one document may have come out of a scan and the next out of a form.
+fn other_spellings(form: &str) -> BTreeSet<String> {
+    const APOSTROPHES: [&str; 2] = ["'", "’"];
+    const HYPHENS: [&str; 3] = ["-", "\u{2010}", "\u{2011}"];
+    let mut spellings = BTreeSet::new();
+    if form.is_ascii() && !form.contains(['\'', '-']) {
+        return spellings;
+    }
+    for composed in [form.nfc().collect::<String>(), form.nfd().collect()] {
+        for apostrophe in APOSTROPHES {
+            let form = composed.replace(['\'', '’'], apostrophe);
+            let hyphens = HYPHENS.into_iter();
+            spellings
+                .extend(hyphens.map(|hyphen| form.replace(['-', '\u{2010}', '\u{2011}'], hyphen)));
+        }
+    }
+    spellings.remove(form);
+    spellings
+}
+
 /// Finds a unit's names in its documents.
 pub struct NameFinder {
     automaton: AhoCorasick,
@@ -101,7 +132,10 @@ impl NameFinder {
         for found in self.automaton.find_overlapping_iter(text) {
             let before = text[..found.start()].chars().next_back();
             let after = text[found.end()..].chars().next();
-            if [before, after].into_iter().flatten().any(char::is_alphanumeric) {
+            // With a mark behind it the last letter is another one.
+            if [before, after].into_iter().flatten().any(char::is_alphanumeric)
+                || after.is_some_and(is_combining_mark)
+            {
                 continue;
             }
             let Labels { label, others } = &self.labels[found.pattern()];

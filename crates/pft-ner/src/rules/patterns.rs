@@ -55,9 +55,8 @@ const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Si
 /// Initials (`K.H.`, `Cz.`, `J.-P.`) or a capitalised word.
 const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
 /// What stands before the sign of a mail address, also in other scripts.
-const LOCAL: &str =
-    "[\\p{L}\\p{N}\\p{M}._%+&-]{1,64}(?:['’=!#*/~][\\p{L}\\p{N}\\p{M}._%+&-]{1,64}){0,4}";
-const DOMAIN: &str = "(?:[\\p{L}\\p{N}\\p{M}-]{1,63}\\.){1,8}[\\p{L}\\p{M}]{2,24}";
+const LOCAL: &str = "[\\p{L}\\p{N}\\p{M}._%+&-]+(?:['’=!#*/~][\\p{L}\\p{N}\\p{M}._%+&-]+)*";
+const DOMAIN: &str = "(?:[\\p{L}\\p{N}\\p{M}-]+\\.)+[\\p{L}\\p{M}]{2}[\\p{L}\\p{M}]*";
 /// What may stand between the groups of a phone number.
 const DIALLED: &str = "(?: ?[./\u{2013}-] ?|[ \u{a0}\u{2009}\u{202f}\u{2010}\u{2011}])?";
 const PARTICLE: &str = "(?:van|von|der|den|de|du|des|la|le|di|da|del|della|dos|das|el|al|bin|ibn|bint|ter|ten|zu|zum|zur|af|av|y|e|i|do|ul|ud|vom|d’|d'|Van|Von|De|El|Al)";
