@@ -128,6 +128,11 @@ impl Tokenizer {
         }
         if let Some(pad) = self.id(&self.pad) {
             set("pad_token_id", json!(pad));
+            let known = generation["pad_token_id"].as_u64();
+            // As with the token: the model has no row for a larger one.
+            if known.is_none_or(|known| known >= config.vocab_size as u64) {
+                generation["pad_token_id"] = json!(pad);
+            }
         }
         let generation = Value::Object(generation);
         write_json(&folder.join("generation_config.json"), &generation)

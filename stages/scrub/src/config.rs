@@ -92,6 +92,12 @@ impl Config {
             return Err(StageError::config("mask_token: it is empty")
                 .with_help("use `mode: remove` to put nothing in a span's place"));
         }
+        if self.labels.as_ref().is_some_and(Vec::is_empty) {
+            return Err(StageError::config(
+                "labels: the list is empty, and nothing would be replaced",
+            )
+            .with_help("leave `labels` out for all of them"));
+        }
         if !(0.0..=1.0).contains(&self.min_score) {
             return Err(StageError::config(format!(
                 "min_score: is {}, but scores lie between 0 and 1",
@@ -104,8 +110,11 @@ impl Config {
     /// What a privacy statement says of the stage. It follows from the settings alone: how much was
     /// found is private.
     pub(crate) fn statement(&self) -> String {
-        let modes = || self.label_modes.values().chain([&self.mode]);
-        if modes().all(|mode| *mode == Mode::Keep) {
+        let all_kept = match &self.labels {
+            Some(labels) => labels.iter().all(|label| self.mode_of(label, 1.0) == Mode::Keep),
+            None => self.label_modes.values().chain([&self.mode]).all(|mode| *mode == Mode::Keep),
+        };
+        if all_kept {
             return "Personal data were looked for in the texts and left in them, as scrub was told \
                     (tag-pii, scrub)"
                 .to_string();

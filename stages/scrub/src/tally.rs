@@ -64,31 +64,23 @@ impl Total {
             .collect()
     }
 
-    /// Refuses settings for labels that no span has, where a label that spans do have was meant or
-    /// where nothing would be replaced; gives back those that may be right in another corpus.
+    /// Refuses settings for labels that no span has where one that spans do have was meant; gives back
+    /// those that may be right in another corpus.
     pub(crate) fn check<'c>(&self, config: &'c Config) -> Result<Vec<&'c str>, StageError> {
         if self.0.is_empty() {
             return Ok(Vec::new());
         }
         let has = |label: &str| self.0.contains_key(label);
         let labels = || self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        if let Some(listed) = &config.labels
-            && !listed.iter().any(|label| has(label))
-        {
-            return Err(StageError::config(format!(
-                "labels: no span has one of these labels, so nothing would be replaced: {}",
-                listed.join(", ")
-            ))
-            .with_help(format!("the tags have the labels {}", labels())));
-        }
+        let is_named = |label: &str| {
+            config.labels.iter().flatten().any(|named| named == label)
+                || config.label_modes.contains_key(label)
+        };
         let named = config.labels.iter().flatten().map(|label| ("labels", label));
         let named = named.chain(config.label_modes.keys().map(|label| ("label_modes", label)));
         let mut unseen = Vec::new();
         for (key, label) in named.filter(|(_, label)| !has(label)) {
-            let meant = self.0.keys().find(|known| {
-                let (known, label) = (known.to_ascii_uppercase(), label.to_ascii_uppercase());
-                known.starts_with(&label) || label.starts_with(&known)
-            });
+            let meant = self.0.keys().find(|known| !is_named(known) && are_alike(known, label));
             if let Some(meant) = meant {
                 return Err(StageError::config(format!(
                     "{key}: no span has the label {label:?}; did you mean {meant:?}?"
@@ -99,4 +91,16 @@ impl Total {
         }
         Ok(unseen)
     }
+}
+
+/// Whether one label may have been written for the other: `Person` or `PER` for PERSON, `SSN` for US_SSN.
+fn are_alike(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_ascii_uppercase(), other.to_ascii_uppercase());
+    let words_within = |short: &str, long: &str| {
+        short.split('_').all(|word| long.split('_').any(|other| other == word))
+    };
+    one.starts_with(&other)
+        || other.starts_with(&one)
+        || words_within(&one, &other)
+        || words_within(&other, &one)
 }

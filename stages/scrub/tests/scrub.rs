@@ -149,8 +149,7 @@ fn labels_that_no_span_has_are_refused_where_another_was_meant() {
         ..Config::default()
     };
     for (wrong, message) in [
-        (labels(&[]), "nothing would be replaced"),
-        (labels(&["IBAN"]), "nothing would be replaced"),
+        (labels(&["Date"]), "did you mean \"DATE\"?"),
         (labels(&["DATE", "Person"]), "did you mean \"PERSON\"?"),
         (labels(&["DATE", "PER"]), "did you mean \"PERSON\"?"),
         (labels(&["PERSON", "DATE_TIME"]), "did you mean \"DATE\"?"),
@@ -168,6 +167,11 @@ fn labels_that_no_span_has_are_refused_where_another_was_meant() {
     }
     let (corpus, _) = run(labels(&["PERSON", "IBAN"])).unwrap();
     assert_eq!(corpus[0].text, "<MASK> paid 5 on Monday");
+    let (corpus, _) = run(labels(&["IBAN", "PERSON", "PERSON_ID"])).unwrap();
+    assert_eq!(corpus[0].text, "<MASK> paid 5 on Monday", "a label that is configured was meant");
+    let (corpus, _) = run(labels(&["IBAN"])).unwrap();
+    assert_eq!(corpus[0].text, documents[0].text, "a corpus may have none of a kind");
+    assert_eq!(Scrub::validate(&labels(&[])).unwrap_err().exit_code(), 2);
 }
 
 #[test]

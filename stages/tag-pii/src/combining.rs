@@ -100,7 +100,8 @@ fn check_labels(config: &Config, policy: &Policy) -> Result<(), StageError> {
             .with_help("leave `labels` out for all of them"));
     }
     let known = default_pii();
-    for label in &config.labels {
+    let is_own = |label: &String| backends::own_labels(config).any(|own| own == label);
+    for label in config.labels.iter().filter(|label| !is_own(label)) {
         let meaning = policy.labels.canonical(&label.as_str().into());
         let right = if *meaning == **label {
             let same = known.iter().find(|known| known.eq_ignore_ascii_case(label));
@@ -109,7 +110,11 @@ fn check_labels(config: &Config, policy: &Policy) -> Result<(), StageError> {
             Some(&*meaning)
         };
         if let Some(right) = right {
-            return Err(StageError::config(format!("labels: {label:?} is called {right:?} here")));
+            return Err(StageError::config(format!("labels: {label:?} is called {right:?} here"))
+                .with_help(format!(
+                    "write {right}; where it is a model's own label, map it: label_map: {{ {label}: \
+                     {right} }}"
+                )));
         }
     }
     Ok(())

@@ -276,16 +276,28 @@ impl Config {
             return Err(StageError::config("backends: the list is empty")
                 .with_help("name at least one, such as `backends: [{kind: rules}]`"));
         }
-        let ignored = self.ignore.iter().flat_map(|ignored| ignored.parts().1);
-        let named = (ignored.map(|label| ("ignore", label)))
-            .chain(self.label_map.values().map(|label| ("label_map", label)));
-        for (key, label) in named {
-            let own = crate::backends::own_labels(self).any(|own| own == label);
-            if !own && !self.labels.contains(label) {
+        let counts = |label: &String| {
+            self.labels.contains(label) || crate::backends::own_labels(self).any(|own| own == label)
+        };
+        if let Some(label) = self.label_map.values().find(|label| !counts(label)) {
+            return Err(StageError::config(format!(
+                "label_map: {label:?} is not among the labels that count, so what is mapped to it \
+                 would not be found"
+            ))
+            .with_help(format!("the labels are {}", self.labels.join(", "))));
+        }
+        let known = pft_ner::labels::default_pii();
+        for ignored in &self.ignore {
+            let Ignored::OfLabels { pattern, labels } = ignored else { continue };
+            let unknown = labels.iter().find(|label| !counts(label) && !known.contains(label));
+            if labels.is_empty() {
                 return Err(StageError::config(format!(
-                    "{key}: {label:?} is not among the labels that count"
+                    "ignore: the pattern {pattern:?} has an empty list of labels"
                 ))
-                .with_help(format!("the labels are {}", self.labels.join(", "))));
+                .with_help("name some, or give the pattern alone for spans of any label"));
+            } else if let Some(label) = unknown {
+                return Err(StageError::config(format!("ignore: there is no label {label:?}"))
+                    .with_help(format!("the labels are {}", self.labels.join(", "))));
             }
         }
         let scores =

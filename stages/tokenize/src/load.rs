@@ -78,8 +78,26 @@ fn from_folder(folder: &Path) -> Result<LoadedTokenizer, StageError> {
     }
     let (vocabulary, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
     if vocabulary.is_file() && merges.is_file() {
+        if let Some(class) = settings.class().filter(|class| !class.starts_with("GPT2")) {
+            return Err(StageError::config(format!(
+                "tokenizer: {}: has no tokenizer.json, and a {class} cuts words in a way of its own",
+                folder.display()
+            ))
+            .with_help("load it as a fast tokenizer in transformers, and save it: that writes one"));
+        }
         let json = byte_level_json(&vocabulary, &merges, &settings)?;
-        return from_json(&json, &vocabulary, &settings);
+        let loaded = from_json(&json, &vocabulary, &settings)?;
+        // The tokenizer numbers added tokens by itself, from the end of the vocabulary.
+        let differs = |(id, token, _): &(u64, &str, bool)| {
+            loaded.tokenizer.token_to_id(token).map(u64::from) != Some(*id)
+        };
+        if let Some((id, token, _)) = settings.added_tokens().into_iter().find(differs) {
+            return Err(StageError::config(format!(
+                "tokenizer: {}: the token {token:?} cannot have the id {id}, which leaves a gap",
+                folder.join("added_tokens.json").display()
+            )));
+        }
+        return Ok(loaded);
     }
     Err(StageError::config(format!(
         "tokenizer: {}: holds neither tokenizer.json nor vocab.json and merges.txt",
@@ -108,9 +126,10 @@ fn byte_level_json(
         text.lines().filter(|line| !line.is_empty() && !line.starts_with("#version")).collect();
     let end = vocab.get("<|endoftext|>").and_then(Value::as_u64);
     let end = end.map(|id| (id, "<|endoftext|>", true));
+    let end_text = end.map(|(_, text, _)| text);
     let added: Vec<Value> = end
         .into_iter()
-        .chain(settings.added_tokens())
+        .chain(settings.added_tokens().into_iter().filter(|(_, token, _)| Some(*token) != end_text))
         .map(|(id, token, special)| gguf::added_token(id, token, special))
         .collect();
     let add_prefix_space = settings.switch("add_prefix_space").unwrap_or(false);

@@ -61,6 +61,11 @@ impl Settings {
         self.config[key].as_bool()
     }
 
+    /// The name of the tokenizer's class in transformers.
+    pub(crate) fn class(&self) -> Option<&str> {
+        self.config["tokenizer_class"].as_str()
+    }
+
     /// Tokens that `vocab.json` lacks: id, text and whether they are special.
     pub(crate) fn added_tokens(&self) -> Vec<(u64, &str, bool)> {
         let special: Vec<&str> = ["bos_token", "eos_token"]

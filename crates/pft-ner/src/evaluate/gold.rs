@@ -218,6 +218,9 @@ pub fn parse_iob2(file: &str) -> Result<Vec<GoldDocument>, GoldError> {
             sentence.id = Some(id.to_string());
         } else if !line.starts_with("# ") && !line.starts_with("-DOCSTART-") {
             let columns = columns(line);
+            if are_numbered && is_range(columns[0]) {
+                continue;
+            }
             let (token, tag) = match columns[..] {
                 [_, token, tag, ..] if are_numbered => (token, tag),
                 [token, .., tag] => (token, tag),
@@ -241,21 +244,30 @@ fn columns(line: &str) -> Vec<&str> {
     if line.contains('\t') { line.split('\t').collect() } else { line.split_whitespace().collect() }
 }
 
+/// Whether a line's number is that of several words (`1-2`) or of an empty one (`1.1`) in CoNLL-U.
+fn is_range(number: &str) -> bool {
+    let parts = number.split_once(['-', '.']);
+    parts.is_some_and(|(a, b)| a.parse::<u32>().is_ok() && b.parse::<u32>().is_ok())
+}
+
 /// Whether the lines of every sentence are numbered from 1; a token may be a number as well.
 fn are_numbered(file: &str) -> bool {
-    let mut expected = 1;
+    let (mut expected, mut any) = (1, false);
     for line in file.lines().map(str::trim_end) {
         if line.is_empty() {
             expected = 1;
         } else if !line.starts_with("# ") && !line.starts_with("-DOCSTART-") {
             let columns = columns(line);
+            if is_range(columns[0]) {
+                continue;
+            }
             if columns.len() < 3 || columns[0].parse() != Ok(expected) {
                 return false;
             }
-            expected += 1;
+            (expected, any) = (expected + 1, true);
         }
     }
-    true
+    any
 }
 
 #[derive(Default)]
@@ -369,6 +381,8 @@ mod tests {
             .flat_map(|gold| gold.mentions.iter().map(|m| &gold.text[m.start..m.end]))
             .collect();
         assert_eq!(found, ["1996", "1"]);
+        let gold = parse_iob2("1-2\tdon't\tO\n1\tAnn\tB-PER\n2\tn't\tO\n").unwrap();
+        assert_eq!(gold[0].text, "Ann n't");
     }
 
     #[test]

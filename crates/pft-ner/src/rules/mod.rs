@@ -243,12 +243,23 @@ impl Rule {
             Some(group) => entity(group)?,
             None => whole,
         };
-        let kept = (self.check)(&text[range.clone()])?;
-        let trimmed = text[range.start..range.start + kept].trim_end().len();
-        let range = range.start..range.start + trimmed;
-        let whole =
-            !range.is_empty() && self.edge.is_none_or(|edge| is_whole(text, range.clone(), edge));
-        whole.then_some(range)
+        let Range { start, mut end } = range;
+        loop {
+            let kept = (self.check)(&text[start..end])?;
+            let trimmed = text[start..start + kept].trim_end().len();
+            let range = start..start + trimmed;
+            if range.is_empty() {
+                return None;
+            }
+            if self.edge.is_none_or(|edge| is_whole(text, range.clone(), edge)) {
+                return Some(range);
+            }
+            if self.edge != Some(Edge::Prefix) {
+                return None;
+            }
+            // Without its last group of digits.
+            end = start + text[range].trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        }
     }
 }
 
@@ -270,7 +281,7 @@ fn joins(separator: char, edge: Edge, matched: &str) -> bool {
     match edge {
         Edge::Word => false,
         Edge::Number => separates,
-        Edge::Format => {
+        Edge::Format | Edge::Prefix => {
             let is_plain = matched.bytes().all(|byte| byte.is_ascii_digit());
             separates && (matched.contains(separator) || (is_plain && separator == '.'))
         }
@@ -373,6 +384,9 @@ mod tests {
             "[4111111111111111] 0726 [4111 1111 1111 1111] [5500 0000 0000 0004] [2223003122003222]",
             "[+44 20 7946 0958] 12/03/2004 and [07700 900123]",
             "tel: [020 7946 0958] [020 7946 0959]",
+            "[4111 1111 1111 1111] 2014 [4111111111111111] 1026",
+            "[+49.30.1234.567] 12.03.2004 Tel: [030 1234567] 31.12.1999",
+            "Contact John @ [jane.doe@example.org] today, [jane@example.com]1",
             // Spaces, dashes and words between.
             "[4111\u{a0}1111\u{a0}1111\u{a0}1111] [+44\u{a0}20\u{a0}7946\u{a0}0958] [DE89\u{a0}3704\u{a0}0044\u{a0}0532\u{a0}0130\u{a0}00]",
             "[DE89-3704-0044-0532-0130-00] [de89 3704 0044 0532 0130 00]",

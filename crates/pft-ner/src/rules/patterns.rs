@@ -15,6 +15,8 @@ pub(super) enum Edge {
     /// As [`Self::Number`], but only beyond a separator that the match itself has: what stands in a row
     /// of a table or before a port is whole.
     Format,
+    /// As [`Self::Format`]; where a match does not end so, its beginning may, whose length the check says.
+    Prefix,
 }
 
 /// What a check makes of a match: the length in bytes to keep, or nothing to refuse it.
@@ -56,7 +58,8 @@ const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Si
 const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
 /// What stands before the sign of a mail address, also in other scripts.
 const LOCAL: &str = "[\\p{L}\\p{N}\\p{M}._%+&-]+(?:['’=!#*/~][\\p{L}\\p{N}\\p{M}._%+&-]+)*";
-const DOMAIN: &str = "(?:[\\p{L}\\p{N}\\p{M}-]+\\.)+[\\p{L}\\p{M}]{2}[\\p{L}\\p{M}]*";
+/// It takes what touches its end, so that no match is refused for its edge and begun again a letter on.
+const DOMAIN: &str = "(?:[\\p{L}\\p{N}\\p{M}-]+\\.)+[\\p{L}\\p{M}]{2}[\\p{L}\\p{N}\\p{M}-]*";
 /// What may stand between the groups of a phone number.
 const DIALLED: &str = "(?: ?[./\u{2013}-] ?|[ \u{a0}\u{2009}\u{202f}\u{2010}\u{2011}])?";
 const PARTICLE: &str = "(?:van|von|der|den|de|du|des|la|le|di|da|del|della|dos|das|el|al|bin|ibn|bint|ter|ten|zu|zum|zur|af|av|y|e|i|do|ul|ud|vom|d’|d'|Van|Von|De|El|Al)";
@@ -323,7 +326,8 @@ pub(super) fn built_in() -> Vec<Pattern> {
         needs,
     };
     vec![
-        pattern("EMAIL", format!("{LOCAL} ?@ ?(?:{DOMAIN}|\\[?(?:[0-9]{{1,3}}\\.){{3}}[0-9]{{1,3}}\\]?)"), Edge::Word, keep, Some(b'@')),
+        pattern("EMAIL", format!("{LOCAL}@(?:{DOMAIN}|\\[?(?:[0-9]{{1,3}}\\.){{3}}[0-9]{{1,3}}\\]?)"), Edge::Word, keep, Some(b'@')),
+        pattern("EMAIL", format!("{LOCAL}(?: @ ?| ?@ ){DOMAIN}"), Edge::Word, keep, Some(b'@')),
         pattern("EMAIL", format!("{LOCAL} ?\\((?i:at)\\) ?{DOMAIN}"), Edge::Word, keep, Some(b'(')),
         pattern("EMAIL", format!("{LOCAL} ?\\[(?i:at)\\] ?{DOMAIN}"), Edge::Word, keep, Some(b'[')),
         // Lotus Notes addresses, as corporate mail archives hold them: First Last/UNIT/ORG@DOMAIN.
@@ -335,14 +339,14 @@ pub(super) fn built_in() -> Vec<Pattern> {
         pattern("IP_ADDRESS", r"(?:[0-9A-Fa-f]{1,4}:|:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:[0-9]{1,3}\.){3}[0-9]{1,3}|:)".into(), Edge::Word, |m| when(checksum::is_ip_address(m), m), None),
         pattern("CASE_NUMBER", r"(?:[0-9A-Fa-f]{2}[:\-]){5}[0-9A-Fa-f]{2}".into(), Edge::Format, keep, None),
         pattern("IBAN", format!("[A-Za-z]{{2}}[0-9]{{2}}(?:{BETWEEN}?[A-Za-z0-9]{{1,4}}){{3,10}}"), Edge::Word, checksum::iban_prefix, None),
-        pattern("CREDIT_CARD", format!("[2-6][0-9]{{3}}(?:{BETWEEN}?[0-9]){{9,15}}"), Edge::Format, checksum::credit_card_prefix, None),
+        pattern("CREDIT_CARD", format!("[2-6][0-9]{{3}}(?:{BETWEEN}?[0-9]){{9,30}}"), Edge::Prefix, checksum::credit_card_prefix, None),
         pattern("US_SSN", "[0-9]{3}[-\u{2010}\u{2011}\u{2013}][0-9]{2}[-\u{2010}\u{2011}\u{2013}][0-9]{4}".into(), Edge::Format, |m| when(checksum::is_us_ssn(m), m), None),
         pattern("US_SSN", r"(?i:ssn|social security (?:number|no\.?))(?: is)?[ \t:#=_]{1,3}(?P<e>[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4})".into(), Edge::Format, |m| when(checksum::is_us_ssn(m), m), None),
-        pattern("PHONE", format!("(?:\\+|00)[1-9][0-9]{{0,2}}{DIALLED}(?:\\(0\\) ?)?(?:\\(?[0-9]{{1,4}}\\)?{DIALLED}){{1,6}}[0-9]{{2,4}}"), Edge::Format, checksum::phone_prefix, None),
+        pattern("PHONE", format!("(?:\\+|00)[1-9][0-9]{{0,2}}{DIALLED}(?:\\(0\\) ?)?(?:\\(?[0-9]{{1,4}}\\)?{DIALLED}){{1,6}}[0-9]{{2,4}}"), Edge::Prefix, checksum::phone_prefix, None),
         pattern("PHONE", format!("(?:1[ .-])?(?:\\([2-9][0-9]{{2}}\\) ?|[2-9][0-9]{{2}}(?:[./]|{BETWEEN}))[2-9][0-9]{{2}}(?:\\.|{BETWEEN})[0-9]{{4}}(?: ?(?:x|ext\\.?) ?[0-9]{{1,6}})?"), Edge::Format, keep, None),
         // A national number with its leading zero and at least nine digits.
-        pattern("PHONE", format!("0[1-9][0-9]{{1,4}}(?:(?: ?[/-] ?|{BETWEEN})[0-9]{{2,6}}){{1,3}}"), Edge::Format, checksum::national_phone_prefix, None),
-        pattern("PHONE", r"(?i:tel|phone|telephone|fax|mobile|cell|pager|ph|office|home|work)(?: ?(?i:number|no))?[.:#= \t]{1,4}(?P<e>\(?[0-9+][0-9 \x{a0}\x{202f}().\-/]{5,20}[0-9])".into(), Edge::Format, checksum::phone_prefix, None),
+        pattern("PHONE", format!("0[1-9][0-9]{{1,4}}(?:(?: ?[/-] ?|{BETWEEN})[0-9]{{2,6}}){{1,3}}"), Edge::Prefix, checksum::national_phone_prefix, None),
+        pattern("PHONE", r"(?i:tel|phone|telephone|fax|mobile|cell|pager|ph|office|home|work)(?: ?(?i:number|no))?[.:#= \t]{1,4}(?P<e>\(?[0-9+][0-9 \x{a0}\x{202f}().\-/]{5,20}[0-9])".into(), Edge::Prefix, checksum::phone_prefix, None),
         // Application numbers of the European courts, and case numbers by year.
         pattern("CASE_NUMBER", r"[0-9]{1,7}/(?:(?:19|20)[0-9]{2}|[0-9]{2})(?:/[0-9]{1,5}){0,3}".into(), Edge::Format, case_number, None),
         pattern("CASE_NUMBER", r"(?:[IVX]{1,5}[ .]{1,2})?\p{Lu}\p{L}{0,4}[ .]{0,2}[0-9]{1,6}/[0-9]{2,4}".into(), Edge::Word, keep, None),
