@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pft_stage::Event;
+use pft_stage::{Event, noun};
 use serde_json::{Value, json};
 
 use crate::execute::{Outcome, Status};
@@ -90,8 +90,9 @@ impl Reporter {
                     bar.finish_and_clear();
                 }
                 self.line(&format!(
-                    "{:w$}  {task}: {done} {unit} in {seconds:.1} s",
+                    "{:w$}  {task}: {done} {} in {seconds:.1} s",
                     node.name,
+                    noun(unit, *done),
                     w = self.width
                 ));
             }
@@ -118,6 +119,7 @@ impl Reporter {
         }
         clock.reset_elapsed();
         let of = total.map(|total| format!("/{total}")).unwrap_or_default();
+        let unit = noun(unit, total.unwrap_or(done));
         let line = format!("{:w$}  {task}: {done}{of} {unit} {message}", node.name, w = self.width);
         drop(running);
         self.line(line.trim_end());

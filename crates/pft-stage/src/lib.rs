@@ -62,7 +62,7 @@ pub use describe::{Description, Port};
 pub use error::StageError;
 pub use outside_path::OutsidePath;
 pub use pft_artifact::Kind;
-pub use progress::{Bar, Event, Progress, ProgressMode};
+pub use progress::{Bar, Event, Progress, ProgressMode, noun};
 pub use units::UnitNotes;
 
 /// One room of the pipeline.

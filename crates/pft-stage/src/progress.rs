@@ -277,8 +277,8 @@ fn emit_json(event: &Event) {
     }
 }
 
-/// What is counted, which is named in the plural.
-fn noun(unit: &str, count: u64) -> &str {
+/// What is counted, which is named in the plural: one `document`, two `documents`.
+pub fn noun(unit: &str, count: u64) -> &str {
     if count == 1 { unit.strip_suffix('s').unwrap_or(unit) } else { unit }
 }
 
