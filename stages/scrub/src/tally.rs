@@ -34,11 +34,9 @@ impl Total {
     /// Adds a document's.
     pub(crate) fn add(&mut self, tally: &Tally<'_>) {
         for &(label, found, replaced) in &tally.0 {
-            if !self.0.contains_key(label) {
-                self.0.insert(label.to_string(), (0, 0));
-            }
-            if let Some(total) = self.0.get_mut(label) {
-                *total = (total.0 + found, total.1 + replaced);
+            match self.0.get_mut(label) {
+                Some(total) => *total = (total.0 + found, total.1 + replaced),
+                None => drop(self.0.insert(label.to_string(), (found, replaced))),
             }
         }
     }

@@ -187,8 +187,11 @@ pub(super) fn is_us_ssn(text: &str) -> bool {
     }
     let (area, group, serial) = (&digits[..3], &digits[3..5], &digits[5..]);
     // A taxpayer without such a number has one of the same form, with groups of its own.
-    let taxpayer = matches!(group, "93" | "89") || group < "50" || ("66".."70").contains(&group);
-    let known = if area.starts_with('9') { !taxpayer } else { area != "000" && area != "666" };
+    let known = if area.starts_with('9') {
+        matches!(group.parse::<u8>(), Ok(50..=65 | 70..=88 | 90..=92 | 94..=99))
+    } else {
+        area != "000" && area != "666"
+    };
     known && group != "00" && serial != "0000"
 }
 
@@ -277,6 +280,11 @@ mod tests {
     #[test]
     fn social_security_numbers_follow_the_rules() {
         assert!(is_us_ssn("123-45-6789"));
+        for (group, known) in
+            [("50", true), ("65", true), ("66", false), ("70", true), ("89", false), ("93", false)]
+        {
+            assert_eq!(is_us_ssn(&format!("912-{group}-1234")), known, "{group}");
+        }
         for invalid in [
             "000-45-6789",
             "666-45-6789",
