@@ -145,6 +145,20 @@ fn missing_files_of_later_stages_are_named_before_anything_starts() {
     assert_eq!(started(folder), 2, "what is not wanted may be missing");
 }
 
+/// As in `pft-pipeline run p.yml 2>&1 | head -1`.
+#[test]
+fn a_reader_that_has_gone_away_changes_no_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(binary("pft-pipeline"))
+        .args(["run", "absent.yml"])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
 #[test]
 fn a_failing_stage_gives_its_message_and_code_and_leaves_no_artifact() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! The command line of `pft-pipeline`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -78,25 +79,35 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::Describe { stage, json } => describe_stage(&stage, json),
         Command::List { folder } => describe::list(&folder).map(|text| {
-            print!("{text}");
+            print(text.trim_end());
             0
         }),
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("pft-pipeline: error: {error}");
+            say(&format!("pft-pipeline: error: {error}"));
             ExitCode::from(error.exit_code)
         }
     }
 }
 
+/// Prints a result. A reader that has gone away is no failure.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Says something to people, if anybody listens.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 fn describe_stage(stage: &str, json: bool) -> Result<u8, RunError> {
     let description = stages::describe(&stages::find(stage)?)?;
     if json {
-        println!("{}", serde_json::json!(description));
+        print(&serde_json::json!(description).to_string());
     } else {
-        print!("{}", describe::stage_text(&description));
+        print(describe::stage_text(&description).trim_end());
     }
     Ok(0)
 }
@@ -128,10 +139,10 @@ fn run(arguments: &RunArguments) -> Result<u8, RunError> {
     let outcomes = execute(&graph, &options, &store, interrupted.clone(), &reporter)?;
 
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!("{}", report::summary(&graph, &outcomes, seconds, arguments.dry_run));
+    say(&report::summary(&graph, &outcomes, seconds, arguments.dry_run));
     if arguments.json {
         let run = jiff::Timestamp::now().to_string();
-        println!("{}", report::to_json(&graph, &run, &outcomes));
+        print(&report::to_json(&graph, &run, &outcomes).to_string());
     }
     let undone = is_undone(&options.wanted, &outcomes);
     if interrupted.load(Ordering::Relaxed) && undone {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -69,7 +70,8 @@ pub fn run_stage_from<S: Stage>(arguments: impl IntoIterator<Item = OsString>) -
         }
     };
     if arguments.describe {
-        println!("{}", json!(Description::of::<S>()));
+        // A reader that has gone away is no failure.
+        let _ = writeln!(std::io::stdout(), "{}", json!(Description::of::<S>()));
         return ExitCode::SUCCESS;
     }
     let progress = Progress::new(S::NAME, arguments.progress);
