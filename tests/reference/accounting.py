@@ -66,6 +66,8 @@ GROUPS = [
 PHASES = [
     ((0.01, 1.0, 500), (0.02, 1.5, 500), 1e-5),
     ((0.001, 0.6, 1000), (0.1, 3.0, 100), 1e-6),
+    # A private training on a privately trained model, as stages/train/tests/history.rs runs it.
+    ((4 / 24, 0.8, 6), (6 / 24, 1.2, 4), 1e-3),
 ]
 
 

@@ -31,12 +31,15 @@ pub struct Manifest {
     /// BLAKE3 over kind, schema version, the sorted (path, BLAKE3) list of the files, and what the
     /// stages of the lineage said of units.
     pub content_hash: String,
+    /// BLAKE3 over the `lineage` of the provenance: where the files came from is sealed too, apart from
+    /// them, so that equal files have equal content hashes wherever they came from.
+    #[serde(default)]
+    pub lineage_hash: String,
     /// The files, sorted by path; the manifest is not among them.
     pub files: Vec<FileEntry>,
     /// Number of records, 0 for kinds without records.
     pub rows: u64,
-    /// Stage, revision, key, config, inputs, timings, host. Not hashed, but for the `units` of its
-    /// `lineage`.
+    /// Stage, revision, key, config, inputs, timings, host. Not hashed, but for its `lineage`.
     #[serde(default)]
     pub provenance: Value,
 }
@@ -71,7 +74,10 @@ impl Manifest {
             .collect::<Result<Vec<_>, ArtifactError>>()?;
         let schema_version = kind.schema_version();
         let content_hash = content_hash(kind, schema_version, &files, &provenance);
-        let manifest = Self { kind, schema_version, content_hash, files, rows, provenance };
+        let lineage_hash = lineage_hash(&provenance);
+        let manifest =
+            Self { kind, schema_version, content_hash, lineage_hash, files, rows, provenance };
+        manifest.lineage()?;
         manifest.write(folder)?;
         Ok(manifest)
     }
@@ -136,6 +142,13 @@ impl Manifest {
                 "its content hash is not that of its files and notes; make the artifact again",
             ));
         }
+        if lineage_hash(&self.provenance) != self.lineage_hash {
+            return Err(ArtifactError::invalid(
+                &path,
+                "its lineage is not the one that it was sealed with; make the artifact again",
+            ));
+        }
+        self.lineage()?;
         for file in &self.files {
             let relative = Path::new(&file.path);
             if !relative.components().all(|c| matches!(c, std::path::Component::Normal(_))) {
@@ -236,6 +249,10 @@ fn content_hash(
     hasher.finalize().to_hex().to_string()
 }
 
+fn lineage_hash(provenance: &Value) -> String {
+    hash::hash_bytes(canonical_json(&provenance["lineage"]).as_bytes())
+}
+
 fn says_something(notes: &Value) -> bool {
     match notes {
         Value::Null => false,
@@ -245,7 +262,12 @@ fn says_something(notes: &Value) -> bool {
     }
 }
 
-fn collect_files(root: &Path, folder: &Path, paths: &mut Vec<String>) -> Result<(), ArtifactError> {
+/// The files below a folder, by their path from `root`.
+pub(crate) fn collect_files(
+    root: &Path,
+    folder: &Path,
+    paths: &mut Vec<String>,
+) -> Result<(), ArtifactError> {
     let entries = std::fs::read_dir(folder).map_err(ArtifactError::io(folder, "list"))?;
     for entry in entries {
         let entry = entry.map_err(ArtifactError::io(folder, "list"))?;

@@ -21,13 +21,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::accounting::{Accountant, AccountingError, Epsilon, Phase};
+use crate::base::Base;
+use crate::history::{PrivateTraining, Record};
 use crate::mechanism::{Mechanism, Plan};
+use crate::reason::{Reason, own_reasons};
 use crate::secret::Randomness;
 
-const FORMAT: &str = "pft-privacy-ledger/2";
+const FORMAT: &str = "pft-privacy-ledger/3";
 
-/// What a run trains on, as its ledger records it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a run trains on and begins from, as its ledger records it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrainingData {
     /// What a unit is: case, sender, document.
     pub unit: String,
@@ -36,12 +39,22 @@ pub struct TrainingData {
     pub couplings: Vec<String>,
     /// Hash of each input, by name.
     pub inputs: BTreeMap<String, String>,
+    /// What the run begins from.
+    pub base: Base,
+    /// What the weights that it begins from went through before.
+    pub earlier: Record,
 }
 
 impl Default for TrainingData {
-    /// Units of no special kind that know nothing of each other.
+    /// Units of no special kind that know nothing of each other, and weights drawn at random.
     fn default() -> Self {
-        Self { unit: "unit".into(), couplings: Vec::new(), inputs: BTreeMap::new() }
+        Self {
+            unit: "unit".into(),
+            couplings: Vec::new(),
+            inputs: BTreeMap::new(),
+            base: Base::Random,
+            earlier: Record::default(),
+        }
     }
 }
 
@@ -63,6 +76,10 @@ pub struct LedgerHeader {
     pub couplings: Vec<String>,
     /// Hash of each input, by name.
     pub inputs: BTreeMap<String, String>,
+    /// What the run began from.
+    pub base: Base,
+    /// What the weights that it began from had gone through before.
+    pub earlier: Record,
     /// Version of the software.
     pub software: String,
 }
@@ -83,8 +100,18 @@ impl LedgerHeader {
             unit: data.unit,
             couplings: data.couplings,
             inputs: data.inputs,
+            base: data.base,
+            earlier: data.earlier,
             software: software(),
         }
+    }
+
+    /// Why what the run makes is not for release as private, as far as a bound holds for it: by itself,
+    /// and by what its weights went through before.
+    pub fn not_for_release(&self) -> Vec<Reason> {
+        let mut reasons = own_reasons(self);
+        reasons.extend(self.earlier.carried_over());
+        reasons
     }
 }
 
@@ -271,6 +298,9 @@ impl Ledger {
         if (&begun.unit, &begun.couplings) != (&header.unit, &header.couplings) {
             return other("kind of unit");
         }
+        if (&begun.base, &begun.earlier) != (&header.base, &header.earlier) {
+            return other("base model, or another record of what that was trained on,");
+        }
         // Another version may compute another gradient, which the same noise must not meet.
         if begun.software != header.software {
             return other("version of the software");
@@ -338,7 +368,23 @@ impl LedgerContents {
         phases
     }
 
-    /// ε spent by the recorded steps.
+    /// The run as later trainings of its weights are told of it: with the steps that were taken.
+    pub fn training(&self) -> PrivateTraining {
+        let header = &self.header;
+        PrivateTraining {
+            commitment: header.commitment.clone(),
+            unit: header.unit.clone(),
+            declared_units: header.plan.declared_units,
+            phases: self.phases(),
+            delta: header.plan.delta,
+            randomness: header.randomness,
+            base_has_seen: header.base.has_seen(),
+            couplings: header.couplings.clone(),
+            not_for_release: own_reasons(header),
+        }
+    }
+
+    /// ε spent by the recorded steps of this run alone.
     ///
     /// # Errors
     /// When the steps cannot be accounted for.

@@ -11,33 +11,42 @@
 
 pub mod accounting;
 pub mod audit;
+mod base;
 pub mod cli;
 mod clipping;
 mod gradient;
+mod history;
 mod ledger;
 mod mechanism;
 mod noise;
+mod reason;
 mod report;
+mod rounding;
 mod sampler;
 mod secret;
+mod statement;
 mod sum;
 mod tensor_sum;
+mod verify;
+mod wording;
 
+pub use base::{Base, BaseCheckpoint, BaseFile, BaseHasSeen};
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
 pub use gradient::{
     DeviceGradient, DevicePieces, GradientError, Heap, LinearPieces, Memory, ParameterShape,
     PrivateGradient, Rows, WeightLayout,
 };
+pub use history::{Origin, PrivateTraining, RECORD_KEY, Record, RecordError, Training};
 pub use ledger::{
     Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, TrainingData,
     software,
 };
 pub use mechanism::{Mechanism, MechanismError, Plan, RELEASE_DRAWS, default_delta};
 pub use noise::{GaussianNoise, NOISE_CHUNK};
-pub use report::{
-    AccountedEpsilon, Adjacency, GroupEpsilon, NoPrivacy, PrivacyReport, PrivacyStatement,
-    rounded_up,
-};
+pub use reason::Reason;
+pub use report::{AccountedEpsilon, Adjacency, GroupEpsilon, PrivacyReport, ReportError};
+pub use rounding::{delta_rounded_up, rounded_up};
 pub use sampler::{PoissonSampler, SamplerError};
 pub use secret::{Randomness, RunSecret, SecretError};
+pub use statement::{NoPrivacy, PrivacyStatement, StatementError};
 pub use sum::{ClippedSum, PrivateMean};

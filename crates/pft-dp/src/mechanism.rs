@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::accounting::{Accountant, AccountingError, Epsilon, Phase, calibrate_noise_multiplier};
+use crate::accounting::{Accountant, AccountingError, Epsilon, Phase, calibrate_after};
 use crate::clipping::{Clipping, ClippingError};
 use crate::noise::GaussianNoise;
 use crate::sampler::{PoissonSampler, SamplerError};
@@ -141,11 +141,26 @@ impl Mechanism {
         target_epsilon: f64,
         force_delta: bool,
     ) -> Result<Self, MechanismError> {
+        Self::calibrated_after(&[], plan, accountant, target_epsilon, force_delta)
+    }
+
+    /// The mechanism with the least noise whose steps, together with what `earlier` phases spent
+    /// before them, spend at most `target_epsilon`.
+    ///
+    /// # Errors
+    /// As [`Mechanism::calibrated`], and when `earlier` has spent all of it.
+    pub fn calibrated_after(
+        earlier: &[Phase],
+        plan: Plan,
+        accountant: Accountant,
+        target_epsilon: f64,
+        force_delta: bool,
+    ) -> Result<Self, MechanismError> {
         let plan = Self::new(Plan { noise_multiplier: 1.0, ..plan }, force_delta)?.plan;
         let phase =
             Phase { sample_rate: plan.sample_rate, noise_multiplier: 1.0, steps: plan.steps };
         let noise_multiplier =
-            calibrate_noise_multiplier(accountant, &[phase], target_epsilon, plan.delta)?;
+            calibrate_after(accountant, earlier, &[phase], target_epsilon, plan.delta)?;
         Self::new(Plan { noise_multiplier, ..plan }, force_delta)
     }
 

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use thiserror::Error;
 
-use crate::accounting::{Accountant, AccountingError, Epsilon, pld};
+use crate::accounting::{Accountant, AccountingError, Epsilon, Phase, pld};
+use crate::base::Base;
 use crate::clipping::Clipping;
-use crate::ledger::{LedgerContents, LedgerError, software};
+use crate::history::{Record, Training};
+use crate::ledger::LedgerContents;
+use crate::reason::Reason;
 use crate::secret::Randomness;
+use crate::statement::NoPrivacy;
+use crate::wording;
 
 /// Which data sets are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,15 +45,16 @@ pub struct GroupEpsilon {
     pub epsilon: f64,
 }
 
-/// The contents of `privacy.json`.
+/// The contents of `privacy.json` of a model that a bound holds for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrivacyReport {
     /// One sentence for people.
     pub statement: String,
-    /// Whether the model may be published as private. False with a fixed seed, and where units
-    /// decided about each other (`couplings`).
+    /// Whether the model may be published as private: whether `not_for_release` is empty.
     pub fit_for_release: bool,
+    /// Why the model may not be published as private.
+    pub not_for_release: Vec<Reason>,
     /// What a unit is: case, author, document.
     pub unit: String,
     /// Number of units as declared, N₀.
@@ -59,7 +65,7 @@ pub struct PrivacyReport {
     pub sampling: String,
     /// Probability with which each unit takes part in a step.
     pub sample_rate: f64,
-    /// Steps taken, as recorded in the ledger.
+    /// Steps taken in this training, as recorded in the ledger.
     pub steps: u64,
     /// Steps that were planned.
     pub planned_steps: u64,
@@ -75,9 +81,12 @@ pub struct PrivacyReport {
     pub noise_draws: u32,
     /// δ.
     pub delta: f64,
-    /// ε by each accountant; the first is the one to quote.
+    /// ε of all private trainings that the weights went through, this one among them, by each
+    /// accountant; the first is the one to quote.
     pub epsilon: Vec<AccountedEpsilon>,
-    /// ε for groups of units.
+    /// ε of this training alone, where the weights went through others before.
+    pub own_epsilon: Option<AccountedEpsilon>,
+    /// ε for groups of units, as `epsilon` of all trainings.
     pub groups: Vec<GroupEpsilon>,
     /// Where sampling and noise came from.
     pub randomness: Randomness,
@@ -86,6 +95,10 @@ pub struct PrivacyReport {
     /// How units decided about each other before training, which ε does not cover.
     #[serde(default)]
     pub couplings: Vec<String>,
+    /// What this training began from.
+    pub base: Base,
+    /// Every training that the weights went through, this one last: what every file of them carries.
+    pub history: Record,
     /// Hash of each input, by name. Empty in what is published: whoever guesses a whole corpus could
     /// tell by it whether the guess is right.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -96,94 +109,47 @@ pub struct PrivacyReport {
     pub software: String,
 }
 
-/// The contents of `privacy.json` of a model that was trained without differential privacy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NoPrivacy {
-    /// One sentence for people.
-    pub statement: String,
-    /// Never true.
-    pub fit_for_release: bool,
-    /// Empty: no bound holds.
-    pub epsilon: [AccountedEpsilon; 0],
-    /// Version of the software.
-    pub software: String,
-}
-
-impl Default for NoPrivacy {
-    fn default() -> Self {
-        Self {
-            statement: "The model was trained without differential privacy: no bound holds on \
-                        what it reveals of its training data."
-                .into(),
-            fit_for_release: false,
-            epsilon: [],
-            software: software(),
-        }
-    }
-}
-
-/// What `privacy.json` may hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(title = "privacy.json")]
-pub enum PrivacyStatement {
-    /// A model trained with differential privacy.
-    Private(Box<PrivacyReport>),
-    /// A model trained without.
-    NotPrivate(NoPrivacy),
+/// A ledger that no report can be made from.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ReportError {
+    /// What the weights went through before lets no bound hold: what is to be said instead.
+    #[error("{}", .0.statement)]
+    NoBound(Box<NoPrivacy>),
+    /// The steps cannot be accounted for.
+    #[error(transparent)]
+    Accounting(#[from] AccountingError),
 }
 
 /// Group sizes that every report states.
 const GROUPS: [u32; 3] = [2, 4, 8];
 
 impl PrivacyReport {
-    /// The report of a run from its ledger: what was spent, not what was planned.
+    /// The report of a run from its ledger: what was spent, not what was planned, together with what
+    /// its weights had spent before.
     ///
     /// # Errors
-    /// When the steps cannot be accounted for.
+    /// When no bound holds, or the steps cannot be accounted for.
     pub fn from_ledger(
         ledger: &LedgerContents,
         other_uses: Vec<String>,
-    ) -> Result<Self, AccountingError> {
+    ) -> Result<Self, ReportError> {
+        if let Some(none) = NoPrivacy::from_ledger(ledger) {
+            return Err(ReportError::NoBound(Box::new(none)));
+        }
         let (header, plan) = (&ledger.header, &ledger.header.plan);
-        let phases = ledger.phases();
-        let epsilon = Accountant::ALL
-            .into_iter()
-            .map(|accountant| {
-                Ok(AccountedEpsilon {
-                    accountant,
-                    epsilon: accountant.epsilon(&phases, plan.delta)?,
-                    is_bound: accountant != Accountant::Gdp,
-                })
-            })
-            .collect::<Result<Vec<_>, AccountingError>>()?;
-        let groups = GROUPS
-            .into_iter()
-            .map(|units| {
-                let epsilon = pld::group_epsilon(&phases, plan.delta, units)?.epsilon;
-                Ok(GroupEpsilon { units, epsilon })
-            })
-            .collect::<Result<Vec<_>, AccountingError>>()?;
-        let fit_for_release = header.randomness.fit_for_release() && header.couplings.is_empty();
-        let mut statement = format!(
-            "The model is ({}, {})-differentially private for adding or removing one {} of its \
-             training set, by {} steps of Poisson-sampled, clipped and noised gradients.",
-            rounded_up(epsilon[0].epsilon.epsilon),
-            delta_rounded_up(plan.delta),
-            header.unit,
-            ledger.steps.len()
-        );
-        if !header.randomness.fit_for_release() {
-            statement += " Its randomness came from a fixed seed: it is NOT FOR RELEASE.";
-        }
-        if !header.couplings.is_empty() {
-            statement += " Which units its training set holds depended on other units, which this \
-                          does not cover: it is NOT FOR RELEASE.";
-        }
-        Ok(Self {
-            statement,
-            fit_for_release,
+        let own = ledger.phases();
+        let mut phases = header.earlier.phases();
+        phases.extend(&own);
+        let own_epsilon = match header.earlier.trainings.is_empty() {
+            true => None,
+            false => Some(accounted(Accountant::Pld, &own, plan.delta)?),
+        };
+        let training = ledger.training();
+        let not_for_release = header.not_for_release();
+        let mut report = Self {
+            statement: String::new(),
+            fit_for_release: not_for_release.is_empty(),
+            not_for_release,
             unit: header.unit.clone(),
             declared_units: plan.declared_units,
             adjacency: Adjacency::AddOrRemoveOneUnit,
@@ -197,123 +163,42 @@ impl PrivacyReport {
             noise_multiplier: plan.noise_multiplier,
             noise_draws: plan.noise_draws,
             delta: plan.delta,
-            epsilon,
-            groups,
+            epsilon: Accountant::ALL
+                .into_iter()
+                .map(|accountant| accounted(accountant, &phases, plan.delta))
+                .collect::<Result<_, _>>()?,
+            own_epsilon,
+            groups: groups(&phases, plan.delta)?,
             randomness: header.randomness,
             commitment: header.commitment.clone(),
             couplings: header.couplings.clone(),
+            base: header.base.clone(),
+            history: header.earlier.followed_by(Training::Private(training)),
             inputs: header.inputs.clone(),
             other_uses,
             software: header.software.clone(),
-        })
-    }
-
-    /// Recomputes everything from the ledger and compares. `other_uses` are not the ledger's to know,
-    /// and hashes of inputs that were left out are not missed.
-    ///
-    /// # Errors
-    /// When something reported is not what the ledger gives.
-    pub fn verify(&self, ledger: &LedgerContents) -> Result<(), LedgerError> {
-        let mut again = Self::from_ledger(ledger, self.other_uses.clone())?;
-        if self.inputs.is_empty() {
-            again.inputs.clear();
-        }
-        for (reported, found) in self.epsilon.iter().zip(&again.epsilon) {
-            if reported.accountant != found.accountant
-                || !close(reported.epsilon.epsilon, found.epsilon.epsilon)
-            {
-                return Err(LedgerError::Mismatch {
-                    accountant: found.accountant,
-                    reported: reported.epsilon.epsilon,
-                    found: found.epsilon.epsilon,
-                    steps: again.steps,
-                });
-            }
-        }
-        let (reported, recorded) = (fields(self)?, fields(&again)?);
-        for name in reported.keys().chain(recorded.keys()) {
-            let value = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
-            let (reported, recorded) = (value(&reported), value(&recorded));
-            // What was computed may differ in its last digits, what was planned may not.
-            let computed = matches!(&name[..], "epsilon" | "groups");
-            if reported != recorded && !(computed && alike(&reported, &recorded)) {
-                return Err(LedgerError::Differs {
-                    what: name.clone(),
-                    reported: reported.to_string(),
-                    recorded: recorded.to_string(),
-                });
-            }
-        }
-        Ok(())
+        };
+        report.statement = wording::private(&report);
+        Ok(report)
     }
 }
 
-type Fields = serde_json::Map<String, Value>;
-
-fn fields(report: &PrivacyReport) -> Result<Fields, AccountingError> {
-    match serde_json::to_value(report) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        other => Err(AccountingError::Numerical(format!("a report is not an object: {other:?}"))),
-    }
+fn accounted(
+    accountant: Accountant,
+    phases: &[Phase],
+    delta: f64,
+) -> Result<AccountedEpsilon, AccountingError> {
+    Ok(AccountedEpsilon {
+        accountant,
+        epsilon: accountant.epsilon(phases, delta)?,
+        is_bound: accountant != Accountant::Gdp,
+    })
 }
 
-/// Whether two ε are the same: processors round logarithms differently.
-fn close(one: f64, other: f64) -> bool {
-    (one - other).abs() <= 1e-6 * other.abs().max(1e-6)
-}
-
-/// Whether two values are the same, numbers as [`close`] has it.
-fn alike(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one
-                    .iter()
-                    .all(|(key, one)| other.get(key).is_some_and(|other| alike(one, other)))
-        }
-        (Value::Number(one), Value::Number(other)) => {
-            one == other
-                || one.as_f64().zip(other.as_f64()).is_some_and(|(one, other)| close(one, other))
-        }
-        (one, other) => one == other,
-    }
-}
-
-/// An ε with four digits after the point, rounded up: a promise may be understated, never overstated.
-pub fn rounded_up(epsilon: f64) -> String {
-    up(epsilon, 0.5e-4, |value| format!("{value:.4}"))
-}
-
-/// A δ with four digits, rounded up.
-fn delta_rounded_up(delta: f64) -> String {
-    up(delta, 0.5 * 10_f64.powf(delta.log10().floor() - 3.0), |value| format!("{value:.3e}"))
-}
-
-/// `show` rounds to the nearest; `half` of its last digit more, where that is less than the value.
-fn up(value: f64, half: f64, show: impl Fn(f64) -> String) -> String {
-    let nearest = show(value);
-    match nearest.parse::<f64>() {
-        Ok(shown) if shown < value => show(value + half),
-        _ => nearest,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn promises_are_rounded_up() {
-        for (epsilon, shown) in [(7.9975322, "7.9976"), (8.0, "8.0000"), (0.00001, "0.0001")] {
-            assert_eq!(rounded_up(epsilon), shown);
-        }
-        for (delta, shown) in
-            [(1e-5, "1.000e-5"), (4.66512e-1, "4.666e-1"), (9.9999e-6, "1.000e-5")]
-        {
-            assert_eq!(delta_rounded_up(delta), shown);
-        }
-    }
+fn groups(phases: &[Phase], delta: f64) -> Result<Vec<GroupEpsilon>, AccountingError> {
+    let of = |units| {
+        let epsilon = pld::group_epsilon(phases, delta, units)?.epsilon;
+        Ok(GroupEpsilon { units, epsilon })
+    };
+    GROUPS.into_iter().map(of).collect()
 }

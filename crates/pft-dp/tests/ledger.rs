@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use pft_dp::accounting::{Accountant, Phase};
 use pft_dp::{
-    Clipping, Ledger, LedgerContents, LedgerError, LedgerHeader, Mechanism, NoPrivacy, Plan,
-    PrivacyReport, PrivacyStatement, Randomness, RunSecret, TrainingData,
+    Base, Clipping, Ledger, LedgerContents, LedgerError, LedgerHeader, Mechanism, NoPrivacy, Plan,
+    PrivacyReport, PrivacyStatement, Randomness, Reason, Record, RunSecret, Training, TrainingData,
 };
 
 fn mechanism() -> Mechanism {
@@ -121,7 +121,9 @@ fn another_run_cannot_go_on_with_it() {
     other_plan.plan.noise_multiplier = 2.0;
     let mut other_input = first.clone();
     other_input.inputs.insert("tokens".into(), "cd".repeat(32));
-    for other in [other_secret, other_plan, other_input] {
+    let mut other_history = first.clone();
+    other_history.earlier = Record::default().followed_by(Training::NotPrivate);
+    for other in [other_secret, other_plan, other_input, other_history] {
         assert!(matches!(Ledger::open(&path, &other), Err(LedgerError::OtherRun { .. })));
     }
     assert!(Ledger::open(&path, &first).is_ok());
@@ -186,6 +188,53 @@ fn no_field_of_a_report_can_be_changed() {
     assert!(changed > 30, "{changed}");
     let published = PrivacyReport { inputs: BTreeMap::new(), ..honest };
     published.verify(&contents).expect("hashes of inputs may be left out");
+}
+
+/// The same for a statement that no bound holds, and for one of two private trainings.
+#[test]
+fn no_part_of_a_history_can_be_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("first.jsonl");
+    write(&path, &header(Randomness::OperatingSystem), 10);
+    let first = LedgerContents::read(&path).expect("a ledger");
+    let earlier = Record::default().followed_by(Training::Private(first.training()));
+    let path = folder.path().join("second.jsonl");
+    let second = LedgerHeader { earlier: earlier.clone(), ..header(Randomness::OperatingSystem) };
+    write(&path, &second, 10);
+    let ledger = LedgerContents::read(&path).expect("a ledger");
+    let honest = PrivacyReport::from_ledger(&ledger, vec![]).expect("a report");
+    let own = honest.own_epsilon.expect("of the second alone").epsilon;
+    assert!(own.epsilon < honest.epsilon[0].epsilon.epsilon);
+    honest.verify(&ledger).expect("honest");
+    let mut shorter = honest.clone();
+    shorter.history.trainings.remove(0);
+    let mut cheaper = honest.clone();
+    cheaper.own_epsilon = None;
+    let mut other = honest.clone();
+    other.base = Base::Random;
+    other.history = earlier.clone();
+    for dishonest in [shorter, cheaper, other] {
+        assert!(dishonest.verify(&ledger).is_err(), "{dishonest:?}");
+        let json = serde_json::to_string(&dishonest).expect("JSON");
+        assert!(PrivacyStatement::from_json(&json).is_err(), "it does not go together");
+    }
+
+    let path = folder.path().join("third.jsonl");
+    let plain = earlier.followed_by(Training::NotPrivate);
+    write(&path, &LedgerHeader { earlier: plain, ..header(Randomness::OperatingSystem) }, 3);
+    let ledger = LedgerContents::read(&path).expect("a ledger");
+    let error = PrivacyReport::from_ledger(&ledger, vec![]).unwrap_err();
+    assert!(error.to_string().contains("No bound holds"), "{error}");
+    let statement = PrivacyStatement::from_ledger(&ledger, vec![]).expect("a statement");
+    statement.verify(&ledger).expect("honest");
+    assert_eq!(statement.not_for_release(), [Reason::EarlierNotPrivate]);
+    assert!(honest.verify(&ledger).is_err());
+    let PrivacyStatement::NotPrivate(none) = &statement else { panic!("{statement:?}") };
+    let released = NoPrivacy { fit_for_release: true, ..none.clone() };
+    let blamed = NoPrivacy { not_for_release: vec![Reason::EarlierNotRecorded], ..none.clone() };
+    for dishonest in [released, blamed] {
+        assert!(PrivacyStatement::NotPrivate(dishonest).verify(&ledger).is_err());
+    }
 }
 
 /// JSON pointers of all values that hold no others.
@@ -257,9 +306,10 @@ fn the_report_survives_json_and_has_a_schema() {
     assert_eq!(serde_json::from_value::<PrivacyReport>(json.clone()).expect("a report"), report);
     let statement: PrivacyStatement = serde_json::from_value(json).expect("a statement");
     assert_eq!(statement, PrivacyStatement::Private(Box::new(report)));
-    let none = serde_json::to_value(NoPrivacy::default()).expect("JSON");
-    let statement: PrivacyStatement = serde_json::from_value(none).expect("a statement");
-    assert_eq!(statement, PrivacyStatement::NotPrivate(NoPrivacy::default()));
+    let none = NoPrivacy::of_plain_training(Base::Random, &Record::default());
+    let json = serde_json::to_string(&none).expect("JSON");
+    let statement = PrivacyStatement::from_json(&json).expect("a statement");
+    assert_eq!(statement, PrivacyStatement::NotPrivate(none));
 }
 
 /// Readers find the schema in the repository; `PFT_BLESS=1 cargo test` writes it anew.

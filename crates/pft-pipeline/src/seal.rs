@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pft_artifact::{Kind, Manifest, count_rows};
-use pft_stage::UnitNotes;
-use serde_json::{Value, json};
+use pft_artifact::{Kind, Lineage, Manifest, Step, UnitNotes, count_rows};
+use serde_json::{Map, json};
 
 use crate::RunError;
 use crate::graph::Node;
@@ -75,25 +74,27 @@ pub(crate) fn outputs(
 
 /// The lineage of what a stage made that keeps none: what earlier stages said of units still holds, and
 /// that nobody knows what this one did to them belongs into a privacy statement.
-fn silent_lineage(node: &Node, inputs: &BTreeMap<String, PathBuf>) -> Result<Vec<Value>, RunError> {
+fn silent_lineage(node: &Node, inputs: &BTreeMap<String, PathBuf>) -> Result<Lineage, RunError> {
     let mut manifests = BTreeMap::new();
     for (port, path) in inputs {
         manifests.insert(port.clone(), Manifest::open(path)?);
     }
-    let hashes: BTreeMap<&String, &String> =
-        manifests.iter().map(|(port, manifest)| (port, &manifest.content_hash)).collect();
+    let hashes =
+        manifests.iter().map(|(port, manifest)| (port.clone(), manifest.content_hash.clone()));
     let description = &node.binary.description;
     let said = format!(
         "{} does not say what it did to the data: whether units decided about each other there is not \
          known",
         description.name
     );
-    let own = json!({
-        "stage": description.name,
-        "revision": description.revision,
-        "config": node.config,
-        "inputs": hashes,
-        "units": UnitNotes { uses: vec![said], ..UnitNotes::default() },
-    });
-    Ok(pft_stage::lineage(&manifests, &own))
+    let own = Step {
+        stage: description.name.clone(),
+        revision: description.revision,
+        config: json!(node.config),
+        inputs: hashes.collect(),
+        units: UnitNotes { uses: vec![said], ..UnitNotes::default() },
+        content_hash: None,
+        other: Map::new(),
+    };
+    Ok(Lineage::following(&manifests, own)?)
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use pft_artifact::Manifest;
-use serde_json::{Value, json};
+use pft_artifact::{Lineage, Manifest, Step};
+use serde_json::{Map, Value, json};
 
 use crate::config::{ConfigSource, Override, load_config};
 use crate::seal::Output;
@@ -133,18 +133,20 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
         catch_unwind(AssertUnwindSafe(|| S::run(config, &context)))
             .unwrap_or_else(|_| Err(StageError::bug("an internal error stopped the stage")))?;
         context.check_interrupted()?;
-        let own = json!({
-            "stage": S::NAME,
-            "revision": S::REVISION,
-            "config": value,
-            "inputs": hashes,
-            "units": context.unit_notes(),
-        });
-        let provenance = json!({
-            "stage": S::NAME,
-            "revision": S::REVISION,
-            "config": own["config"],
-            "inputs": hashes,
+        let own = Step {
+            stage: S::NAME.to_string(),
+            revision: S::REVISION,
+            config: value.clone(),
+            inputs: hashes.into_iter().map(|(port, hash)| (port.clone(), hash.clone())).collect(),
+            units: context.unit_notes(),
+            content_hash: None,
+            other: Map::new(),
+        };
+        let mut provenance = json!({
+            "stage": own.stage,
+            "revision": own.revision,
+            "config": own.config,
+            "inputs": own.inputs,
             "metrics": context.metrics(),
             "started": began,
             "seconds": started.elapsed().as_secs_f64(),
@@ -152,9 +154,10 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
             "host": host(),
             "version": env!("CARGO_PKG_VERSION"),
             "binary": binary_hash(),
-            "lineage": lineage(&input_manifests, &own),
         });
-        output.commit(&provenance)
+        let lineage = Lineage::following(&input_manifests, own)?;
+        provenance["lineage"] = json!(lineage);
+        output.commit(&provenance, &lineage)
     })();
     if result.is_err() {
         output.discard();
@@ -250,23 +253,4 @@ fn host() -> String {
 fn binary_hash() -> Option<String> {
     let path = std::env::current_exe().ok()?;
     pft_artifact::hash_file(Path::new(&path)).ok()
-}
-
-/// Every step that led to the inputs, then this one; each step once. It is the `lineage` of what a
-/// stage makes.
-pub fn lineage(inputs: &BTreeMap<String, Manifest>, own: &Value) -> Vec<Value> {
-    let mut steps: Vec<Value> = Vec::new();
-    let earlier = inputs.values().flat_map(|manifest| {
-        let mut steps = manifest.provenance["lineage"].as_array().cloned().unwrap_or_default();
-        if let Some(last) = steps.last_mut().and_then(Value::as_object_mut) {
-            last.insert("content_hash".into(), json!(manifest.content_hash));
-        }
-        steps
-    });
-    for step in earlier.chain(std::iter::once(own.clone())) {
-        if !steps.contains(&step) {
-            steps.push(step);
-        }
-    }
-    steps
 }

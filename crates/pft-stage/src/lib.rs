@@ -49,21 +49,19 @@ mod error;
 mod outside_path;
 mod progress;
 mod seal;
-mod units;
 
 pub mod allocator;
 pub mod schema;
 pub mod yaml;
 
-pub use command::{lineage, run_stage, run_stage_from, watch_signals};
+pub use command::{run_stage, run_stage_from, watch_signals};
 pub use config::{ConfigSource, Override, load_config};
 pub use context::Context;
 pub use describe::{Description, Port};
 pub use error::StageError;
 pub use outside_path::OutsidePath;
-pub use pft_artifact::Kind;
+pub use pft_artifact::{Kind, UnitNotes};
 pub use progress::{Bar, Event, Progress, ProgressMode, noun};
-pub use units::UnitNotes;
 
 /// One room of the pipeline.
 pub trait Stage {

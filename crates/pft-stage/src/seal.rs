@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pft_artifact::{Kind, MANIFEST, Manifest, count_rows};
+use pft_artifact::{Kind, Lineage, MANIFEST, Manifest, count_rows};
 use serde_json::{Value, json};
 
 use crate::{Port, StageError};
@@ -70,7 +70,7 @@ impl Output {
     }
 
     /// Seals every port's folder and moves it into place.
-    pub(crate) fn commit(&self, provenance: &Value) -> Result<(), StageError> {
+    pub(crate) fn commit(&self, provenance: &Value, lineage: &Lineage) -> Result<(), StageError> {
         for port in &self.ports {
             let partial = self.partial(&port.name);
             let failed = |error: std::io::Error| {
@@ -81,7 +81,7 @@ impl Output {
             }
             let rows = count_rows(&partial, port.kind)?;
             let provenance = match port.kind {
-                Kind::Bundle => published(provenance),
+                Kind::Bundle => published(provenance, lineage),
                 _ => provenance.clone(),
             };
             Manifest::seal(&partial, port.kind, rows, provenance)?;
@@ -126,14 +126,12 @@ impl Output {
 /// What may travel with a bundle, which is made to be given away: the stages and their revisions.
 /// Settings of earlier stages may hold names and places of private files, and hashes of private data
 /// tell whoever guesses the data that the guess is right.
-fn published(provenance: &Value) -> Value {
-    let step = |step: &Value| json!({ "stage": step["stage"], "revision": step["revision"] });
-    let lineage = provenance["lineage"].as_array().map(|steps| steps.iter().map(step).collect());
+fn published(provenance: &Value, lineage: &Lineage) -> Value {
     json!({
         "stage": provenance["stage"],
         "revision": provenance["revision"],
         "version": provenance["version"],
         "metrics": provenance["metrics"],
-        "lineage": Value::Array(lineage.unwrap_or_default()),
+        "lineage": lineage.published(),
     })
 }

@@ -2,22 +2,19 @@
 
 use std::fmt::Write;
 
-use pft_artifact::Manifest;
+use pft_artifact::Lineage;
+use pft_dp::{
+    Base, BaseHasSeen, Origin, PrivacyReport, PrivacyStatement, delta_rounded_up, rounded_up,
+};
 use serde_json::Value;
 
 use crate::config::{Config, Format};
 use crate::trained::Trained;
 
 /// `README.md` of a bundle.
-pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest) -> String {
-    let base = trained
-        .base
-        .as_ref()
-        .map(|base| base.name.clone())
-        .or_else(|| config.base_model_name.clone())
-        .or_else(|| trained.train["base_model"].as_str().map(str::to_string));
-    let steps = manifest.provenance["lineage"].as_array().map_or(&[][..], Vec::as_slice);
-    let defence = defence(&trained.privacy, steps);
+pub(crate) fn model_card(config: &Config, trained: &Trained, lineage: &Lineage) -> String {
+    let base = base_name(config, trained);
+    let (defence, tag) = defence(&trained.privacy, lineage);
     let mut card = String::from("---\n");
     let library = if config.format == Format::Peft { "peft" } else { "transformers" };
     let mut line = |key: &str, value: String| {
@@ -37,7 +34,7 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
         let languages: Vec<String> = config.language.iter().map(|name| quoted(name)).collect();
         line("language", format!("[{}]", languages.join(", ")));
     }
-    line("tags", format!("[pft, {}]", quoted(&defence.replace(' ', "-"))));
+    line("tags", format!("[pft, {}]", quoted(tag)));
     card.push_str("---\n\n");
 
     let title = config.model_name.as_deref().unwrap_or("A privately fine-tuned language model");
@@ -80,13 +77,8 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
     card.push_str("```\n\n## How it was made\n\n");
     // No settings and no hashes: see what the contract publishes of a bundle's provenance.
     card.push_str("| stage | revision |\n|---|---|\n");
-    for step in steps {
-        let stage = step["stage"].as_str().unwrap_or("?");
-        let _ = writeln!(card, "| {stage} | {} |", step["revision"]);
-    }
-    if steps.is_empty() {
-        let stage = manifest.provenance["stage"].as_str().unwrap_or("unknown");
-        let _ = writeln!(card, "| {stage} | |");
+    for step in lineage.steps() {
+        let _ = writeln!(card, "| {} | {} |", step.stage, step.revision);
     }
     card.push_str(
         "\nSettings and hashes of the private data stay with the model artifact that this folder \
@@ -95,87 +87,105 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
     card
 }
 
+/// What the card calls the base model; a model that began at random has none.
+fn base_name(config: &Config, trained: &Trained) -> Option<String> {
+    let adapted = trained.base.as_ref().map(|base| base.name.clone());
+    adapted.or_else(|| config.base_model_name.clone()).or_else(|| match trained.privacy.base() {
+        Base::Checkpoint(base) => Some(base.name.clone()),
+        Base::Random => None,
+    })
+}
+
 /// A YAML double-quoted scalar, which JSON's strings are.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// The ε to quote, and the accountant that it comes from.
-fn epsilon(privacy: &Value) -> Option<(f64, &str)> {
-    let first = privacy["epsilon"].as_array()?.first()?;
-    Some((first["epsilon"].as_f64()?, first["accountant"].as_str().unwrap_or("unknown")))
-}
-
-/// What stands between the data and the model's readers.
-fn defence(privacy: &Value, steps: &[Value]) -> &'static str {
-    let scrubbed = steps.iter().any(|step| step["stage"] == "scrub");
-    match (epsilon(privacy).is_some(), scrubbed) {
-        (true, false) => "differential privacy",
-        (true, true) => "differential privacy and scrubbing",
-        (false, true) => "scrubbing",
-        (false, false) => "none",
+/// What stands between the data and the model's readers, as words and as a tag of the hub.
+fn defence(privacy: &PrivacyStatement, lineage: &Lineage) -> (&'static str, &'static str) {
+    let scrubbed = lineage.steps().iter().any(|step| step.stage == "scrub");
+    match (privacy, privacy.fit_for_release(), scrubbed) {
+        (PrivacyStatement::Private(_), true, false) => {
+            ("differential privacy", "differential-privacy")
+        }
+        (PrivacyStatement::Private(_), true, true) => {
+            ("differential privacy and scrubbing", "differential-privacy-and-scrubbing")
+        }
+        (PrivacyStatement::Private(_), false, false) => {
+            ("differential privacy, not for release", "differential-privacy-not-for-release")
+        }
+        (PrivacyStatement::Private(_), false, true) => (
+            "scrubbing, and differential privacy that is not for release",
+            "scrubbing-and-differential-privacy-not-for-release",
+        ),
+        (PrivacyStatement::NotPrivate(_), _, true) => ("scrubbing", "scrubbing"),
+        (PrivacyStatement::NotPrivate(_), _, false) => ("none", "none"),
     }
 }
 
-fn privacy_section(card: &mut String, privacy: &Value, defence: &str) {
-    let private = epsilon(privacy).is_some();
-    let statement = privacy["statement"].as_str().unwrap_or(if private {
-        "The model was trained with differential privacy."
-    } else {
-        "The model was trained without differential privacy."
-    });
-    let _ = writeln!(card, "{statement}\n");
-    if !private {
-        card.push_str(
-            "It may have memorised passages of its training data, personal data among them, and \
-             may give them out.\n\n",
-        );
-    } else if privacy["fit_for_release"] == false {
-        card.push_str(
-            "**Not for release as a private model**: see `randomness` and `couplings` in \
-             `privacy.json`.\n\n",
-        );
+fn privacy_section(card: &mut String, privacy: &PrivacyStatement, defence: &str) {
+    let _ = writeln!(card, "{}\n", privacy.statement());
+    let mut rows = vec![("Defence", defence.to_string())];
+    let (unit, uses) = match privacy {
+        PrivacyStatement::Private(report) => {
+            rows.extend(bound(report));
+            (&report.unit[..], &report.other_uses[..])
+        }
+        PrivacyStatement::NotPrivate(_) => {
+            card.push_str(
+                "It may have memorised passages of its training data, personal data among them, and \
+                 may give them out.\n\n",
+            );
+            rows.push(("ε", "none: no bound holds".to_string()));
+            ("unit", &[][..])
+        }
+    };
+    if !privacy.fit_for_release() {
+        card.push_str("**Not for release as a private model**:\n\n");
+        for reason in privacy.not_for_release() {
+            let _ = writeln!(card, "- {}", reason.sentence(unit));
+        }
+        card.push('\n');
     }
     card.push_str("| | |\n|---|---|\n");
-    for (name, value) in statements(privacy, defence) {
-        let _ = writeln!(card, "| {name} | {} |", value.replace('|', "\\|"));
+    for (name, value) in rows {
+        let value = value.replace('|', "\\|").replace('\n', " ");
+        let _ = writeln!(card, "| {name} | {value} |");
     }
-    let uses = privacy["other_uses"].as_array().map_or(&[][..], Vec::as_slice);
     if !uses.is_empty() {
         card.push_str("\nAlso done with the private data, and not covered by ε:\n\n");
-        for text in uses.iter().filter_map(Value::as_str) {
+        for text in uses {
             let _ = writeln!(card, "- {text}");
         }
     }
 }
 
-/// The lines of the privacy table.
-fn statements(privacy: &Value, defence: &str) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("Defence", defence.to_string())];
-    let Some((epsilon, accountant)) = epsilon(privacy) else {
-        rows.push(("ε", "none: no bound holds".to_string()));
-        return rows;
-    };
-    // Rounded up: a guarantee may only be understated.
-    rows.push(("ε", format!("{}", (epsilon * 1000.0).ceil() / 1000.0)));
-    rows.push((
-        "δ",
-        privacy["delta"].as_f64().map_or_else(String::new, |delta| format!("{delta:e}")),
-    ));
-    rows.push(("Accountant", accountant.to_string()));
-    for (key, name) in [
-        ("unit", "Privacy unit"),
-        ("sampling", "Sampling"),
-        ("sample_rate", "Sample rate"),
-        ("steps", "Steps"),
-        ("noise_multiplier", "Noise multiplier"),
-        ("max_examples_per_unit", "Examples per unit and step, at most"),
-    ] {
-        match &privacy[key] {
-            Value::Null => {}
-            Value::String(text) => rows.push((name, text.replace('\n', " "))),
-            other => rows.push((name, other.to_string())),
-        }
+/// The lines of the privacy table, where a bound holds.
+fn bound(report: &PrivacyReport) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if let Some(first) = report.epsilon.first() {
+        rows.push(("ε", rounded_up(first.epsilon.epsilon)));
+        rows.push(("δ", delta_rounded_up(report.delta)));
+        rows.push(("Accountant", first.accountant.to_string()));
     }
+    rows.push(("Privacy unit", report.unit.clone()));
+    rows.push((
+        "Trainings of these weights, all private",
+        report.history.trainings.len().to_string(),
+    ));
+    if let Origin::Checkpoint(base) = &report.history.origin {
+        let declared = match report.base.has_seen() {
+            BaseHasSeen::Nothing => "no unit of the training set, as declared",
+            BaseHasSeen::Unknown => "not known",
+        };
+        rows.push(("What the base model had seen", format!("{base}: {declared}")));
+    }
+    rows.extend([
+        ("Sampling", report.sampling.clone()),
+        ("Sample rate", report.sample_rate.to_string()),
+        ("Steps", report.steps.to_string()),
+        ("Noise multiplier", report.noise_multiplier.to_string()),
+        ("Examples per unit and step, at most", report.max_examples_per_unit.to_string()),
+    ]);
     rows
 }

@@ -3,7 +3,7 @@
 //! The folder is read back before the stage ends, and the model in it must have the perplexity
 //! that training reported. What was computed on private data without protection stays behind
 //! unless config says otherwise. Depends on the artifact and contract crates, on `pft-lm` for
-//! models and on `pft-gguf` for its file format.
+//! models, on `pft-gguf` for its file format, and on `pft-dp` for the privacy statement.
 
 mod card;
 mod config;
@@ -14,7 +14,9 @@ mod verify;
 use std::path::Path;
 
 use pft_artifact::Manifest;
-use pft_lm::checkpoint::{save_adapter, save_gguf, save_model};
+use pft_artifact::kinds::{bundle, model as files};
+use pft_dp::RECORD_KEY;
+use pft_lm::checkpoint::{Notes, save_adapter_with_notes, save_gguf, save_model_with_notes};
 use pft_lm::model::LanguageModel;
 use pft_lm::parameters::Precision;
 use pft_stage::{Context, Kind, Port, Stage, StageError};
@@ -26,17 +28,13 @@ use tokenizer::Tokenizer;
 use trained::{Trained, checkpoint_error, load_adapted, load_whole};
 use verify::Reference;
 
-/// Files of a model artifact that tell about private data.
-const DIAGNOSTICS: [&str; 5] =
-    ["metrics.parquet", "evaluation.json", "samples.json", "train.json", "ledger.jsonl"];
-
 /// The stage.
 #[derive(Debug)]
 pub struct Export;
 
 impl Stage for Export {
     const NAME: &'static str = "export";
-    const REVISION: u32 = 5;
+    const REVISION: u32 = 6;
     const ABOUT: &'static str = "Turns a trained model into a folder that others can load";
     type Config = Config;
 
@@ -60,7 +58,8 @@ impl Stage for Export {
         let progress = context.progress();
 
         let bar = progress.start("writing the bundle", Some(1), "models");
-        let (mut model, trained) = Trained::load(folder, &manifest.provenance["config"], &config)?;
+        let lineage = manifest.lineage()?;
+        let (mut model, trained) = Trained::load(folder, &lineage, &config)?;
         let tokenizer = Tokenizer::read(folder, model.config())?;
         if config.gguf.is_some() {
             tokenizer.check_gguf()?;
@@ -71,11 +70,15 @@ impl Stage for Export {
         tokenizer.write(output, model.config())?;
         // The model is gone by the time that it is read back: large ones fit the memory once.
         write_weights(&config, model, &trained, &tokenizer, output)?;
-        write_json(&output.join("privacy.json"), &published(&trained.privacy))?;
-        write_text(&output.join("README.md"), &card::model_card(&config, &trained, &manifest))?;
+        let privacy = serde_json::to_value(trained.privacy.published())
+            .map_err(|error| StageError::bug(error.to_string()))?;
+        write_json(&output.join(files::PRIVACY.name), &privacy)?;
+        write_text(&output.join(bundle::CARD), &card::model_card(&config, &trained, &lineage))?;
         if config.include_diagnostics {
-            copy_diagnostics(folder, &output.join("diagnostics"))?;
+            copy_diagnostics(folder, &output.join(bundle::DIAGNOSTICS))?;
         }
+        bundle::check(output, config.include_diagnostics)
+            .map_err(|error| StageError::bug(error.to_string()))?;
         bar.advance(1);
         bar.finish();
         context.check_interrupted()?;
@@ -106,10 +109,14 @@ fn write_weights(
     tokenizer: &Tokenizer,
     output: &Path,
 ) -> Result<(), StageError> {
+    // Whoever trains on a file of the bundle later must know what it went through.
+    let record = trained.privacy.history().to_json();
+    let notes = Notes::from([(RECORD_KEY.to_string(), record.clone())]);
     match (config.format, model.lora()) {
         (Format::Peft, Some(lora)) => {
             let base = trained.base.as_ref().map_or("", |base| base.name.as_str());
-            save_adapter(output, model.config(), lora, model.parameters(), base)
+            let parameters = model.parameters();
+            save_adapter_with_notes(output, model.config(), lora, parameters, base, &notes)
                 .map_err(checkpoint_error)?;
         }
         (Format::Peft, None) => {
@@ -128,13 +135,14 @@ fn write_weights(
         .into_merged()
         .map_err(|error| StageError::input(format!("cannot merge the adapters: {error}")))?;
     if config.format == Format::Hf {
-        save_model(output, &model_config, &merged, config.dtype.into())
+        save_model_with_notes(output, &model_config, &merged, config.dtype.into(), &notes)
             .map_err(checkpoint_error)?;
     }
     if let Some(kind) = config.gguf {
-        let path = output.join("model.gguf");
+        let path = output.join(bundle::GGUF);
         save_gguf(&path, &model_config, &merged, kind.into(), |writer| {
             tokenizer.write_gguf(writer);
+            writer.string(RECORD_KEY, &record);
         })
         .map_err(checkpoint_error)?;
     }
@@ -156,7 +164,7 @@ fn read_back(
     let mut difference = reference.check(trained, &mut reloaded, what, tolerance)?;
     drop(reloaded);
     if let Some(kind) = config.gguf {
-        let mut reloaded = load_whole(&output.join("model.gguf"), Precision::F32)?;
+        let mut reloaded = load_whole(&output.join(bundle::GGUF), Precision::F32)?;
         let factor = if kind == GgufType::Q8 { 5.0 } else { 1.0 };
         let other = reference.check(trained, &mut reloaded, "model.gguf", factor * tolerance)?;
         difference = difference.max(other);
@@ -164,19 +172,10 @@ fn read_back(
     Ok(difference)
 }
 
-/// The privacy statement without the hashes of private data, by which a guess of it could be tested.
-fn published(privacy: &Value) -> Value {
-    let mut privacy = privacy.clone();
-    if let Some(fields) = privacy.as_object_mut() {
-        fields.remove("inputs");
-    }
-    privacy
-}
-
 fn copy_diagnostics(folder: &Path, target: &Path) -> Result<(), StageError> {
     let failed = |error: std::io::Error| StageError::bug(format!("{}: {error}", target.display()));
     std::fs::create_dir_all(target).map_err(failed)?;
-    for name in DIAGNOSTICS {
+    for name in bundle::DIAGNOSTIC_FILES.map(|file| file.name) {
         if folder.join(name).is_file() {
             std::fs::copy(folder.join(name), target.join(name)).map_err(failed)?;
         }

@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use pft_lm::checkpoint::{Checkpoint, CheckpointError, EvaluationProbe, Precision, load_adapter};
+use pft_artifact::Lineage;
+use pft_artifact::kinds::model::{self as files, BaseModel, BaseOrigin};
+use pft_dp::{PrivacyStatement, RECORD_KEY, Record};
+use pft_lm::checkpoint::{
+    Checkpoint, CheckpointError, EvaluationProbe, Precision, load_adapter, read_note,
+};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
@@ -16,10 +21,8 @@ pub(crate) struct Trained {
     pub(crate) base: Option<Base>,
     /// Held-out sequences and the loss that training found on them.
     pub(crate) probe: Option<EvaluationProbe>,
-    /// `privacy.json`.
-    pub(crate) privacy: Value,
-    /// `train.json`.
-    pub(crate) train: Value,
+    /// The privacy statement.
+    pub(crate) privacy: PrivacyStatement,
 }
 
 /// The base model of adapters.
@@ -36,7 +39,7 @@ enum Origin {
     /// A folder or a GGUF file.
     Checkpoint(PathBuf),
     /// Drawn at random, from the config beside the adapters.
-    Random { config: ModelConfig, seed: u64 },
+    Random { config: Box<ModelConfig>, seed: u64 },
 }
 
 pub(crate) fn checkpoint_error(error: CheckpointError) -> StageError {
@@ -55,35 +58,55 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, StageError> {
 
 impl Trained {
     /// Loads the artifact in `folder`: the model, with its adapters if it has any, and what is
-    /// known of it. `made_with` is the config of the stage that made it.
+    /// known of it.
     pub(crate) fn load(
         folder: &Path,
-        made_with: &Value,
+        lineage: &Lineage,
         config: &Config,
     ) -> Result<(LanguageModel, Self), StageError> {
-        let privacy = read_json(&folder.join("privacy.json"))?;
-        if !privacy.is_object() {
-            return Err(StageError::input(format!(
-                "{}: holds no privacy.json, so nothing is known about the model's privacy",
-                folder.display()
-            ))
-            .with_help("train the model again"));
-        }
-        let (model, base) = if folder.join("adapter_config.json").is_file() {
-            let base = find_base(folder, made_with, config)?;
+        let privacy = read_statement(folder)?;
+        let (model, base, weights) = if folder.join(files::ADAPTER_CONFIG.name).is_file() {
+            let base = find_base(folder, lineage, config)?;
             let model = load_adapted(&base, folder)?;
-            (model, Some(base))
+            (model, Some(base), files::ADAPTER)
         } else {
-            (load_whole(folder, Precision::F32)?, None)
+            (load_whole(folder, Precision::F32)?, None, files::WEIGHTS)
         };
-        let trained = Self {
-            base,
-            probe: EvaluationProbe::load(folder).map_err(checkpoint_error)?,
-            privacy,
-            train: read_json(&folder.join("train.json"))?,
-        };
-        Ok((model, trained))
+        refuse_another_history(&folder.join(weights.name), &privacy)?;
+        let probe = EvaluationProbe::load(folder).map_err(checkpoint_error)?;
+        Ok((model, Self { base, probe, privacy }))
     }
+}
+
+fn read_statement(folder: &Path) -> Result<PrivacyStatement, StageError> {
+    let path = folder.join(files::PRIVACY.name);
+    let wrong = |error: &dyn std::fmt::Display| {
+        StageError::input(format!(
+            "{}: {error}; without it nothing is known about the model's privacy",
+            path.display()
+        ))
+        .with_help("train the model again")
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+    PrivacyStatement::from_json(&text).map_err(|error| wrong(&error))
+}
+
+/// The bundle's files say what the statement says; so must those that it is made of.
+fn refuse_another_history(weights: &Path, privacy: &PrivacyStatement) -> Result<(), StageError> {
+    let carried = match read_note(weights, RECORD_KEY).map_err(checkpoint_error)? {
+        None => return Err(another_history(weights, "carries no record of its trainings")),
+        Some(text) => Record::from_json(&text)
+            .map_err(|error| another_history(weights, &error.to_string()))?,
+    };
+    if carried == *privacy.history() {
+        return Ok(());
+    }
+    Err(another_history(weights, "carries another record of its trainings than privacy.json has"))
+}
+
+fn another_history(weights: &Path, problem: &str) -> StageError {
+    StageError::input(format!("{}: {problem}", weights.display()))
+        .with_help("train the model again")
 }
 
 /// Loads a whole model from a folder or a GGUF file, to be read alone.
@@ -107,65 +130,63 @@ pub(crate) fn load_adapted(base: &Base, folder: &Path) -> Result<LanguageModel, 
         }
         Origin::Random { config, seed } => {
             let parameters = init::random_in(config, *seed, base.precision);
-            (config.clone(), parameters.map_err(|error| unusable(&error))?)
+            (ModelConfig::clone(config), parameters.map_err(|error| unusable(&error))?)
         }
     };
     let lora = load_adapter(folder, &config, &mut parameters).map_err(checkpoint_error)?;
     LanguageModel::new(config, parameters, Some(lora), 0).map_err(|error| unusable(&error))
 }
 
-fn find_base(folder: &Path, made_with: &Value, config: &Config) -> Result<Base, StageError> {
-    let file = folder.join("base.json");
-    let json = read_json(&file)?;
-    // Artifacts from before there was a choice do not say.
-    let precision = match &json["precision"] {
-        Value::Null => Precision::F32,
-        value => serde_json::from_value(value.clone()).map_err(|error| {
-            StageError::input(format!("{}: precision: {error}", file.display()))
-        })?,
+fn find_base(folder: &Path, lineage: &Lineage, config: &Config) -> Result<Base, StageError> {
+    let base = BaseModel::read(folder)?;
+    let name = config.base_model_name.clone().unwrap_or(base.name);
+    let precision = serde_json::from_value(Value::from(base.precision)).map_err(|error| {
+        let path = folder.join(files::BASE.name);
+        StageError::input(format!("{}: precision: {error}", path.display()))
+    })?;
+    let origin = match (base.origin, &config.base_model) {
+        (BaseOrigin::Random, None) => {
+            let config = Box::new(read_config(&folder.join(files::CONFIG.name))?);
+            Origin::Random { config, seed: base.seed }
+        }
+        (_, given) => {
+            let path = match given {
+                Some(path) => path.as_path().to_path_buf(),
+                None => trained_on(lineage).ok_or_else(|| {
+                    StageError::input(format!(
+                        "{}: nothing says where the base model of these adapters lies",
+                        folder.display()
+                    ))
+                    .with_help("set base_model")
+                })?,
+            };
+            refuse_another_base(&path, &base.blake3)?;
+            Origin::Checkpoint(path)
+        }
     };
-    let trained_on = made_with["base_model"].as_str();
-    let path = match (&config.base_model, trained_on) {
-        (Some(path), _) => Some(path.as_path().to_path_buf()),
-        (None, Some(path)) => Some(PathBuf::from(path)),
-        (None, None) => None,
-    };
-    let name = config
-        .base_model_name
-        .clone()
-        .or_else(|| json["name"].as_str().map(str::to_string))
-        .unwrap_or_default();
-    let Some(path) = path else {
-        let random = made_with["random_init"].is_string();
-        let (true, Some(seed)) = (random, json["seed"].as_u64()) else {
-            return Err(StageError::input(format!(
-                "{}: nothing says where the base model of these adapters lies",
-                folder.display()
-            ))
-            .with_help("set base_model"));
-        };
-        let path = folder.join("config.json");
-        let wrong = |error: &dyn std::fmt::Display| {
-            StageError::input(format!("{}: {error}", path.display()))
-        };
-        let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
-        let config = ModelConfig::from_json(&text).map_err(|error| wrong(&error))?;
-        return Ok(Base { name, origin: Origin::Random { config, seed }, precision });
-    };
-    refuse_another_base(&path, &json["blake3"])?;
-    Ok(Base { name, origin: Origin::Checkpoint(path), precision })
+    Ok(Base { name, origin, precision })
+}
+
+/// Where training found the base model, by its settings.
+fn trained_on(lineage: &Lineage) -> Option<PathBuf> {
+    lineage.steps().last()?.config["base_model"].as_str().map(PathBuf::from)
+}
+
+fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
+    let wrong =
+        |error: &dyn std::fmt::Display| StageError::input(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    ModelConfig::from_json(&text).map_err(|error| wrong(&error))
 }
 
 /// Adapters are of use on the model that they were trained on alone; `hashes` are of its files.
-fn refuse_another_base(path: &Path, hashes: &Value) -> Result<(), StageError> {
-    let expected: Vec<&str> =
-        hashes.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if expected.is_empty() {
+fn refuse_another_base(path: &Path, hashes: &[String]) -> Result<(), StageError> {
+    if hashes.is_empty() {
         return Ok(());
     }
     let base = open_base(path)?;
     for (index, file) in base.files().iter().enumerate() {
-        if expected.get(index) != Some(&pft_artifact::hash_file(file)?.as_str()) {
+        if hashes.get(index) != Some(&pft_artifact::hash_file(file)?) {
             return Err(StageError::input(format!(
                 "{}: is not of the base model that these adapters were trained on (its hash \
                  differs)",

@@ -7,9 +7,14 @@ use std::process::Command;
 
 use export::{Config, Dtype, Export, Format, GgufType};
 use pft_artifact::{Kind, Manifest};
+use pft_dp::{
+    Base, BaseCheckpoint, BaseFile, BaseHasSeen, Clipping, Ledger, LedgerHeader, Mechanism,
+    NoPrivacy, Origin, Plan, PrivacyStatement, RECORD_KEY, Randomness, Reason, Record, RunSecret,
+    Training, TrainingData, rounded_up,
+};
 use pft_lm::batch::Batch;
 use pft_lm::checkpoint::{
-    Checkpoint, EvaluationProbe, Precision, SavedType, load_adapter, save_model,
+    Checkpoint, EvaluationProbe, Precision, SavedType, load_adapter, read_note, save_model,
 };
 use pft_lm::layers::lora::adapter_names;
 use pft_lm::model::{LanguageModel, init};
@@ -62,6 +67,57 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
     }
 }
 
+/// `base.json` of adapters.
+fn base(name: &str, origin: &str, precision: &str) -> Value {
+    json!({ "name": name, "origin": origin, "blake3": [], "seed": 7, "precision": precision })
+}
+
+/// The statement of five private steps on the model "tiny-llama", with what it went through before.
+fn private(base_has_seen: BaseHasSeen, earlier: &Record) -> PrivacyStatement {
+    let plan = Plan {
+        declared_units: 1000,
+        sample_rate: 0.02,
+        noise_multiplier: 0.8,
+        steps: 5,
+        delta: 1e-5,
+        clipping: Clipping::default(),
+        max_examples_per_unit: 4,
+        noise_draws: 4,
+    };
+    let mechanism = Mechanism::new(plan, false).unwrap();
+    let secret = RunSecret::new(Randomness::OperatingSystem).unwrap();
+    let file = BaseFile { name: "model.safetensors".into(), blake3: "4567cdef".into() };
+    let data = TrainingData {
+        unit: "case".into(),
+        inputs: BTreeMap::from([("tokens".into(), "0123abcd".into())]),
+        base: Base::Checkpoint(BaseCheckpoint {
+            name: "tiny-llama".into(),
+            files: vec![file],
+            base_has_seen,
+        }),
+        earlier: earlier.clone(),
+        ..TrainingData::default()
+    };
+    let header =
+        LedgerHeader::new(&mechanism, Randomness::OperatingSystem, secret.commitment(), data);
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(&folder.path().join("ledger.jsonl"), &header).unwrap();
+    for step in 0..5 {
+        ledger.record(&mechanism, step).unwrap();
+    }
+    PrivacyStatement::from_ledger(ledger.contents(), vec!["Units were counted".into()]).unwrap()
+}
+
+/// A weights file written anew with this record, or with none.
+fn mark(weights: &Path, record: Option<&str>) {
+    let bytes = std::fs::read(weights).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    metadata.extend(record.map(|text| (RECORD_KEY.to_string(), text.to_string())));
+    std::fs::remove_file(weights).unwrap();
+    safetensors::serialize_to_file(tensors.tensors(), Some(metadata), weights).unwrap();
+}
+
 /// A workplace with a model artifact in `model` and an empty `bundle`.
 struct Workplace(tempfile::TempDir);
 
@@ -82,17 +138,10 @@ impl Workplace {
             "tokenizer_config.json",
             json!({ "eos_token": "<|end|>", "bos_token": null, "add_bos_token": false }),
         );
-        write(
-            "privacy.json",
-            json!({ "statement": "A statement.", "fit_for_release": true, "unit": "case",
-                "epsilon": [{ "accountant": "pld", "epsilon": 7.9901, "is_bound": true }],
-                "delta": 1e-5, "sampling": "poisson", "noise_multiplier": 0.8,
-                "inputs": { "tokens": "0123abcd" }, "other_uses": ["Units were counted"] }),
-        );
         write("train.json", json!({ "private_setting": "SECRET" }));
         std::fs::write(folder.join("metrics.parquet"), "SECRET").unwrap();
         if adapter {
-            write("base.json", json!({ "name": "tiny-llama", "blake3": null, "seed": 7 }));
+            write("base.json", base("tiny-llama", "checkpoint", "f32"));
         }
         place
     }
@@ -113,8 +162,24 @@ impl Workplace {
     fn seal(self, mut model: LanguageModel) -> Self {
         let sequences = vec![IDS.to_vec(), vec![9, 8, 7]];
         EvaluationProbe::measure(&mut model, sequences).unwrap().save(&self.path("model")).unwrap();
+        self.say(&private(
+            BaseHasSeen::Nothing,
+            &Record::of(Origin::Checkpoint("tiny-llama".into())),
+        ));
         self.reseal();
         self
+    }
+
+    /// Puts a privacy statement beside the weights, and its record into them.
+    fn say(&self, statement: &PrivacyStatement) {
+        let folder = self.path("model");
+        let text = serde_json::to_string(statement).unwrap();
+        std::fs::write(folder.join("privacy.json"), text).unwrap();
+        for name in ["model.safetensors", "adapter_model.safetensors"] {
+            if folder.join(name).is_file() {
+                mark(&folder.join(name), Some(&statement.history().to_json()));
+            }
+        }
     }
 
     fn reseal(&self) {
@@ -124,9 +189,9 @@ impl Workplace {
 
     /// Seals the model as a stage with this config would.
     fn seal_with(&self, config: Value) {
-        let provenance = json!({ "config": config, "lineage": [
+        let provenance = json!({ "lineage": [
             { "stage": "ingest", "revision": 1, "content_hash": "0123abcd" },
-            { "stage": "train", "revision": 2 },
+            { "stage": "train", "revision": 2, "config": config },
         ]});
         Manifest::seal(&self.path("model"), Kind::Model, 0, provenance).unwrap();
     }
@@ -289,6 +354,12 @@ fn the_card_states_what_a_reader_must_know() {
     };
     let bundle = place.export(config).unwrap();
     let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
+    let privacy = std::fs::read_to_string(bundle.join("privacy.json")).unwrap();
+    let PrivacyStatement::Private(statement) = PrivacyStatement::from_json(&privacy).unwrap()
+    else {
+        panic!("{privacy}")
+    };
+    let epsilon = statement.epsilon[0].epsilon.epsilon;
     let (front, body) = card.strip_prefix("---\n").unwrap().split_once("---\n").unwrap();
     for line in
         ["library_name: transformers", "base_model: \"tiny-llama\"", "license: \"apache-2.0\""]
@@ -297,13 +368,14 @@ fn the_card_states_what_a_reader_must_know() {
     }
     for part in [
         "Fictional judgments.",
-        "A statement.",
-        "| ε | 7.991 |",
-        "| δ | 1e-5 |",
+        &format!("{}\n", statement.statement),
+        &format!("| ε | {} |", rounded_up(epsilon)),
+        "| δ | 1.000e-5 |",
         "| Accountant | pld |",
         "| Privacy unit | case |",
         "| Sampling | poisson |",
         "| Noise multiplier | 0.8 |",
+        "| What the base model had seen | tiny-llama: no unit of the training set, as declared |",
         "- Units were counted",
         "| ingest | 1 |",
         "| train | 2 |",
@@ -311,17 +383,103 @@ fn the_card_states_what_a_reader_must_know() {
         assert!(body.contains(part), "{part} is not in\n{body}");
     }
     // Hashes of private data would tell whoever guesses the data that the guess is right.
-    let privacy = std::fs::read_to_string(bundle.join("privacy.json")).unwrap();
     assert!(!card.contains("0123abcd") && !privacy.contains("0123abcd"), "{card}{privacy}");
+    // Those of a base that anyone can have are no such hashes.
+    assert!(privacy.contains("4567cdef"));
     // No place on this machine.
     assert!(!card.contains(&fixtures().to_string_lossy().into_owned()));
     assert!(!body.contains("memorised") && !body.contains("Not for release"));
+}
 
-    std::fs::write(place.path("model/privacy.json"), r#"{"epsilon": []}"#).unwrap();
-    place.reseal();
-    let bundle = place.export(Config::default()).unwrap();
-    let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
-    assert!(card.contains("memorised") && card.contains("Defence: **none**"));
+/// Whatever a statement says, the card says: each reason by a sentence, the same ε once.
+#[test]
+fn the_card_says_why_a_model_is_not_for_release() {
+    let card = |statement: PrivacyStatement| {
+        let place = Workplace::adapted();
+        place.say(&statement);
+        place.reseal();
+        let bundle = place.export(Config::default()).unwrap();
+        std::fs::read_to_string(bundle.join("README.md")).unwrap()
+    };
+    let stranger = Record::of(Origin::Checkpoint("tiny-llama".into()));
+    let unknown = card(private(BaseHasSeen::Unknown, &stranger));
+    for part in [
+        "ONLY IF",
+        "**Not for release as a private model**",
+        "Defence: **differential privacy, not for release**",
+        "- Nobody has declared that its base model never saw any case of its training set.",
+        "| What the base model had seen | tiny-llama: not known |",
+    ] {
+        assert!(unknown.contains(part), "{part} is not in\n{unknown}");
+    }
+    let plain = stranger.followed_by(Training::NotPrivate);
+    for none in [
+        private(BaseHasSeen::Nothing, &plain),
+        PrivacyStatement::NotPrivate(NoPrivacy::of_plain_training(Base::Random, &plain)),
+    ] {
+        assert!(none.not_for_release().contains(&Reason::EarlierNotPrivate));
+        let card = card(none);
+        for part in
+            ["memorised", "Defence: **none**", "| ε | none: no bound holds |", "- Before this"]
+        {
+            assert!(card.contains(part), "{part} is not in\n{card}");
+        }
+        assert!(!card.contains("δ") && !card.contains("Noise multiplier"), "{card}");
+    }
+}
+
+/// The statement goes with the weights in every file of the bundle, and into it only if the model's
+/// own files agree on it.
+#[test]
+fn every_weights_file_of_a_bundle_carries_the_record() {
+    let place = Workplace::adapted();
+    let text = std::fs::read_to_string(place.path("model/privacy.json")).unwrap();
+    let record = PrivacyStatement::from_json(&text).unwrap().history().clone();
+    let carried = |path: &Path| Record::from_json(&read_note(path, RECORD_KEY).unwrap().unwrap());
+    let gguf = Some(GgufType::F32);
+    let config = Config { gguf, perplexity_tolerance: 0.2, ..Config::default() };
+    let bundle = place.export(config).unwrap();
+    assert_eq!(carried(&bundle.join("model.safetensors")).unwrap(), record);
+    assert_eq!(carried(&bundle.join("model.gguf")).unwrap(), record);
+    let bundle = place.export(Config { format: Format::Peft, ..Config::default() }).unwrap();
+    assert_eq!(carried(&bundle.join("adapter_model.safetensors")).unwrap(), record);
+
+    let weights = place.path("model/adapter_model.safetensors");
+    let other = Record::default().followed_by(Training::NotPrivate).to_json();
+    for (record, expected) in [
+        (None, "carries no record"),
+        (Some(&other[..]), "another record"),
+        (Some("{"), "not a record"),
+    ] {
+        mark(&weights, record);
+        place.reseal();
+        let error = place.export(Config::default()).unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{error}");
+        assert!(error.message().contains(expected), "{error}");
+    }
+}
+
+/// A field that is renamed or left out is no silence about what it said.
+#[test]
+fn a_statement_that_does_not_parse_is_refused() {
+    let place = Workplace::adapted();
+    let path = place.path("model/privacy.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (from, to) in [
+        ("\"fit_for_release\"", "\"for_release\""),
+        ("\"not_for_release\":[]", "\"not_for_release\":[\"fixed_seed\"]"),
+        ("\"history\"", "\"past\""),
+        ("\"noise_multiplier\":0.8", "\"noise_multiplier\":1.8"),
+        ("{", ""),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text);
+        std::fs::write(&path, changed).unwrap();
+        place.reseal();
+        let error = place.export(Config::default()).unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{error}");
+        assert!(error.message().contains("privacy.json"), "{error}");
+    }
 }
 
 /// Another base model under trained adapters gives a model that loads and talks nonsense.
@@ -376,10 +534,14 @@ fn a_random_base_is_drawn_again() {
         LanguageModel::new(checkpoint.config().clone(), parameters, Some(lora), 0).unwrap()
     };
     let place = place.seal(draw(7));
-    place.seal_with(json!({ "base_model": null, "random_init": config }));
+    std::fs::write(place.path("model/base.json"), base("tiny", "random", "f32").to_string())
+        .unwrap();
+    place.reseal();
     let bundle = place.export(Config::default()).unwrap();
     assert_near(&logits(&mut reload(&bundle)), &logits(&mut draw(7)), 1e-4);
     // Without a word on the base there is nothing to go by.
+    std::fs::write(place.path("model/base.json"), base("tiny", "checkpoint", "f32").to_string())
+        .unwrap();
     place.seal_with(json!({}));
     let error = place.export(Config::default()).unwrap_err();
     assert!(error.exit_code() == 3 && error.to_string().contains("set base_model"), "{error}");
@@ -406,7 +568,8 @@ fn wrong_models_and_settings_are_refused() {
     let error = place.export(nowhere).unwrap_err();
     assert!(error.exit_code() == 3 && error.to_string().contains("base_model"), "{error}");
 
-    let base = json!({ "name": "tiny-llama", "blake3": ["00", "00"], "seed": 7 });
+    let mut base = base("tiny-llama", "checkpoint", "f32");
+    base["blake3"] = json!(["00", "00"]);
     std::fs::write(place.path("model/base.json"), base.to_string()).unwrap();
     place.reseal();
     let error = place.export(Config::default()).unwrap_err();
@@ -512,7 +675,7 @@ fn adapters_are_merged_into_the_weights_that_they_trained_on() {
     let config = Checkpoint::open(&fixtures().join("llama")).unwrap().config().clone();
     let wide = init::random(&config, 3).unwrap();
     save_model(&base, &config, &wide, SavedType::F32).unwrap();
-    let json = json!({ "name": "base", "blake3": null, "seed": 7, "precision": "bf16" });
+    let json = self::base("base", "checkpoint", "bf16");
     std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
     let adapter = fixtures().join("llama-adapter");
     let files = ["adapter_config.json", "adapter_model.safetensors"];
@@ -563,7 +726,7 @@ fn adapters_are_merged_into_the_weights_that_they_trained_on() {
     ] {
         place.export(Config { base_model: base.clone(), ..settings }).unwrap();
     }
-    let json = json!({ "name": "base", "blake3": null, "seed": 7, "precision": "f8" });
+    let json = self::base("base", "checkpoint", "f8");
     std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
     place.reseal();
     let error = place.export(Config { base_model: base, ..Config::default() }).unwrap_err();

@@ -1,22 +1,77 @@
-//! The model that training starts from.
+//! The model that training starts from, and what is known of it.
+
+use std::path::Path;
 
 use pft_artifact::hash_file;
+use pft_dp::{Base, BaseCheckpoint, BaseFile, Origin, Record};
 use pft_lm::checkpoint::Checkpoint;
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
 
 use crate::config::Config;
+use crate::marks;
 
-/// Hashes of the files that the model starts from, in the order of [`Checkpoint::files`].
-pub(crate) fn hashes(config: &Config) -> Result<Vec<String>, StageError> {
-    let files = match (&config.base_model, &config.random_init) {
-        (Some(path), _) => Checkpoint::open(path.as_path())
-            .map_err(|error| StageError::config(error.to_string()))?
-            .files(),
-        (None, path) => path.iter().map(|path| path.as_path().to_path_buf()).collect(),
-    };
-    Ok(files.iter().map(|file| hash_file(file)).collect::<Result<_, _>>()?)
+/// What a run starts from, for its claim and its statement.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The files that the model starts from: of a checkpoint in the order of [`Checkpoint::files`],
+    /// or the config of a model that is drawn at random.
+    pub(crate) files: Vec<BaseFile>,
+    /// What the statement says of it.
+    pub(crate) base: Base,
+    /// What its weights went through before.
+    pub(crate) earlier: Record,
+}
+
+impl Start {
+    /// Hashes the files of the base model and reads what its weights say of themselves.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a record of the base cannot be trusted.
+    pub(crate) fn of(config: &Config) -> Result<Self, StageError> {
+        let Some(path) = &config.base_model else {
+            let path = config.random_init.iter().map(|path| path.as_path());
+            let files = path.map(base_file).collect::<Result<_, _>>()?;
+            return Ok(Self { files, base: Base::Random, earlier: Record::default() });
+        };
+        let checkpoint = Checkpoint::open(path.as_path())
+            .map_err(|error| StageError::config(error.to_string()))?;
+        let paths = checkpoint.files();
+        let files: Vec<BaseFile> =
+            paths.iter().map(|file| base_file(file)).collect::<Result<_, _>>()?;
+        let name = name(config);
+        let earlier =
+            marks::of_base(&paths)?.unwrap_or_else(|| Record::of(Origin::Checkpoint(name.clone())));
+        let base = Base::Checkpoint(BaseCheckpoint {
+            name,
+            files: files.clone(),
+            base_has_seen: config.base_has_seen,
+        });
+        Ok(Self { files, base, earlier })
+    }
+
+    /// The files' hashes, in their order.
+    pub(crate) fn hashes(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.blake3.clone()).collect()
+    }
+}
+
+fn base_file(path: &Path) -> Result<BaseFile, StageError> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(BaseFile { name: name.unwrap_or_default(), blake3: hash_file(path)? })
+}
+
+/// What the base model is called: the last part of its path. An artifact's folder in a store is
+/// called by its hash, which is made of private data and must not reach a bundle.
+pub(crate) fn name(config: &Config) -> String {
+    let path = config.base_model.as_ref().or(config.random_init.as_ref());
+    let name = path
+        .and_then(|path| path.as_path().file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { "an earlier model of this store".into() } else { name }
 }
 
 /// Loads or initialises the model, with adapters where config asks for them.

@@ -3,7 +3,7 @@
 mod device;
 
 use pft_dp::accounting::Accountant;
-use pft_dp::{Clipping, ClippingFunction, ClippingStyle};
+use pft_dp::{BaseHasSeen, Clipping, ClippingFunction, ClippingStyle};
 use pft_lm::layers::lora::LoraConfig;
 use pft_lm::optimizer::OptimizerConfig;
 use pft_lm::parameters::Precision;
@@ -20,6 +20,11 @@ pub use device::{Device, Dtype};
 pub struct Config {
     /// The model to start from: a Hugging Face folder or a GGUF file.
     pub base_model: Option<OutsidePath>,
+    /// What a base model from elsewhere has seen of the units to train on: `nothing` is your
+    /// declaration that it saw none of them in any training before, and the privacy statement
+    /// rests on it; with `unknown` the statement holds only if that is so, and the model is not for
+    /// release. What a model made by pft has seen is read from its files, and this changes none of it.
+    pub base_has_seen: BaseHasSeen,
     /// Without a base model: the `config.json` of a model to initialise at random.
     pub random_init: Option<OutsidePath>,
     /// What the base model's matrices are kept in. `bf16` rounds them as they are loaded and takes
@@ -222,6 +227,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             base_model: None,
+            base_has_seen: BaseHasSeen::Unknown,
             random_init: None,
             base_precision: Precision::F32,
             lora: None,

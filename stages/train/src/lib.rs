@@ -17,6 +17,7 @@ pub mod verify;
 
 mod base;
 mod claim;
+mod marks;
 mod order;
 mod output;
 mod plain;

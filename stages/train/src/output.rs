@@ -2,20 +2,24 @@
 
 use std::path::Path;
 
-use pft_dp::PrivacyReport;
-use pft_lm::checkpoint::{EvaluationProbe, SavedType, save_adapter, save_model};
+use pft_artifact::kinds::model::{self, BaseModel, BaseOrigin};
+use pft_dp::{Base, NoPrivacy, PrivacyStatement};
+use pft_lm::checkpoint::{
+    EvaluationProbe, SavedType, save_adapter_with_notes, save_model_with_notes,
+};
+use pft_lm::parameters::Precision;
 use pft_stage::{Context, StageError};
 use serde_json::{Value, json};
 
+use crate::base;
 use crate::config::Config;
+use crate::marks;
 use crate::samples::Prompts;
 use crate::state::Row;
 use crate::training::Trained;
 
 /// Held-out sequences that travel with the model, for export to check what it wrote.
 const PROBE_SEQUENCES: usize = 8;
-
-const GENERATION: &str = "generation_config.json";
 
 /// What every private run does with the data beside its mechanism.
 pub(crate) const EVERY_RUN: [&str; 2] = [
@@ -39,8 +43,9 @@ pub(crate) fn write(
 ) -> Result<(), StageError> {
     let folder = context.output("model");
     let tokens = context.input("tokens")?;
-    write_weights(config, folder, &trained)?;
-    for name in ["tokenizer.json", "tokenizer_config.json"] {
+    let privacy = privacy(config, folder, context, &trained)?;
+    write_weights(config, folder, &trained, &privacy)?;
+    for name in [model::TOKENIZER, model::TOKENIZER_CONFIG].map(|file| file.name) {
         let from = tokens.join(name);
         if from.is_file() {
             std::fs::copy(&from, folder.join(name)).map_err(|error| failed(&from, &error))?;
@@ -48,34 +53,36 @@ pub(crate) fn write(
     }
     // How the base model wants texts to be generated goes with it.
     if let Some(base) = &config.base_model {
-        let from = base.as_path().join(GENERATION);
+        let from = base.as_path().join(model::GENERATION_CONFIG.name);
         if from.is_file() {
-            std::fs::copy(&from, folder.join(GENERATION)).map_err(|error| failed(&from, &error))?;
+            std::fs::copy(&from, folder.join(model::GENERATION_CONFIG.name))
+                .map_err(|error| failed(&from, &error))?;
         }
     }
-    write_metrics(&folder.join("metrics.parquet"), &trained.rows)?;
+    write_metrics(&folder.join(model::METRICS.name), &trained.rows)?;
     if let Some(probe) = probe(&mut trained)? {
         probe.save(folder).map_err(|error| StageError::bug(error.to_string()))?;
     }
     let evaluation = evaluation(&trained.rows);
-    write_json(&folder.join("evaluation.json"), &evaluation)?;
-    let privacy = privacy(config, folder, context, &trained)?;
-    write_json(&folder.join("privacy.json"), &privacy)?;
+    write_json(&folder.join(model::EVALUATION.name), &evaluation)?;
+    let bug = |error: serde_json::Error| StageError::bug(error.to_string());
+    let json = serde_json::to_value(&privacy).map_err(bug)?;
+    write_json(&folder.join(model::PRIVACY.name), &json)?;
     let samples = prompts.continuations(config, &mut trained.model)?;
     if !samples.is_empty() {
-        write_json(&folder.join("samples.json"), &json!(samples))?;
+        write_json(&folder.join(model::SAMPLES.name), &json!(samples))?;
     }
-    write_json(&folder.join("train.json"), &summary(config, &trained))?;
+    write_json(&folder.join(model::SUMMARY.name), &summary(config, &trained, &privacy))?;
     context.metric("evaluation", evaluation);
     // Times are no part of the artifact: the same training has the same bits.
     let seconds: f64 = trained.rows.iter().map(|row| row.seconds).sum();
     let tokens: u64 = trained.rows.iter().map(|row| row.tokens).sum();
     context.metric("step_seconds", seconds);
     context.metric("tokens_per_second", tokens as f64 / seconds.max(1e-9));
-    if let Some(epsilon) = privacy["epsilon"][0]["epsilon"].as_f64() {
-        context.metric("epsilon", epsilon);
-        context.progress().note(privacy["statement"].as_str().unwrap_or_default());
+    if let PrivacyStatement::Private(report) = &privacy {
+        context.metric("epsilon", report.epsilon.first().map(|first| first.epsilon.epsilon));
     }
+    context.progress().note(privacy.statement());
     Ok(())
 }
 
@@ -87,33 +94,37 @@ fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
     std::fs::write(path, format!("{value:#}\n")).map_err(|error| failed(path, &error))
 }
 
-fn base_name(config: &Config) -> String {
-    let path = config.base_model.as_ref().or(config.random_init.as_ref());
-    path.and_then(|path| path.as_path().file_name())
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
-}
-
-fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<(), StageError> {
+fn write_weights(
+    config: &Config,
+    folder: &Path,
+    trained: &Trained,
+    privacy: &PrivacyStatement,
+) -> Result<(), StageError> {
+    let notes = marks::note(privacy.history());
     let (model, bug) = (&trained.model, |error: &dyn std::fmt::Display| {
         StageError::bug(format!("cannot write the weights: {error}"))
     });
     let Some(lora) = model.lora() else {
-        return save_model(folder, model.config(), model.parameters(), SavedType::F32)
+        let (config, parameters) = (model.config(), model.parameters());
+        return save_model_with_notes(folder, config, parameters, SavedType::F32, &notes)
             .map_err(|error| bug(&error));
     };
-    save_adapter(folder, model.config(), lora, model.parameters(), &base_name(config))
+    let name = base::name(config);
+    save_adapter_with_notes(folder, model.config(), lora, model.parameters(), &name, &notes)
         .map_err(|error| bug(&error))?;
     // The base model stays where it is; its hash says which one it was. What merges the adapters
     // must round it as training did.
-    let base = json!({
-        "name": base_name(config),
-        "blake3": if config.base_model.is_some() { &trained.base_hashes[..] } else { &[] },
-        "seed": config.seed,
-        "precision": config.base_precision,
-    });
-    write_json(&folder.join("base.json"), &base)?;
-    let path = folder.join("config.json");
+    let (origin, blake3) = match &trained.start.base {
+        Base::Checkpoint(_) => (BaseOrigin::Checkpoint, trained.start.hashes()),
+        Base::Random => (BaseOrigin::Random, Vec::new()),
+    };
+    let precision = match config.base_precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
+    };
+    let precision = precision.to_string();
+    BaseModel { name, origin, blake3, seed: config.seed, precision }.write(folder)?;
+    let path = folder.join(model::CONFIG.name);
     std::fs::write(&path, model.config().to_json()).map_err(|error| failed(&path, &error))
 }
 
@@ -185,10 +196,11 @@ fn privacy(
     folder: &Path,
     context: &Context,
     trained: &Trained,
-) -> Result<Value, StageError> {
+) -> Result<PrivacyStatement, StageError> {
     let Some(ledger) = &trained.ledger else {
-        let statement = pft_dp::NoPrivacy::default();
-        return serde_json::to_value(statement).map_err(|error| StageError::bug(error.to_string()));
+        let start = &trained.start;
+        let none = NoPrivacy::of_plain_training(start.base.clone(), &start.earlier);
+        return Ok(PrivacyStatement::NotPrivate(none));
     };
     let mut other_uses = EVERY_RUN.map(str::to_string).to_vec();
     other_uses.extend(trained.earlier_uses.iter().cloned());
@@ -203,20 +215,20 @@ fn privacy(
     if config.evaluation.max_examples > 0 {
         other_uses.push("Held-out units were read to evaluate; no choice was made by them".into());
     }
-    let report = PrivacyReport::from_ledger(ledger.contents(), other_uses)
+    let statement = PrivacyStatement::from_ledger(ledger.contents(), other_uses)
         .map_err(|error| StageError::bug(error.to_string()))?;
-    let from = context.scratch().join("ledger.jsonl");
-    std::fs::copy(&from, folder.join("ledger.jsonl")).map_err(|error| failed(&from, &error))?;
-    serde_json::to_value(&report).map_err(|error| StageError::bug(error.to_string()))
+    let from = context.scratch().join(model::LEDGER.name);
+    std::fs::copy(&from, folder.join(model::LEDGER.name)).map_err(|error| failed(&from, &error))?;
+    Ok(statement)
 }
 
 /// What the model card says of training.
-fn summary(config: &Config, trained: &Trained) -> Value {
+fn summary(config: &Config, trained: &Trained, privacy: &PrivacyStatement) -> Value {
     let (parameters, trainable) = trained.model.parameters().count();
     json!({
         // A model that began at random has none.
-        "base_model": config.base_model.is_some().then(|| base_name(config)),
-        "differential_privacy": trained.ledger.is_some(),
+        "base_model": config.base_model.is_some().then(|| base::name(config)),
+        "differential_privacy": matches!(privacy, PrivacyStatement::Private(_)),
         "lora": config.lora,
         "optimizer": config.optimizer,
         "learning_rate": config.learning_rate,

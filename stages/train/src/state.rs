@@ -8,6 +8,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use pft_dp::rounded_up;
 use pft_lm::model::LanguageModel;
 use pft_lm::optimizer::Optimizer;
 use pft_lm::parameters::TensorData;
@@ -62,7 +63,8 @@ impl Row {
     /// What the progress bar says of a step; `spent` is ε so far, with privacy.
     pub(crate) fn message(&self, spent: Option<f64>) -> String {
         let rate = self.tokens as f64 / self.seconds.max(1e-9);
-        let spent = spent.map(|epsilon| format!(", ε {epsilon:.3} spent")).unwrap_or_default();
+        let spent =
+            spent.map(|epsilon| format!(", ε {} spent", rounded_up(epsilon))).unwrap_or_default();
         format!("loss {:.3}, {} in the batch, {rate:.0} tokens/s{spent}", self.loss, self.units)
     }
 }

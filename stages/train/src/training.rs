@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use pft_artifact::Manifest;
 use pft_dp::accounting::Accountant;
-use pft_dp::{Ledger, TrainingData, rounded_up};
+use pft_dp::{Ledger, NoPrivacy, Reason, TrainingData, delta_rounded_up, rounded_up};
 use pft_lm::model::LanguageModel;
 use pft_lm::optimizer::Optimizer;
 use pft_lm::schedule::Schedule;
-use pft_stage::{Context, StageError, UnitNotes};
+use pft_stage::{Context, StageError};
 
-use crate::base;
+use crate::base::{self, Start};
 use crate::claim::claim;
 use crate::config::Config;
 use crate::data::{Data, Sequence, spread};
@@ -33,8 +33,8 @@ pub struct Trained {
     pub counted_units: bool,
     /// What earlier stages did with the data.
     pub earlier_uses: Vec<String>,
-    /// Hashes of the files of the base model.
-    pub base_hashes: Vec<String>,
+    /// What training began from.
+    pub(crate) start: Start,
     /// Held-out sequences.
     pub held_out: Vec<Sequence>,
     /// Units trained on.
@@ -50,13 +50,10 @@ enum Steps<'a, P: Processor> {
 }
 
 impl<P: Processor> Steps<'_, P> {
-    /// ε spent after `steps` steps, with privacy.
+    /// ε spent after `steps` steps, and by the weights before, where a bound holds.
     fn epsilon(&self, config: &Config, steps: u64) -> Option<f64> {
         match (self, &config.privacy) {
-            (Self::Private(private), Some(privacy)) => {
-                let epsilon = private.mechanism().epsilon(privacy.accountant, steps);
-                epsilon.ok().map(|epsilon| epsilon.epsilon)
-            }
+            (Self::Private(private), Some(privacy)) => private.epsilon(privacy.accountant, steps),
             _ => None,
         }
     }
@@ -82,7 +79,7 @@ fn train_on<P: Processor>(
     processor: impl FnOnce(LanguageModel, Optimizer) -> Result<P, StageError>,
 ) -> Result<Trained, StageError> {
     let mut model = base::load(config)?;
-    let base_hashes = base::hashes(config)?;
+    let start = Start::of(config)?;
     let limits = (model.config().vocab_size, model.config().max_position_embeddings);
     let data = Data::read(context.input("tokens")?, limits.0, limits.1)?;
     let held_out = match context.input_optional("evaluation") {
@@ -106,7 +103,7 @@ fn train_on<P: Processor>(
         warmup_steps: config.warmup_steps.min(planned),
         total_steps: planned,
     };
-    let mut notes = UnitNotes::of(&Manifest::open(context.input("tokens")?)?);
+    let mut notes = Manifest::open(context.input("tokens")?)?.lineage()?.units();
     if notes.unit.is_none() {
         notes.uses.push(
             "What was done to the data before is not recorded: whether units decided about each other is \
@@ -117,7 +114,9 @@ fn train_on<P: Processor>(
     let training_data = TrainingData {
         unit: notes.unit.unwrap_or_else(|| TrainingData::default().unit),
         couplings: notes.couplings,
-        inputs: claim(config, context, &base_hashes)?,
+        inputs: claim(config, context, &start.hashes())?,
+        base: start.base.clone(),
+        earlier: start.earlier.clone(),
     };
     let states = States::new(context.scratch(), config.checkpoints.save_total_limit);
     let mut rows = states.resume(&mut model, &mut optimizer)?;
@@ -220,7 +219,7 @@ fn train_on<P: Processor>(
         ledger,
         counted_units,
         earlier_uses: notes.uses,
-        base_hashes,
+        start,
         held_out,
         units: data.train.len(),
         examples,
@@ -255,26 +254,48 @@ fn announce(model: &LanguageModel, planned: u64, context: &Context) {
     context.progress().note(format!("{trainable} of {all} parameters train for {planned} steps"));
 }
 
+/// What the statement will say, before the first step.
 fn announce_privacy<P: Processor>(steps: &Steps<'_, P>, planned: u64, context: &Context) {
-    if let Steps::Private(steps) = steps {
-        let plan = steps.mechanism().plan();
-        if plan.sample_rate >= 1.0 {
-            context.progress().note(
-                "warning: batch_size is not below the number of units: every unit takes part in every \
-                 step, and sampling adds no privacy",
-            );
-        }
-        if let Ok(epsilon) = steps.mechanism().epsilon(Accountant::Pld, planned) {
-            context.progress().note(format!(
-                "DP-SGD: noise multiplier {:.4}, sample rate {:.5}, {} units declared; ε will be \
-                 {} at δ = {:.3e}",
-                plan.noise_multiplier,
-                plan.sample_rate,
-                plan.declared_units,
-                rounded_up(epsilon.epsilon),
-                plan.delta
-            ));
-        }
+    let Steps::Private(steps) = steps else { return };
+    let say = |text: String| context.progress().note(text);
+    let plan = steps.mechanism().plan();
+    if plan.sample_rate >= 1.0 {
+        say(
+            "warning: batch_size is not below the number of units: every unit takes part in every \
+             step, and sampling adds no privacy"
+                .into(),
+        );
+    }
+    let mechanism = format!(
+        "DP-SGD: noise multiplier {:.4}, sample rate {:.5}, {} units declared",
+        plan.noise_multiplier, plan.sample_rate, plan.declared_units
+    );
+    if let Some(none) = NoPrivacy::from_ledger(steps.ledger().contents()) {
+        say(mechanism);
+        return say(format!("warning: the model will not be private. {}", none.statement));
+    }
+    let Some(epsilon) = steps.epsilon(Accountant::Pld, planned) else { return };
+    let header = &steps.ledger().contents().header;
+    let with = match header.earlier.trainings.len() {
+        0 => "",
+        _ => " together with what its base model had spent",
+    };
+    say(format!(
+        "{mechanism}; ε will be {}{with} at δ = {}",
+        rounded_up(epsilon),
+        delta_rounded_up(plan.delta)
+    ));
+    for reason in header.not_for_release() {
+        let help = match reason {
+            Reason::BaseUnknown => {
+                " If you know that it did not, say so with `base_has_seen: nothing`."
+            }
+            _ => "",
+        };
+        say(format!(
+            "warning: the model will not be for release. {}{help}",
+            reason.sentence(&header.unit)
+        ));
     }
 }
 

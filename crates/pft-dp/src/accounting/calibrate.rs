@@ -17,6 +17,21 @@ pub fn calibrate_noise_multiplier(
     target: f64,
     delta: f64,
 ) -> Result<f64, AccountingError> {
+    calibrate_after(accountant, &[], phases, target, delta)
+}
+
+/// As [`calibrate_noise_multiplier`], where `earlier` phases ran before with noise of their own: all
+/// together spend at most `target`.
+///
+/// # Errors
+/// As there; also when `earlier` has spent `target` already.
+pub fn calibrate_after(
+    accountant: Accountant,
+    earlier: &[Phase],
+    phases: &[Phase],
+    target: f64,
+    delta: f64,
+) -> Result<f64, AccountingError> {
     if !(target > 0.0 && target.is_finite()) {
         return Err(AccountingError::Range {
             name: "target_epsilon",
@@ -25,10 +40,14 @@ pub fn calibrate_noise_multiplier(
         });
     }
     let tolerance = (1e-3 * target).min(5e-3);
-    let mut phases = phases.to_vec();
+    let before = accountant.spent(earlier, delta)?;
+    if before >= target {
+        return Err(AccountingError::Spent { spent: before, target, delta });
+    }
+    let mut all = [earlier, phases].concat();
     let mut spent = |noise: f64| {
-        phases.iter_mut().for_each(|phase| phase.noise_multiplier = noise);
-        accountant.spent(&phases, delta)
+        all[earlier.len()..].iter_mut().for_each(|phase| phase.noise_multiplier = noise);
+        accountant.spent(&all, delta)
     };
 
     let (mut low, mut high) = (1.0, 1.0);

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use calibrate::{calibrate_noise_multiplier, steps_within};
+pub use calibrate::{calibrate_after, calibrate_noise_multiplier, steps_within};
 
 /// A run of identical steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -141,6 +141,19 @@ pub enum AccountingError {
         delta: f64,
         /// The largest noise multiplier tried.
         limit: f64,
+    },
+    /// What ran before has spent the budget.
+    #[error(
+        "what ran before has spent ε = {spent:.4} at δ = {delta:e} already, of {target} that all may \
+         spend together; ask for more, or begin from weights that have spent less"
+    )]
+    Spent {
+        /// The ε spent.
+        spent: f64,
+        /// The ε asked for.
+        target: f64,
+        /// The δ asked for.
+        delta: f64,
     },
     /// Numerical failure: the discretised distribution does not fit in memory.
     #[error("the steps cannot be accounted for: {0}")]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::tensors::{TensorFile, read_text};
 use super::write::save_tensors;
-use super::{CheckpointError, Precision, SavedType};
+use super::{CheckpointError, Notes, Precision, SavedType};
 use crate::config::{Architecture, ModelConfig};
 use crate::layers::lora::LoraConfig;
 use crate::parameters::{ParameterKind, Parameters, parameter_specs};
@@ -25,6 +25,21 @@ pub fn save_adapter(
     lora: &LoraConfig,
     parameters: &Parameters,
     base_model: &str,
+) -> Result<(), CheckpointError> {
+    save_adapter_with_notes(folder, config, lora, parameters, base_model, &Notes::new())
+}
+
+/// As [`save_adapter`], with notes in the weights file.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save_adapter_with_notes(
+    folder: &Path,
+    config: &ModelConfig,
+    lora: &LoraConfig,
+    parameters: &Parameters,
+    base_model: &str,
+    notes: &Notes,
 ) -> Result<(), CheckpointError> {
     let json = json!({
         "peft_type": "LORA",
@@ -48,7 +63,7 @@ pub fn save_adapter(
     std::fs::write(&path, format!("{json:#}\n")).map_err(CheckpointError::io(&path, "write"))?;
     let adapters = parameters.iter().filter(|(_, parameter)| is_adapter(parameter.spec.kind));
     let tensors = adapters.map(|(_, parameter)| (parameter.spec.name.as_str(), &parameter.tensor));
-    save_tensors(&folder.join(WEIGHTS), tensors, SavedType::F32)
+    save_tensors(&folder.join(WEIGHTS), tensors, SavedType::F32, notes)
 }
 
 fn is_adapter(kind: ParameterKind) -> bool {

@@ -11,17 +11,19 @@
 mod adapter;
 mod error;
 mod gguf;
+mod notes;
 mod probe;
 mod tensors;
 mod write;
 
 use std::path::{Path, PathBuf};
 
-pub use adapter::{load_adapter, read_adapter_config, save_adapter};
+pub use adapter::{load_adapter, read_adapter_config, save_adapter, save_adapter_with_notes};
 pub use error::CheckpointError;
 pub use gguf::save_gguf;
+pub use notes::{Notes, read_note};
 pub use probe::EvaluationProbe;
-pub use write::{SavedType, save_model};
+pub use write::{SavedType, save_model, save_model_with_notes};
 
 use crate::config::ModelConfig;
 pub use crate::parameters::Precision;

@@ -1,14 +1,13 @@
 //! Writing safetensors as transformers does.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
-use safetensors::{Dtype, View};
+use serde_json::{Map, Value, json};
 
-use super::CheckpointError;
+use super::{CheckpointError, Notes};
 use crate::config::ModelConfig;
 use crate::parameters::{Parameters, Tensor, TensorData};
 
@@ -32,45 +31,35 @@ impl SavedType {
             Self::Bf16 => "bfloat16",
         }
     }
-}
 
-/// A tensor that is converted when its turn comes to be written.
-struct Written<'a>(&'a Tensor, SavedType);
-
-impl View for Written<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.1 {
-            SavedType::F32 => Dtype::F32,
-            SavedType::F16 => Dtype::F16,
-            SavedType::Bf16 => Dtype::BF16,
+    fn safetensors_dtype(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
         }
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.0.shape
+    fn bytes(self) -> usize {
+        if self == Self::F32 { 4 } else { 2 }
     }
+}
 
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(match (&self.0.data, self.1) {
-            (TensorData::F32(values), SavedType::F32) => bytes(values, |v| v.to_le_bytes()),
-            (TensorData::F32(values), SavedType::F16) => {
-                bytes(values, |v| f16::from_f32(*v).to_le_bytes())
-            }
-            (TensorData::F32(values), SavedType::Bf16) => {
-                bytes(values, |v| bf16::from_f32(*v).to_le_bytes())
-            }
-            (TensorData::Bf16(values), SavedType::F32) => {
-                bytes(values, |v| v.to_f32().to_le_bytes())
-            }
-            (TensorData::Bf16(values), SavedType::F16) => {
-                bytes(values, |v| f16::from_f32(v.to_f32()).to_le_bytes())
-            }
-            (TensorData::Bf16(values), SavedType::Bf16) => bytes(values, |v| v.to_le_bytes()),
-        })
-    }
-
-    fn data_len(&self) -> usize {
-        self.0.len() * if self.1 == SavedType::F32 { 4 } else { 2 }
+/// A tensor's numbers as they are saved.
+fn converted(tensor: &Tensor, saved: SavedType) -> Vec<u8> {
+    match (&tensor.data, saved) {
+        (TensorData::F32(values), SavedType::F32) => bytes(values, |v| v.to_le_bytes()),
+        (TensorData::F32(values), SavedType::F16) => {
+            bytes(values, |v| f16::from_f32(*v).to_le_bytes())
+        }
+        (TensorData::F32(values), SavedType::Bf16) => {
+            bytes(values, |v| bf16::from_f32(*v).to_le_bytes())
+        }
+        (TensorData::Bf16(values), SavedType::F32) => bytes(values, |v| v.to_f32().to_le_bytes()),
+        (TensorData::Bf16(values), SavedType::F16) => {
+            bytes(values, |v| f16::from_f32(v.to_f32()).to_le_bytes())
+        }
+        (TensorData::Bf16(values), SavedType::Bf16) => bytes(values, |v| v.to_le_bytes()),
     }
 }
 
@@ -83,21 +72,48 @@ fn bytes<T: Sync, const N: usize>(values: &[T], one: impl Fn(&T) -> [u8; N] + Sy
     out
 }
 
-/// Writes tensors as one safetensors file.
+/// Writes tensors as one safetensors file, one in memory at a time. The header is in a fixed order,
+/// metadata by key and tensors by name, so that the same tensors and notes have the same bytes: the
+/// `safetensors` crate (0.8) writes metadata in the order of a hash map.
 pub(crate) fn save_tensors<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
     saved: SavedType,
+    notes: &Notes,
 ) -> Result<(), CheckpointError> {
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let views = tensors.map(|(name, tensor)| (name, Written(tensor, saved)));
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| {
-        let source = match error {
-            safetensors::SafeTensorError::IoError(source) => source,
-            other => std::io::Error::other(other.to_string()),
-        };
-        CheckpointError::Io { path: path.to_path_buf(), action: "write", source }
-    })
+    let mut tensors: Vec<(&str, &Tensor)> = tensors.collect();
+    tensors.sort_by_key(|(name, _)| *name);
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(path)?;
+        let header = header(&tensors, saved, notes);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|(_, tensor)| file.write_all(&converted(tensor, saved)))
+    };
+    write().map_err(CheckpointError::io(path, "write"))
+}
+
+/// The header in JSON, with spaces to a multiple of 8 bytes, so that numbers are aligned.
+fn header(tensors: &[(&str, &Tensor)], saved: SavedType, notes: &Notes) -> Vec<u8> {
+    // transformers reads no file that does not say which framework's tensors it holds.
+    let mut metadata = Map::from_iter([("format".to_owned(), json!("pt"))]);
+    metadata.extend(notes.iter().map(|(key, text)| (key.clone(), json!(text))));
+    let mut offset = 0;
+    let mut header = format!("{{\"__metadata__\":{}", Value::Object(metadata));
+    for (name, tensor) in tensors {
+        let end = offset + tensor.len() * saved.bytes();
+        let info = json!({
+            "dtype": saved.safetensors_dtype(),
+            "shape": tensor.shape,
+            "data_offsets": [offset, end],
+        });
+        header += &format!(",{}:{info}", json!(name));
+        offset = end;
+    }
+    header.push('}');
+    let aligned = header.len().next_multiple_of(8);
+    header.push_str(&" ".repeat(aligned - header.len()));
+    header.into_bytes()
 }
 
 /// Writes `config.json` and `model.safetensors` into an existing folder. Adapters among the
@@ -111,6 +127,20 @@ pub fn save_model(
     parameters: &Parameters,
     saved: SavedType,
 ) -> Result<(), CheckpointError> {
+    save_model_with_notes(folder, config, parameters, saved, &Notes::new())
+}
+
+/// As [`save_model`], with notes in the weights file.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save_model_with_notes(
+    folder: &Path,
+    config: &ModelConfig,
+    parameters: &Parameters,
+    saved: SavedType,
+    notes: &Notes,
+) -> Result<(), CheckpointError> {
     let mut config = config.clone();
     // The newer name of the same key, by which a base's type would win over what is saved here.
     config.other.remove("dtype");
@@ -123,5 +153,5 @@ pub fn save_model(
         .iter()
         .map(|(_, parameter)| (parameter.spec.name.as_str(), &parameter.tensor))
         .filter(|(name, _)| names.contains(*name));
-    save_tensors(&folder.join("model.safetensors"), tensors, saved)
+    save_tensors(&folder.join("model.safetensors"), tensors, saved, notes)
 }

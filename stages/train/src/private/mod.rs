@@ -5,9 +5,10 @@ mod sink;
 
 use std::path::Path;
 
+use pft_dp::accounting::{Accountant, Phase};
 use pft_dp::{
     Ledger, LedgerError, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness,
-    RunSecret, TrainingData, UnitOutcome, default_delta,
+    Record, RunSecret, TrainingData, UnitOutcome, default_delta,
 };
 use pft_stage::{Context, StageError};
 
@@ -35,6 +36,8 @@ pub(crate) struct PrivateSteps<'a, P: Processor> {
     sampler: PoissonSampler,
     ledger: Ledger,
     gradients: P::Units,
+    /// What the weights had spent before; none where no bound holds.
+    earlier: Option<Vec<Phase>>,
 }
 
 impl<'a, P: Processor> PrivateSteps<'a, P> {
@@ -55,10 +58,16 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
             Some(seed) => Randomness::FixedSeed(seed),
             None => Randomness::OperatingSystem,
         };
-        let plan = plan(config, privacy, units.len() as u64, planned);
+        let record = &training_data.earlier;
+        let bounded = record.without_bound(&training_data.unit).is_empty();
+        let earlier = bounded.then(|| record.phases());
+        let plan = plan(config, privacy, units.len() as u64, planned, record)?;
         let force = privacy.force_delta;
         let mechanism = match privacy.target_epsilon {
-            Some(target) => Mechanism::calibrated(plan, privacy.accountant, target, force),
+            Some(target) => {
+                let earlier = earlier.as_deref().unwrap_or_default();
+                Mechanism::calibrated_after(earlier, plan, privacy.accountant, target, force)
+            }
             None => Mechanism::new(plan, force),
         }
         .map_err(|error| refuse(&error))?;
@@ -69,7 +78,20 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
         let names: Vec<&str> = units.iter().map(|unit| unit.unit_id.as_str()).collect();
         let sampler = mechanism.sampler(&secret, &names).map_err(|error| refuse(&error))?;
         let gradients = processor.units(&mechanism);
-        Ok(Self { units, mechanism, secret, sampler, ledger, gradients })
+        Ok(Self { units, mechanism, secret, sampler, ledger, gradients, earlier })
+    }
+
+    /// ε after `steps` steps, with what the weights had spent before; none where no bound holds.
+    pub(crate) fn epsilon(&self, accountant: Accountant, steps: u64) -> Option<f64> {
+        let mut phases = self.earlier.clone()?;
+        phases.push(self.mechanism.phase(steps));
+        let epsilon = accountant.epsilon(&phases, self.mechanism.plan().delta);
+        epsilon.ok().map(|epsilon| epsilon.epsilon)
+    }
+
+    /// What the ledger says so far.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The mechanism.
@@ -155,18 +177,35 @@ pub(crate) fn add_units<P: Processor>(
 }
 
 /// What the settings ask for; the noise multiplier is still to be calibrated where an ε is set.
-fn plan(config: &Config, privacy: &Privacy, units: u64, planned: u64) -> Plan {
+/// δ is for all that the weights went through, and so for the largest number of units that any
+/// training declared.
+fn plan(
+    config: &Config,
+    privacy: &Privacy,
+    units: u64,
+    planned: u64,
+    earlier: &Record,
+) -> Result<Plan, StageError> {
     let declared_units = privacy.units.unwrap_or(units);
-    Plan {
+    let most_units = declared_units.max(earlier.most_declared_units());
+    let delta = privacy.target_delta.unwrap_or_else(|| default_delta(most_units));
+    if most_units > declared_units && delta >= 1.0 / most_units as f64 {
+        return Err(StageError::config(format!(
+            "privacy.target_delta: is {delta:e}, but the base model went through a private training on \
+             {most_units} units, and must be below 1 / {most_units}"
+        ))
+        .with_help("leave it out for a default that fits"));
+    }
+    Ok(Plan {
         declared_units,
         sample_rate: (config.batch_size as f64 / declared_units as f64).min(1.0),
         noise_multiplier: privacy.noise_multiplier.unwrap_or(1.0),
         steps: planned,
-        delta: privacy.target_delta.unwrap_or_else(|| default_delta(declared_units)),
+        delta,
         clipping: privacy.clipping(),
         max_examples_per_unit: privacy.max_examples_per_unit,
         noise_draws: RELEASE_DRAWS,
-    }
+    })
 }
 
 fn refuse_ledger(error: &LedgerError) -> StageError {

@@ -1,0 +1,4 @@
+//! What each kind of artifact holds.
+
+pub mod bundle;
+pub mod model;

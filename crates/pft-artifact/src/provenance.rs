@@ -1,0 +1,207 @@
+//! Where an artifact came from: the stages that led to it, and what each said of the units of the data.
+//!
+//! A guarantee for one unit holds for the training set that a private run is given. What happened to
+//! the data before that is not covered by it, so every stage says so itself, in the language of a
+//! privacy statement; nobody needs to know its settings.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{ArtifactError, MANIFEST, Manifest};
+
+/// Notes on the units of an artifact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UnitNotes {
+    /// What a unit is: case, sender, document.
+    pub unit: Option<String>,
+    /// How units decided about each other, a sentence each: a guarantee for one unit does not cover
+    /// what its presence did to others.
+    pub couplings: Vec<String>,
+    /// What else was done with the data, a sentence each.
+    pub uses: Vec<String>,
+}
+
+impl UnitNotes {
+    fn add(&mut self, other: &Self) {
+        self.unit = self.unit.take().or_else(|| other.unit.clone());
+        let new = |known: &mut Vec<String>, sentences: &[String]| {
+            for sentence in sentences {
+                if !known.contains(sentence) {
+                    known.push(sentence.clone());
+                }
+            }
+        };
+        new(&mut self.couplings, &other.couplings);
+        new(&mut self.uses, &other.uses);
+    }
+}
+
+/// One stage's part in what led to an artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The stage.
+    pub stage: String,
+    /// Its revision.
+    #[serde(default)]
+    pub revision: u32,
+    /// Its settings, defaults filled in; null where they stay behind.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub config: Value,
+    /// Content hashes of its inputs, by port.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// What it said of units.
+    #[serde(default, skip_serializing_if = "is_silent")]
+    pub units: UnitNotes,
+    /// Content hash of what it made; none in the manifest of that artifact itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<String>,
+    /// What else a stage in another language wrote.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+fn is_silent(notes: &UnitNotes) -> bool {
+    *notes == UnitNotes::default()
+}
+
+impl Step {
+    /// The step as it may be published: without settings and hashes.
+    pub fn published(&self) -> Self {
+        Self {
+            stage: self.stage.clone(),
+            revision: self.revision,
+            config: Value::Null,
+            inputs: BTreeMap::new(),
+            units: UnitNotes::default(),
+            content_hash: None,
+            other: Map::new(),
+        }
+    }
+}
+
+/// Every step that led to an artifact, the last one its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lineage(Vec<Step>);
+
+impl Lineage {
+    /// The lineage in a manifest's provenance; empty where it has none.
+    ///
+    /// # Errors
+    /// When it is there and is no lineage: what a stage said of units would be lost.
+    pub(crate) fn of(provenance: &Value) -> Result<Self, serde_json::Error> {
+        match &provenance["lineage"] {
+            Value::Null => Ok(Self::default()),
+            steps => Self::deserialize(steps),
+        }
+    }
+
+    /// Every step that led to the inputs, then `own`; each step once.
+    ///
+    /// # Errors
+    /// When the lineage of an input cannot be read.
+    pub fn following(
+        inputs: &BTreeMap<String, Manifest>,
+        own: Step,
+    ) -> Result<Self, ArtifactError> {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut add = |step: Step| {
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
+        };
+        for manifest in inputs.values() {
+            let mut earlier = manifest.lineage()?.0;
+            if let Some(last) = earlier.last_mut() {
+                last.content_hash = Some(manifest.content_hash.clone());
+            }
+            earlier.into_iter().for_each(&mut add);
+        }
+        add(own);
+        Ok(Self(steps))
+    }
+
+    /// The steps, the first one first.
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// What all stages said of units, each sentence once.
+    pub fn units(&self) -> UnitNotes {
+        let mut notes = UnitNotes::default();
+        self.0.iter().for_each(|step| notes.add(&step.units));
+        notes
+    }
+
+    /// The lineage as it may be published.
+    pub fn published(&self) -> Self {
+        Self(self.0.iter().map(Step::published).collect())
+    }
+}
+
+impl Manifest {
+    /// The steps that led to the artifact.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn lineage(&self) -> Result<Lineage, ArtifactError> {
+        Lineage::of(&self.provenance).map_err(|error| {
+            ArtifactError::invalid(
+                MANIFEST,
+                format!("its lineage cannot be read: {error}; make the artifact again"),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lineage(steps: &Value) -> Result<Lineage, serde_json::Error> {
+        Lineage::of(&json!({ "lineage": steps }))
+    }
+
+    #[test]
+    fn notes_of_all_stages_are_gathered_once() {
+        let said = json!({ "unit": "case", "couplings": ["Copies went"], "uses": [] });
+        let steps = json!([
+            { "stage": "ingest", "units": said },
+            { "stage": "tag-pii" },
+            { "stage": "scrub", "units": { "uses": ["Scrubbed"], "couplings": ["Copies went"] } },
+        ]);
+        let notes = lineage(&steps).unwrap().units();
+        assert_eq!(notes.unit.as_deref(), Some("case"));
+        assert_eq!(notes.couplings, ["Copies went"]);
+        assert_eq!(notes.uses, ["Scrubbed"]);
+    }
+
+    #[test]
+    fn what_does_not_parse_is_no_silence() {
+        for steps in [
+            json!("ingest"),
+            json!([{ "revision": 1 }]),
+            json!([{ "stage": "ingest", "units": "coupled" }]),
+            json!([{ "stage": "ingest", "units": { "coupling": ["Copies went"] } }]),
+            json!([{ "stage": "ingest", "units": { "couplings": "Copies went" } }]),
+        ] {
+            assert!(lineage(&steps).is_err(), "{steps}");
+        }
+        assert_eq!(lineage(&Value::Null).unwrap().steps(), []);
+    }
+
+    #[test]
+    fn what_is_published_has_no_settings_and_no_hashes() {
+        let steps = json!([{ "stage": "ingest", "revision": 3, "config": { "path": "x" },
+            "inputs": { "a": "00" }, "content_hash": "11", "units": { "unit": "case" }, "host": "h" }]);
+        let whole = lineage(&steps).unwrap();
+        assert_eq!(serde_json::to_value(&whole).unwrap()[0]["host"], "h");
+        let published = serde_json::to_value(whole.published()).unwrap();
+        assert_eq!(published, json!([{ "stage": "ingest", "revision": 3 }]));
+    }
+}

@@ -1,0 +1,84 @@
+//! What a training begins from, as its statement says it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::history::Record;
+
+/// What the user declares that a base model without a record has seen of the units trained on.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseHasSeen {
+    /// None of them, in no training before.
+    Nothing,
+    /// Nobody says that it has not seen them.
+    #[default]
+    Unknown,
+}
+
+/// A file of a base model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaseFile {
+    /// Its name, without the folders above it.
+    pub name: String,
+    /// BLAKE3 of its contents, 64 hexadecimal digits.
+    pub blake3: String,
+}
+
+/// What a training begins from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// Weights drawn at random: they have seen nothing.
+    #[default]
+    Random,
+    /// Weights on disk.
+    Checkpoint(BaseCheckpoint),
+}
+
+/// Weights on disk that a training begins from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaseCheckpoint {
+    /// Name of its folder or file.
+    pub name: String,
+    /// The files that say which model it is. Empty in what is published of a base that was trained
+    /// by this software: its hash would be a hash of what it was trained on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<BaseFile>,
+    /// What the user declared.
+    pub base_has_seen: BaseHasSeen,
+}
+
+impl Base {
+    /// The declaration; a base drawn at random needs none.
+    pub fn has_seen(&self) -> BaseHasSeen {
+        match self {
+            Self::Random => BaseHasSeen::Nothing,
+            Self::Checkpoint(checkpoint) => checkpoint.base_has_seen,
+        }
+    }
+
+    /// The base as it may be published with weights that went through `earlier`.
+    pub(crate) fn published(&self, earlier: &Record) -> Self {
+        let mut base = self.clone();
+        if let Self::Checkpoint(checkpoint) = &mut base
+            && !earlier.trainings.is_empty()
+        {
+            checkpoint.files.clear();
+        }
+        base
+    }
+
+    /// Leaves out the files that `published` leaves out.
+    pub(crate) fn leave_out_like(&mut self, published: &Self) {
+        if let (Self::Checkpoint(own), Self::Checkpoint(published)) = (self, published)
+            && published.files.is_empty()
+        {
+            own.files.clear();
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a model is not for release as a private one, as a list that programs read and as sentences.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::BaseHasSeen;
+use crate::history::Origin;
+use crate::ledger::LedgerHeader;
+
+/// Why a model is not for release as a private one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It was trained without differential privacy.
+    NotPrivate,
+    /// Its weights went through a training without differential privacy before.
+    EarlierNotPrivate,
+    /// Its weights were trained before, and nothing says how.
+    EarlierNotRecorded,
+    /// Its weights were trained privately before, but for units of another kind, which is named.
+    EarlierOtherUnit(String),
+    /// It began from weights without a record, and nobody declared that they have seen none of its
+    /// units.
+    BaseUnknown,
+    /// Its randomness came from a fixed seed.
+    FixedSeed,
+    /// Units decided about each other before training.
+    UnitsCoupled,
+    /// The same was true of an earlier training of its weights.
+    Earlier(Box<Reason>),
+}
+
+impl Reason {
+    /// The reason, as one of a training before this one.
+    pub(crate) fn of_an_earlier_training(self) -> Self {
+        match self {
+            Self::Earlier(_) => self,
+            own => Self::Earlier(Box::new(own)),
+        }
+    }
+
+    /// A sentence for people; `unit` is what this training protects.
+    pub fn sentence(&self, unit: &str) -> String {
+        match self {
+            Self::NotPrivate => "It was trained without differential privacy.".into(),
+            Self::EarlierNotPrivate => {
+                "Before this training its weights were trained without differential privacy, perhaps \
+                 on the same data."
+                    .into()
+            }
+            Self::EarlierNotRecorded => {
+                "Before this training its weights were trained, perhaps on the same data, and nothing \
+                 records how."
+                    .into()
+            }
+            Self::EarlierOtherUnit(other) => format!(
+                "Before this training its weights were trained with a guarantee for each {other}, which \
+                 promises nothing for a whole {unit}."
+            ),
+            Self::BaseUnknown => format!(
+                "Nobody has declared that its base model never saw any {unit} of its training set."
+            ),
+            Self::FixedSeed => {
+                "Its randomness came from a fixed seed, and whoever knows the seed can take the noise \
+                 away."
+                    .into()
+            }
+            Self::UnitsCoupled => format!(
+                "Which data of a {unit} its training set holds depended on others, and the guarantee \
+                 does not cover that."
+            ),
+            Self::Earlier(reason) => {
+                format!("An earlier training of its weights: {}", reason.sentence(unit))
+            }
+        }
+    }
+}
+
+/// Why a run's own result is not for release, whatever its weights went through before.
+pub(crate) fn own_reasons(header: &LedgerHeader) -> Vec<Reason> {
+    let began_from_a_stranger = matches!(header.earlier.origin, Origin::Checkpoint(_));
+    let undeclared = header.base.has_seen() == BaseHasSeen::Unknown;
+    [
+        (began_from_a_stranger && undeclared, Reason::BaseUnknown),
+        (!header.randomness.fit_for_release(), Reason::FixedSeed),
+        (!header.couplings.is_empty(), Reason::UnitsCoupled),
+    ]
+    .into_iter()
+    .filter_map(|(holds, reason)| holds.then_some(reason))
+    .collect()
+}
