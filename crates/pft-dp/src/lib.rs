@@ -13,6 +13,7 @@ pub mod accounting;
 pub mod audit;
 mod base;
 pub mod cli;
+mod clip_only;
 mod clipping;
 mod gradient;
 mod history;
@@ -24,6 +25,7 @@ mod report;
 mod rounding;
 mod sampler;
 mod secret;
+mod spent;
 mod statement;
 mod sum;
 mod tensor_sum;
@@ -31,6 +33,7 @@ mod verify;
 mod wording;
 
 pub use base::{Base, BaseCheckpoint, BaseFile, BaseHasSeen};
+pub use clip_only::ClipOnly;
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
 pub use gradient::{
     DeviceGradient, DevicePieces, GradientError, Heap, LinearPieces, Memory, ParameterShape,
@@ -41,12 +44,15 @@ pub use ledger::{
     Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, TrainingData,
     software,
 };
-pub use mechanism::{Mechanism, MechanismError, Plan, RELEASE_DRAWS, default_delta};
+pub use mechanism::{
+    Mechanism, MechanismError, Noise, Plan, RELEASE_DRAWS, default_delta, refuse_large_delta,
+};
 pub use noise::{GaussianNoise, NOISE_CHUNK};
 pub use reason::Reason;
 pub use report::{AccountedEpsilon, Adjacency, GroupEpsilon, PrivacyReport, ReportError};
-pub use rounding::{delta_rounded_up, rounded_up};
+pub use rounding::{delta_rounded_up, rounded_down, rounded_up};
 pub use sampler::{PoissonSampler, SamplerError};
 pub use secret::{Randomness, RunSecret, SecretError};
+pub use spent::{MAX_RELEASE_EPSILON, Spent};
 pub use statement::{NoPrivacy, PrivacyStatement, StatementError};
-pub use sum::{ClippedSum, PrivateMean};
+pub use sum::{ClippedSum, StepMean};

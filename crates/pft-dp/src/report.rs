@@ -6,13 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::accounting::{Accountant, AccountingError, Epsilon, Phase, pld};
+use crate::accounting::{Accountant, AccountingError, Epsilon, Phase};
 use crate::base::Base;
 use crate::clipping::Clipping;
 use crate::history::{Record, Training};
 use crate::ledger::LedgerContents;
 use crate::reason::Reason;
 use crate::secret::Randomness;
+use crate::spent::{MAX_RELEASE_EPSILON, Spent};
 use crate::statement::NoPrivacy;
 use crate::wording;
 
@@ -34,6 +35,24 @@ pub struct AccountedEpsilon {
     pub epsilon: Epsilon,
     /// Whether the value bounds the privacy loss; if not, it is an approximation.
     pub is_bound: bool,
+}
+
+impl AccountedEpsilon {
+    /// ε of `phases` at `delta`.
+    ///
+    /// # Errors
+    /// When a parameter is outside its range.
+    pub fn by(
+        accountant: Accountant,
+        phases: &[Phase],
+        delta: f64,
+    ) -> Result<Self, AccountingError> {
+        Ok(Self {
+            accountant,
+            epsilon: accountant.epsilon(phases, delta)?,
+            is_bound: accountant != Accountant::Gdp,
+        })
+    }
 }
 
 /// ε for someone whose data are spread over several units.
@@ -88,6 +107,9 @@ pub struct PrivacyReport {
     pub own_epsilon: Option<AccountedEpsilon>,
     /// ε for groups of units, as `epsilon` of all trainings.
     pub groups: Vec<GroupEpsilon>,
+    /// ε where neighbouring data sets differ in that one unit is replaced by another, as `epsilon` of
+    /// all trainings: for those who ask for this relation.
+    pub replace_one_epsilon: f64,
     /// Where sampling and noise came from.
     pub randomness: Randomness,
     /// BLAKE3 commitment to the secret of sampling and noise.
@@ -120,9 +142,6 @@ pub enum ReportError {
     Accounting(#[from] AccountingError),
 }
 
-/// Group sizes that every report states.
-const GROUPS: [u32; 3] = [2, 4, 8];
-
 impl PrivacyReport {
     /// The report of a run from its ledger: what was spent, not what was planned, together with what
     /// its weights had spent before.
@@ -142,8 +161,9 @@ impl PrivacyReport {
         phases.extend(&own);
         let own_epsilon = match header.earlier.trainings.is_empty() {
             true => None,
-            false => Some(accounted(Accountant::Pld, &own, plan.delta)?),
+            false => Some(AccountedEpsilon::by(Accountant::Pld, &own, plan.delta)?),
         };
+        let spent = Spent::of(&phases, plan.delta)?;
         let training = ledger.training();
         let not_for_release = header.not_for_release();
         let mut report = Self {
@@ -154,21 +174,19 @@ impl PrivacyReport {
             declared_units: plan.declared_units,
             adjacency: Adjacency::AddOrRemoveOneUnit,
             sampling: "poisson".into(),
-            sample_rate: plan.sample_rate,
+            sample_rate: plan.phase.sample_rate,
             steps: ledger.steps.len() as u64,
-            planned_steps: plan.steps,
-            expected_batch_size: plan.sample_rate * plan.declared_units as f64,
+            planned_steps: plan.phase.steps,
+            expected_batch_size: plan.expected_batch_size(),
             clipping: plan.clipping,
             max_examples_per_unit: plan.max_examples_per_unit,
-            noise_multiplier: plan.noise_multiplier,
+            noise_multiplier: plan.phase.noise_multiplier,
             noise_draws: plan.noise_draws,
             delta: plan.delta,
-            epsilon: Accountant::ALL
-                .into_iter()
-                .map(|accountant| accounted(accountant, &phases, plan.delta))
-                .collect::<Result<_, _>>()?,
+            epsilon: spent.epsilon,
             own_epsilon,
-            groups: groups(&phases, plan.delta)?,
+            groups: spent.groups,
+            replace_one_epsilon: spent.replace_one,
             randomness: header.randomness,
             commitment: header.commitment.clone(),
             couplings: header.couplings.clone(),
@@ -181,24 +199,4 @@ impl PrivacyReport {
         report.statement = wording::private(&report);
         Ok(report)
     }
-}
-
-fn accounted(
-    accountant: Accountant,
-    phases: &[Phase],
-    delta: f64,
-) -> Result<AccountedEpsilon, AccountingError> {
-    Ok(AccountedEpsilon {
-        accountant,
-        epsilon: accountant.epsilon(phases, delta)?,
-        is_bound: accountant != Accountant::Gdp,
-    })
-}
-
-fn groups(phases: &[Phase], delta: f64) -> Result<Vec<GroupEpsilon>, AccountingError> {
-    let of = |units| {
-        let epsilon = pld::group_epsilon(phases, delta, units)?.epsilon;
-        Ok(GroupEpsilon { units, epsilon })
-    };
-    GROUPS.into_iter().map(of).collect()
 }

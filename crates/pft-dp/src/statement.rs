@@ -10,6 +10,7 @@ use crate::history::{PrivateTraining, Record, RecordError, Training};
 use crate::ledger::{LedgerContents, software};
 use crate::reason::Reason;
 use crate::report::{AccountedEpsilon, PrivacyReport, ReportError};
+use crate::spent::MAX_RELEASE_EPSILON;
 use crate::wording;
 
 /// The contents of `privacy.json` of a model that no bound holds for.
@@ -35,7 +36,15 @@ pub struct NoPrivacy {
 impl NoPrivacy {
     /// After a training without differential privacy, on weights that went through `earlier`.
     pub fn of_plain_training(base: Base, earlier: &Record) -> Self {
-        let mut reasons = vec![Reason::NotPrivate];
+        Self::without_noise(vec![Reason::NotPrivate], base, earlier)
+    }
+
+    /// After a training whose gradients were sampled and clipped, and got no noise.
+    pub fn of_clip_only_training(base: Base, earlier: &Record) -> Self {
+        Self::without_noise(vec![Reason::NotPrivate, Reason::WithoutNoise], base, earlier)
+    }
+
+    fn without_noise(mut reasons: Vec<Reason>, base: Base, earlier: &Record) -> Self {
         // Which unit an earlier training protected makes no difference here.
         let without_bound = earlier.without_bound("").into_iter();
         reasons.extend(without_bound.filter(|r| !matches!(r, Reason::EarlierOtherUnit(_))));
@@ -160,6 +169,10 @@ impl PrivacyStatement {
                 if !report.not_for_release.iter().filter(carried).eq(&earlier.carried_over()) {
                     return inconsistent("not_for_release");
                 }
+                let is_large = report.quoted() > MAX_RELEASE_EPSILON;
+                if report.not_for_release.contains(&Reason::LargeEpsilon) != is_large {
+                    return inconsistent("not_for_release");
+                }
                 if report.own_epsilon.is_some() == earlier.trainings.is_empty() {
                     return inconsistent("own_epsilon");
                 }
@@ -228,6 +241,11 @@ impl PrivacyStatement {
 }
 
 impl PrivacyReport {
+    /// The ε to quote.
+    pub(crate) fn quoted(&self) -> f64 {
+        self.epsilon.first().map_or(f64::INFINITY, |first| first.epsilon.epsilon)
+    }
+
     /// The training that the report is of, as its fields have it.
     fn training(&self) -> PrivateTraining {
         let phase = Phase {
@@ -235,7 +253,8 @@ impl PrivacyReport {
             noise_multiplier: self.noise_multiplier,
             steps: self.steps,
         };
-        let own = |r: &&Reason| !matches!(r, Reason::Earlier(_));
+        // What is said of all trainings together is not this one's.
+        let own = |r: &&Reason| !matches!(r, Reason::Earlier(_) | Reason::LargeEpsilon);
         PrivateTraining {
             commitment: self.commitment.clone(),
             unit: self.unit.clone(),

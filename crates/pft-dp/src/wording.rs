@@ -30,10 +30,9 @@ pub(crate) fn private(report: &PrivacyReport) -> String {
             )
         }
     };
-    let epsilon = report.epsilon.first().map_or(f64::INFINITY, |first| first.epsilon.epsilon);
     let claim = format!(
         "({}, {})-differentially private for adding or removing one {unit} of {of_whom}, {how}",
-        rounded_up(epsilon),
+        rounded_up(report.quoted()),
         delta_rounded_up(report.delta),
     );
     let mut text = match (&report.history.origin, report.base.has_seen()) {
