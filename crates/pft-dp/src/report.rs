@@ -76,7 +76,8 @@ pub struct PrivacyReport {
     pub not_for_release: Vec<Reason>,
     /// What a unit is: case, author, document.
     pub unit: String,
-    /// Number of units as declared, N₀.
+    /// N₀, the largest number of units as declared: the guarantee is over data sets with at most so
+    /// many. Counted in the data where `not_for_release` says so.
     pub declared_units: u64,
     /// How neighbouring data sets differ.
     pub adjacency: Adjacency,

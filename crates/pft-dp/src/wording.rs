@@ -30,8 +30,13 @@ pub(crate) fn private(report: &PrivacyReport) -> String {
             )
         }
     };
+    let condition = match report.not_for_release.contains(&Reason::UnitsCounted) {
+        true => ", as if the number of units, which was counted in the data, had been public before",
+        false => "",
+    };
     let claim = format!(
-        "({}, {})-differentially private for adding or removing one {unit} of {of_whom}, {how}",
+        "({}, {})-differentially private for adding or removing one {unit} of {of_whom}, \
+         {how}{condition}",
         rounded_up(report.quoted()),
         delta_rounded_up(report.delta),
     );

@@ -1,5 +1,6 @@
 //! The settings of `train`.
 
+mod budget;
 mod device;
 mod length;
 mod limits;
@@ -126,6 +127,8 @@ impl From<&Lora> for LoraConfig {
 pub struct Privacy {
     /// ε to spend on the whole run; decides the noise. Exactly one of this and
     /// `noise_multiplier` must be set. `.inf` is `noise_multiplier: 0`.
+    #[serde(with = "budget")]
+    #[schemars(with = "Option<budget::Budget>")]
     pub target_epsilon: Option<f64>,
     /// δ, the chance that the promise of ε does not hold: below 1/N for N units, and at most 0.001.
     /// Without it 1/N^1.1, but at most 0.001.

@@ -191,7 +191,7 @@ fn the_plan_of_a_run_follows_from_the_declared_units_alone() {
 fn a_training_that_diverged_leaves_no_model() {
     for privacy in [None, private()] {
         let house = House::new();
-        let config = Config { learning_rate: 1e39, max_steps: Some(40), ..house.config(privacy) };
+        let config = Config { learning_rate: 1e6, max_steps: Some(40), ..house.config(privacy) };
         let error = house.run("run", config, 1).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.message().contains("diverged"), "{error}");
@@ -261,7 +261,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         "target_epsilon or noise_multiplier, not both",
         2,
     );
-    refuse(|c| c.privacy.as_mut().unwrap().target_delta = Some(0.5), "delta is 0.5", 2);
+    refuse(|c| c.privacy.as_mut().unwrap().target_delta = Some(0.5), "target_delta is 0.5", 2);
     refuse(|c| c.privacy.as_mut().unwrap().target_delta = Some(1e-300), "at least 1e-50", 2);
     refuse(|c| c.samples.top_p = Some(2.0), "samples.top_p", 2);
     refuse(

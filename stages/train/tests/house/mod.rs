@@ -84,8 +84,14 @@ impl House {
     }
 }
 
+/// Privacy for at most 25 units, of which 24 are there.
 pub(crate) fn private() -> Option<Privacy> {
-    Some(Privacy { noise_multiplier: Some(0.8), max_examples_per_unit: 2, ..Privacy::default() })
+    Some(Privacy {
+        noise_multiplier: Some(0.8),
+        max_examples_per_unit: 2,
+        units: Some(25),
+        ..Privacy::default()
+    })
 }
 
 pub(crate) fn weights(model: &Path) -> Vec<u8> {

@@ -1,0 +1,163 @@
+//! From next to no noise to a lot of it: every point that can be planned has a bound, the bound holds
+//! against dp-accounting, and what is said before the first step is what is said after the last.
+
+mod fixtures;
+
+use std::collections::BTreeMap;
+
+use fixtures::{number, phase, rows};
+use pft_dp::accounting::{Accountant, MAX_STEPS, Phase, gdp, pld, rdp};
+use pft_dp::{
+    Clipping, LedgerContents, LedgerHeader, MAX_RELEASE_EPSILON, Mechanism, Plan, PrivacyReport,
+    Randomness, Reason, RunSecret, Spent, StepRecord, TrainingData,
+};
+use rayon::prelude::*;
+
+/// (steps, δ, dp-accounting's lower bound, its upper bound)
+type Point = (Phase, f64, f64, f64);
+
+fn grid() -> Vec<Point> {
+    let rows = rows("grid.csv");
+    assert_eq!(rows.len(), 1200);
+    let point = |row: &BTreeMap<String, String>| {
+        let bounds = (number(row, "optimistic"), number(row, "pessimistic"));
+        (phase(row), number(row, "delta"), bounds.0, bounds.1)
+    };
+    rows.iter().map(point).collect()
+}
+
+#[test]
+fn every_point_has_a_bound_that_dp_accounting_does_not_refute() {
+    let failures: Vec<String> = grid()
+        .into_par_iter()
+        .filter_map(|(phase, delta, optimistic, pessimistic)| {
+            let found = match pld::epsilon(&[phase], delta) {
+                Ok(found) => found,
+                Err(error) => return Some(format!("{phase:?} {delta:e}: {error}")),
+            };
+            let (upper, lower) = (found.epsilon, found.lower.unwrap_or(0.0));
+            // dp-accounting's transform rounds at 10⁻¹⁵ or so, no small share of the smallest δ here.
+            let room = if delta < 1e-10 { 0.02 } else { 1e-6 };
+            let holds = upper.is_finite()
+                && upper >= optimistic * (1.0 - room) - 1e-6
+                && lower <= pessimistic * (1.0 + room) + 1e-6
+                && lower <= upper
+                && rdp::epsilon(&[phase], delta).is_ok_and(|loose| loose >= lower * (1.0 - 1e-9))
+                && gdp::epsilon(&[phase], delta).is_ok_and(f64::is_finite);
+            let said = format!("{lower} to {upper}, dp-accounting {optimistic} to {pessimistic}");
+            (!holds).then(|| format!("{phase:?} {delta:e}: {said}"))
+        })
+        .collect();
+    assert!(failures.is_empty(), "{}\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Loose is never more than a few per cent, where dp-accounting's own grid is fine enough to tell.
+#[test]
+fn bounds_are_about_as_tight_as_dp_accounting_s() {
+    let loose: Vec<String> = grid()
+        .into_par_iter()
+        .filter(|&(_, delta, ..)| delta > 1e-10)
+        .filter_map(|(phase, delta, _, pessimistic)| {
+            let upper = pld::epsilon_upper(&[phase], delta).expect("accountable");
+            (upper > 1.06 * pessimistic + 0.02)
+                .then(|| format!("{phase:?} {delta:e}: {upper}, dp-accounting {pessimistic}"))
+        })
+        .collect();
+    assert!(loose.is_empty(), "{}\n{}", loose.len(), loose.join("\n"));
+}
+
+#[test]
+fn less_noise_more_steps_more_sampling_and_a_smaller_delta_cost_more() {
+    let spent: BTreeMap<String, f64> = grid()
+        .into_par_iter()
+        .map(|(phase, delta, ..)| {
+            let upper = pld::epsilon_upper(&[phase], delta).expect("accountable");
+            (format!("{phase:?} {delta:e}"), upper)
+        })
+        .collect();
+    let of = |phase: &Phase, delta: f64| spent.get(&format!("{phase:?} {delta:e}")).copied();
+    for (phase, delta, ..) in grid() {
+        let here = of(&phase, delta).expect("a point");
+        for other in [
+            of(&Phase { steps: phase.steps * 10, ..phase }, delta),
+            of(&Phase { noise_multiplier: phase.noise_multiplier * 0.5, ..phase }, delta),
+            of(&phase, delta * 1e-2),
+        ] {
+            // Bounds are a thousandth loose, and where the grid ends a little more.
+            let more = other.unwrap_or(f64::INFINITY);
+            assert!(more >= here * 0.98 - 1e-6, "{phase:?} {delta:e}: {here} and then {more}");
+        }
+    }
+}
+
+/// The points at which nothing could be said once.
+#[test]
+fn the_least_noise_and_the_longest_runs_have_answers() {
+    let mut cases: Vec<(f64, f64, u64, f64)> = Vec::new();
+    for sigma in [0.01, 0.02, 0.05, 1.0, 20.0, 1e3, 1e6] {
+        for q in [1e-9, 1e-3, 0.13, 1.0] {
+            for steps in [1, 10, 1_000_000, MAX_STEPS] {
+                for delta in [1e-50, 1e-12, 1e-2, 0.4] {
+                    cases.push((sigma, q, steps, delta));
+                }
+            }
+        }
+    }
+    cases.into_par_iter().for_each(|(noise_multiplier, sample_rate, steps, delta)| {
+        let phase = Phase { sample_rate, noise_multiplier, steps };
+        let upper = pld::epsilon_upper(&[phase], delta)
+            .unwrap_or_else(|error| panic!("{phase:?} {delta:e}: {error}"));
+        assert!(upper.is_finite() && upper >= 0.0, "{phase:?} {delta:e}: {upper}");
+    });
+}
+
+fn ledger(phase: Phase, delta: f64) -> LedgerContents {
+    let plan = Plan {
+        declared_units: 30,
+        units_were_counted: false,
+        phase,
+        delta,
+        clipping: Clipping::default(),
+        max_examples_per_unit: 1,
+        noise_draws: 1,
+    };
+    let mechanism = Mechanism::new(plan, true).expect("a mechanism");
+    let secret = RunSecret::new(Randomness::OperatingSystem).expect("entropy");
+    let (commitment, data) = (secret.commitment(), TrainingData::default());
+    let header = LedgerHeader::new(&mechanism, Randomness::OperatingSystem, commitment, data);
+    let record = |step| StepRecord {
+        step,
+        sample_rate: phase.sample_rate,
+        noise_multiplier: phase.noise_multiplier,
+        max_grad_norm: plan.clipping.max_grad_norm,
+        expected_batch_size: plan.expected_batch_size(),
+    };
+    LedgerContents { header, steps: (0..phase.steps).map(record).collect() }
+}
+
+#[test]
+fn what_is_tried_before_the_first_step_is_what_the_statement_says() {
+    // Every eighth point: a statement asks eight accountants.
+    let points: Vec<Point> = grid().into_iter().skip(3).step_by(8).collect();
+    points.into_par_iter().for_each(|(phase, delta, ..)| {
+        let before = Spent::of(&[phase], delta)
+            .unwrap_or_else(|error| panic!("{phase:?} {delta:e}: {error}"));
+        let report = PrivacyReport::from_ledger(&ledger(phase, delta), vec![]).expect("a report");
+        assert_eq!(report.epsilon, before.epsilon);
+        assert_eq!(report.groups, before.groups);
+        assert_eq!(report.replace_one_epsilon, before.replace_one);
+        let quoted = before.quoted();
+        let (pair, replaced) = (before.groups[0].epsilon, before.replace_one);
+        let what = format!("{phase:?} {delta:e}: {quoted}, {replaced} replaced, {pair} for two");
+        // Removing one unit is replacing it by one whose gradient is zero.
+        assert!(quoted <= replaced * 1.01 + 1e-3, "{what}");
+        assert!(before.groups.windows(2).all(|two| two[0].epsilon <= two[1].epsilon * 1.01 + 1e-6));
+        let large = report.not_for_release.contains(&Reason::LargeEpsilon);
+        assert_eq!(large, quoted > MAX_RELEASE_EPSILON, "{what}");
+        assert_eq!(report.not_for_release.contains(&Reason::LargeDelta), delta > 1e-3, "{what}");
+        assert_eq!(report.fit_for_release, !large && delta <= 1e-3, "{what}");
+        for accountant in Accountant::ALL {
+            assert!(report.epsilon.iter().any(|found| found.accountant == accountant));
+        }
+    });
+}
