@@ -6,15 +6,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::accounting::{Accountant, AccountingError, Epsilon, Phase, pld};
+use crate::accounting::{Accountant, AccountingError};
 use crate::base::Base;
 use crate::clipping::Clipping;
+use crate::figures::{AccountedEpsilon, GroupEpsilon, accounted, groups};
 use crate::history::{Record, Training};
 use crate::ledger::LedgerContents;
+use crate::no_privacy::NoPrivacy;
 use crate::reason::Reason;
 use crate::secret::Randomness;
-use crate::statement::NoPrivacy;
-use crate::wording;
+use crate::wording::{self, Claim};
 
 /// Which data sets are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,27 +23,6 @@ use crate::wording;
 pub enum Adjacency {
     /// One unit is added or removed, with everything that belongs to it.
     AddOrRemoveOneUnit,
-}
-
-/// ε by one accountant.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AccountedEpsilon {
-    /// The accountant.
-    pub accountant: Accountant,
-    /// ε with its bounds.
-    #[serde(flatten)]
-    pub epsilon: Epsilon,
-    /// Whether the value bounds the privacy loss; if not, it is an approximation.
-    pub is_bound: bool,
-}
-
-/// ε for someone whose data are spread over several units.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct GroupEpsilon {
-    /// Units of the group.
-    pub units: u32,
-    /// ε for all of them together.
-    pub epsilon: f64,
 }
 
 /// The contents of `privacy.json` of a model that a bound holds for.
@@ -120,9 +100,6 @@ pub enum ReportError {
     Accounting(#[from] AccountingError),
 }
 
-/// Group sizes that every report states.
-const GROUPS: [u32; 3] = [2, 4, 8];
-
 impl PrivacyReport {
     /// The report of a run from its ledger: what was spent, not what was planned, together with what
     /// its weights had spent before.
@@ -178,27 +155,16 @@ impl PrivacyReport {
             other_uses,
             software: header.software.clone(),
         };
-        report.statement = wording::private(&report);
+        report.statement = wording::private(&Claim {
+            unit: &report.unit,
+            epsilon: report.epsilon[0].epsilon.epsilon,
+            own_epsilon: report.own_epsilon.map(|own| own.epsilon.epsilon),
+            delta: report.delta,
+            steps: report.steps,
+            has_seen: report.history.base_has_seen(),
+            history: &report.history,
+            not_for_release: &report.not_for_release,
+        });
         Ok(report)
     }
-}
-
-fn accounted(
-    accountant: Accountant,
-    phases: &[Phase],
-    delta: f64,
-) -> Result<AccountedEpsilon, AccountingError> {
-    Ok(AccountedEpsilon {
-        accountant,
-        epsilon: accountant.epsilon(phases, delta)?,
-        is_bound: accountant != Accountant::Gdp,
-    })
-}
-
-fn groups(phases: &[Phase], delta: f64) -> Result<Vec<GroupEpsilon>, AccountingError> {
-    let of = |units| {
-        let epsilon = pld::group_epsilon(phases, delta, units)?.epsilon;
-        Ok(GroupEpsilon { units, epsilon })
-    };
-    GROUPS.into_iter().map(of).collect()
 }

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use crate::accounting::AccountingError;
 use crate::ledger::{LedgerContents, LedgerError};
+use crate::no_privacy::NoPrivacy;
 use crate::report::{PrivacyReport, ReportError};
-use crate::statement::{NoPrivacy, PrivacyStatement};
+use crate::statement::PrivacyStatement;
 
 impl PrivacyStatement {
     /// Recomputes everything from the ledger and compares. `other_uses` are not the ledger's to know,

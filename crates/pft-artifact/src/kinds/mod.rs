@@ -3,5 +3,6 @@
 pub mod bundle;
 pub(crate) mod corpus;
 pub mod model;
+pub mod tagged;
 pub(crate) mod tags;
 pub(crate) mod tokens;
