@@ -20,9 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for noise_draws in [1, RELEASE_DRAWS] {
         let plan = Plan {
             declared_units: 1000,
-            sample_rate: 0.01,
-            noise_multiplier: 1.0,
-            steps: 10,
+            units_were_counted: false,
+            phase: Phase { sample_rate: 0.01, noise_multiplier: 1.0, steps: 10 },
             delta: 1e-5,
             clipping: Clipping::default(),
             max_examples_per_unit: 1,
@@ -48,9 +47,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let units: Vec<String> = (0..100_000).map(|unit| unit.to_string()).collect();
     let plan = Plan {
         declared_units: 100_000,
-        sample_rate: 0.001,
-        noise_multiplier: 1.0,
-        steps: 10,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.001, noise_multiplier: 1.0, steps: 10 },
         delta: 1e-6,
         clipping: Clipping::default(),
         max_examples_per_unit: 1,

@@ -8,9 +8,9 @@ use std::fmt::Write;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use crate::accounting::{
-    Accountant, AccountingError, Phase, calibrate_noise_multiplier, pld, steps_within,
-};
+use crate::accounting::{Accountant, AccountingError, MAX_STEPS, Phase, pld, steps_within};
+use crate::mechanism::Noise;
+use crate::rounding::{delta_rounded_up, rounded_down, rounded_up};
 
 /// Questions about a privacy budget.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
@@ -26,15 +26,9 @@ pub enum PrivacyCommand {
 /// Arguments of `epsilon`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct EpsilonArgs {
-    /// Probability with which each unit takes part in a step
-    #[arg(long, value_name = "Q")]
-    pub sample_rate: f64,
-    /// Standard deviation of the noise divided by the clipping norm
-    #[arg(long, value_name = "SIGMA")]
-    pub noise_multiplier: f64,
-    /// Number of steps
-    #[arg(long, value_name = "T")]
-    pub steps: u64,
+    /// The steps
+    #[command(flatten)]
+    pub phase: Phase,
     /// δ
     #[arg(long, value_name = "DELTA")]
     pub delta: f64,
@@ -132,20 +126,17 @@ pub struct Answer {
     pub epsilon_lower: Option<f64>,
     /// δ.
     pub delta: f64,
-    /// σ.
-    pub noise_multiplier: f64,
-    /// q.
-    pub sample_rate: f64,
-    /// T.
-    pub steps: u64,
+    /// The steps.
+    #[serde(flatten)]
+    pub phase: Phase,
     /// Whether ε bounds the privacy loss.
     pub is_bound: bool,
     /// Units of the group.
     pub group_size: u32,
+    /// Upper bound where one unit is replaced by another, by the accountant `pld` for single units;
+    /// null otherwise.
+    pub epsilon_replace_one: Option<f64>,
 }
-
-/// The largest number of steps that `steps` looks at.
-const MAX_STEPS: u64 = 100_000_000;
 
 impl PrivacyCommand {
     /// Answers, as text to be printed (one JSON value with `--json`: an object, or for
@@ -179,11 +170,6 @@ impl PrivacyCommand {
     pub fn answers(&self) -> Result<Vec<Answer>, AccountingError> {
         match self {
             Self::Epsilon(args) => {
-                let phase = Phase {
-                    sample_rate: args.sample_rate,
-                    noise_multiplier: args.noise_multiplier,
-                    steps: args.steps,
-                };
                 let accountants = args.accountant.accountants();
                 if args.group_size != 1 && accountants != [Accountant::Pld] {
                     return Err(AccountingError::Range {
@@ -194,20 +180,14 @@ impl PrivacyCommand {
                 }
                 accountants
                     .into_iter()
-                    .map(|accountant| answer(accountant, phase, args.delta, args.group_size))
+                    .map(|accountant| answer(accountant, args.phase, args.delta, args.group_size))
                     .collect()
             }
             Self::Noise(args) => {
-                let phase = Phase {
-                    sample_rate: args.sample_rate,
-                    noise_multiplier: 1.0,
-                    steps: args.steps,
-                };
-                let (target, delta) = (args.target_epsilon, args.delta);
-                let noise_multiplier =
-                    calibrate_noise_multiplier(args.accountant, &[phase], target, delta)?;
-                let phase = Phase { noise_multiplier, ..phase };
-                Ok(vec![answer(args.accountant, phase, delta, 1)?])
+                let noise =
+                    Noise::ForEpsilon { target: args.target_epsilon, accountant: args.accountant };
+                let phase = noise.phase(&[], args.sample_rate, args.steps, args.delta)?;
+                Ok(vec![answer(args.accountant, phase, args.delta, 1)?])
             }
             Self::Steps(args) => {
                 let phase = Phase {
@@ -225,18 +205,23 @@ impl PrivacyCommand {
     fn describe(&self, answer: &Answer) -> String {
         let mut text = match self {
             Self::Epsilon(_) => String::new(),
-            Self::Noise(_) => format!("noise_multiplier {:.6}: ", answer.noise_multiplier),
-            Self::Steps(_) => format!("{} steps: ", answer.steps),
+            Self::Noise(_) => format!("noise_multiplier {}: ", answer.phase.noise_multiplier),
+            Self::Steps(_) => format!("{} steps: ", answer.phase.steps),
         };
+        let (epsilon, delta) = (rounded_up(answer.epsilon), delta_rounded_up(answer.delta));
         // Writing to a string cannot fail.
-        let _ = write!(text, "ε = {:.6} at δ = {:e}", answer.epsilon, answer.delta);
+        let _ = write!(text, "ε = {epsilon} at δ = {delta}");
         if let (Some(lower), Some(upper)) = (answer.epsilon_lower, answer.epsilon_upper) {
-            let _ = write!(text, ", between {lower:.6} and {upper:.6}");
+            let _ = write!(text, ", between {} and {}", rounded_down(lower), rounded_up(upper));
         }
         let kind = if answer.is_bound { "" } else { ", approximate" };
         let _ = write!(text, " ({}{kind})", answer.accountant);
         if answer.group_size > 1 {
             let _ = write!(text, " for a group of {} units", answer.group_size);
+        }
+        if let Some(epsilon) = answer.epsilon_replace_one {
+            let epsilon = rounded_up(epsilon);
+            let _ = write!(text, "\nε = {epsilon} if one unit is replaced by another");
         }
         text.push('\n');
         text
@@ -253,17 +238,20 @@ fn answer(
         1 => accountant.epsilon(&[phase], delta)?,
         members => pld::group_epsilon(&[phase], delta, members)?,
     };
+    let epsilon_replace_one = match (accountant, group_size) {
+        (Accountant::Pld, 1) => Some(pld::replace_one_epsilon(&[phase], delta)?.epsilon),
+        _ => None,
+    };
     Ok(Answer {
         accountant,
         epsilon: found.epsilon,
         epsilon_upper: found.upper,
         epsilon_lower: found.lower,
         delta,
-        noise_multiplier: phase.noise_multiplier,
-        sample_rate: phase.sample_rate,
-        steps: phase.steps,
+        phase,
         is_bound: accountant != Accountant::Gdp,
         group_size,
+        epsilon_replace_one,
     })
 }
 
@@ -294,10 +282,20 @@ mod tests {
         assert_eq!(json["accountant"], "pld");
         assert_eq!(json["delta"], 1e-5);
         assert_eq!(json["noise_multiplier"], 0.6);
+        assert!((json["epsilon_replace_one"].as_f64().unwrap() - 1.45879).abs() < 1e-3);
         let all = run(&format!("{line} --accountant all --json")).unwrap();
         let all: Vec<serde_json::Value> = serde_json::from_str(&all).unwrap();
         assert_eq!(all.len(), 3);
-        assert!(all[2]["epsilon_upper"].is_null());
+        assert!(all[2]["epsilon_upper"].is_null() && all[1]["epsilon_replace_one"].is_null());
+    }
+
+    /// What is printed is never less than what was found, nor a lower bound more.
+    #[test]
+    fn epsilon_for_people() {
+        let line = "epsilon --sample-rate 0.01 --noise-multiplier 1 --steps 1000 --delta 1e-6";
+        let lines = "ε = 2.1246 at δ = 1.000e-6, between 2.1244 and 2.1246 (pld)\n\
+                     ε = 3.2143 if one unit is replaced by another\n";
+        assert_eq!(run(line).unwrap(), lines);
     }
 
     #[test]
@@ -320,5 +318,18 @@ mod tests {
         let line = "epsilon --sample-rate 2 --noise-multiplier 0.6 --steps 1000 --delta 1e-5";
         let error = run(line).unwrap_err();
         assert_eq!(error.to_string(), "sample_rate is 2; it must be between 0 and 1");
+        for (line, wrong) in [
+            ("--noise-multiplier 0 --steps 1000 --delta 1e-5", "noise_multiplier is 0;"),
+            (
+                "--noise-multiplier 1e30 --steps 1000 --delta 1e-5",
+                "noise_multiplier is 1000000000000000000000000000000;",
+            ),
+            ("--noise-multiplier 1 --steps 1000000000000000000 --delta 1e-5", "steps is"),
+            ("--noise-multiplier 1 --steps 1 --delta NaN", "delta is NaN;"),
+            ("--noise-multiplier 1 --steps 1 --delta 1e-5 --group-size 4000000000", "group size"),
+        ] {
+            let error = run(&format!("epsilon --sample-rate 0.1 {line}")).unwrap_err().to_string();
+            assert!(error.starts_with(wrong) && error.contains("must be"), "{error}");
+        }
     }
 }

@@ -81,6 +81,10 @@ impl ClippingStyle {
     }
 }
 
+/// The clipping norms that can be asked for. Far below, sums and noise would leave the range in which
+/// single precision rounds relatively; far above, nothing is clipped and noise overflows.
+const NORMS: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
 /// Settings of clipping.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -109,11 +113,11 @@ impl Default for Clipping {
 /// Settings that clip nothing or everything.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ClippingError {
-    /// C is not a length.
-    #[error("max_grad_norm is {0}; it must be positive and finite")]
+    /// C is not a length that single precision can hold noise for.
+    #[error("max_grad_norm is {0}; it must be between 0.000001 and 1000000")]
     Norm(f64),
     /// γ is not positive.
-    #[error("stability is {0}; it must be positive and finite")]
+    #[error("gamma is {0}; it must be positive and at most 1000000")]
     Stability(f64),
 }
 
@@ -121,13 +125,12 @@ impl Clipping {
     /// Refuses settings that are no clipping.
     ///
     /// # Errors
-    /// When C or γ is not positive and finite.
+    /// When C is not between 10⁻⁶ and 10⁶, or γ is not positive or above 10⁶.
     pub fn validate(&self) -> Result<(), ClippingError> {
-        let usable = |value: f64| value > 0.0 && value.is_finite();
-        if !usable(self.max_grad_norm) {
+        if !NORMS.contains(&self.max_grad_norm) {
             return Err(ClippingError::Norm(self.max_grad_norm));
         }
-        if !usable(self.stability) {
+        if !(self.stability > 0.0 && self.stability <= *NORMS.end()) {
             return Err(ClippingError::Stability(self.stability));
         }
         Ok(())

@@ -1,9 +1,9 @@
-//! The figures of a statement: ε by each accountant and for groups of units.
+//! The figures of a statement: ε by an accountant and for a group of units.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::accounting::{Accountant, AccountingError, Epsilon, Phase, pld};
+use crate::accounting::{Accountant, AccountingError, Epsilon, Phase};
 
 /// ε by one accountant.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,24 @@ pub struct AccountedEpsilon {
     pub is_bound: bool,
 }
 
+impl AccountedEpsilon {
+    /// ε of `phases` at `delta`.
+    ///
+    /// # Errors
+    /// When a parameter is outside its range.
+    pub fn by(
+        accountant: Accountant,
+        phases: &[Phase],
+        delta: f64,
+    ) -> Result<Self, AccountingError> {
+        Ok(Self {
+            accountant,
+            epsilon: accountant.epsilon(phases, delta)?,
+            is_bound: accountant != Accountant::Gdp,
+        })
+    }
+}
+
 /// ε for someone whose data are spread over several units.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupEpsilon {
@@ -24,29 +42,4 @@ pub struct GroupEpsilon {
     pub units: u32,
     /// ε for all of them together.
     pub epsilon: f64,
-}
-
-/// Group sizes that every report states.
-const GROUPS: [u32; 3] = [2, 4, 8];
-
-/// ε of phases by one accountant.
-pub(crate) fn accounted(
-    accountant: Accountant,
-    phases: &[Phase],
-    delta: f64,
-) -> Result<AccountedEpsilon, AccountingError> {
-    Ok(AccountedEpsilon {
-        accountant,
-        epsilon: accountant.epsilon(phases, delta)?,
-        is_bound: accountant != Accountant::Gdp,
-    })
-}
-
-/// ε of phases for groups of units.
-pub(crate) fn groups(phases: &[Phase], delta: f64) -> Result<Vec<GroupEpsilon>, AccountingError> {
-    let of = |units| {
-        let epsilon = pld::group_epsilon(phases, delta, units)?.epsilon;
-        Ok(GroupEpsilon { units, epsilon })
-    };
-    GROUPS.into_iter().map(of).collect()
 }

@@ -105,6 +105,8 @@ impl LedgerHeader {
         let undeclared = self.base.has_seen() == BaseHasSeen::Unknown;
         [
             (began_from_a_stranger && undeclared, Reason::BaseUnknown),
+            (self.plan.units_were_counted, Reason::UnitsCounted),
+            (self.plan.delta_is_large(), Reason::LargeDelta),
             (!self.randomness.fit_for_release(), Reason::FixedSeed),
             (!self.couplings.is_empty(), Reason::UnitsCoupled),
         ]

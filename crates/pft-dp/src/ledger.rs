@@ -45,15 +45,15 @@ impl StepRecord {
     fn of(plan: &Plan, step: u64) -> Self {
         Self {
             step,
-            sample_rate: plan.sample_rate,
-            noise_multiplier: plan.noise_multiplier,
+            sample_rate: plan.phase.sample_rate,
+            noise_multiplier: plan.phase.noise_multiplier,
             max_grad_norm: plan.clipping.max_grad_norm,
             expected_batch_size: plan.expected_batch_size(),
         }
     }
 
     fn follows(&self, plan: &Plan) -> bool {
-        *self == Self::of(plan, self.step) && self.step < plan.steps
+        *self == Self::of(plan, self.step) && self.step < plan.phase.steps
     }
 }
 

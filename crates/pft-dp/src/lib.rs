@@ -13,6 +13,7 @@ pub mod accounting;
 pub mod audit;
 mod base;
 pub mod cli;
+mod clip_only;
 mod clipping;
 mod figures;
 mod gradient;
@@ -27,6 +28,7 @@ mod report;
 mod rounding;
 mod sampler;
 mod secret;
+mod spent;
 mod statement;
 mod sum;
 mod tensor_sum;
@@ -34,6 +36,7 @@ mod verify;
 mod wording;
 
 pub use base::{Base, BaseCheckpoint, BaseFile, BaseHasSeen};
+pub use clip_only::ClipOnly;
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
 pub use figures::{AccountedEpsilon, GroupEpsilon};
 pub use gradient::{
@@ -43,13 +46,16 @@ pub use gradient::{
 pub use header::{LedgerHeader, TrainingData, software};
 pub use history::{Origin, PrivateTraining, RECORD_KEY, Record, RecordError, Training};
 pub use ledger::{Ledger, LedgerContents, LedgerError, StepReceipt, StepRecord};
-pub use mechanism::{Mechanism, MechanismError, Plan, RELEASE_DRAWS, default_delta};
+pub use mechanism::{
+    Mechanism, MechanismError, Noise, Plan, RELEASE_DRAWS, default_delta, refuse_large_delta,
+};
 pub use no_privacy::NoPrivacy;
 pub use noise::{GaussianNoise, NOISE_CHUNK};
 pub use reason::Reason;
 pub use report::{Adjacency, PrivacyReport, ReportError};
-pub use rounding::{delta_rounded_up, rounded_up};
+pub use rounding::{delta_rounded_up, rounded_down, rounded_up};
 pub use sampler::{PoissonSampler, SamplerError};
 pub use secret::{Randomness, RunSecret, SecretError};
+pub use spent::{MAX_RELEASE_EPSILON, Spent};
 pub use statement::{PrivacyStatement, StatementError};
-pub use sum::{ClippedSum, PrivateMean};
+pub use sum::{ClippedSum, StepMean};

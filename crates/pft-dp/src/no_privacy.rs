@@ -34,7 +34,15 @@ pub struct NoPrivacy {
 impl NoPrivacy {
     /// After a training without differential privacy, on weights that went through `earlier`.
     pub fn of_plain_training(base: Base, earlier: &Record) -> Self {
-        let mut reasons = vec![Reason::NotPrivate];
+        Self::without_noise(vec![Reason::NotPrivate], base, earlier)
+    }
+
+    /// After a training whose gradients were sampled and clipped, and got no noise.
+    pub fn of_clip_only_training(base: Base, earlier: &Record) -> Self {
+        Self::without_noise(vec![Reason::NotPrivate, Reason::WithoutNoise], base, earlier)
+    }
+
+    fn without_noise(mut reasons: Vec<Reason>, base: Base, earlier: &Record) -> Self {
         // Which unit an earlier training protected makes no difference here.
         let without_bound = earlier.without_bound("").into_iter();
         reasons.extend(without_bound.filter(|r| !matches!(r, Reason::EarlierOtherUnit(_))));

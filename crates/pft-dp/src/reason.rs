@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::spent::MAX_RELEASE_EPSILON;
+
 /// Why a model is not for release as a private one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -18,6 +20,14 @@ pub enum Reason {
     /// It began from weights without a record, and nobody declared that they have seen none of its
     /// units.
     BaseUnknown,
+    /// Its units were sampled and clipped as in a private training, and no noise was added.
+    WithoutNoise,
+    /// The number of its units was counted in the data.
+    UnitsCounted,
+    /// Its δ is too large to promise anything.
+    LargeDelta,
+    /// The ε of all trainings together is too large to promise anything.
+    LargeEpsilon,
     /// Its randomness came from a fixed seed.
     FixedSeed,
     /// Units decided about each other before training.
@@ -55,6 +65,21 @@ impl Reason {
             ),
             Self::BaseUnknown => format!(
                 "Nobody has declared that its base model never saw any {unit} of its training set."
+            ),
+            Self::WithoutNoise => "Gradients were sampled and clipped as in a private training, but no \
+                                   noise was added to them: ε is infinite."
+                .into(),
+            Self::UnitsCounted => format!(
+                "How many there are of what it protects, each {unit}, was counted in the data and shows \
+                 here: the guarantee holds only as if that number had been public before."
+            ),
+            Self::LargeDelta => {
+                "With so large a δ, the chance that the guarantee does not hold at all, it promises \
+                 nothing."
+                    .into()
+            }
+            Self::LargeEpsilon => format!(
+                "With an ε above {MAX_RELEASE_EPSILON} the guarantee promises next to nothing."
             ),
             Self::FixedSeed => {
                 "Its randomness came from a fixed seed, and whoever knows the seed can take the noise \

@@ -9,12 +9,13 @@ use thiserror::Error;
 use crate::accounting::{Accountant, AccountingError};
 use crate::base::Base;
 use crate::clipping::Clipping;
-use crate::figures::{AccountedEpsilon, GroupEpsilon, accounted, groups};
+use crate::figures::{AccountedEpsilon, GroupEpsilon};
 use crate::history::{Record, Training};
 use crate::ledger::LedgerContents;
 use crate::no_privacy::NoPrivacy;
 use crate::reason::Reason;
 use crate::secret::Randomness;
+use crate::spent::{MAX_RELEASE_EPSILON, Spent};
 use crate::wording::{self, Claim};
 
 /// Which data sets are told apart.
@@ -68,6 +69,9 @@ pub struct PrivacyReport {
     pub own_epsilon: Option<AccountedEpsilon>,
     /// ε for groups of units, as `epsilon` of all trainings.
     pub groups: Vec<GroupEpsilon>,
+    /// ε where neighbouring data sets differ in that one unit is replaced by another, as `epsilon` of
+    /// all trainings: for those who ask for this relation.
+    pub replace_one_epsilon: f64,
     /// Where sampling and noise came from.
     pub randomness: Randomness,
     /// BLAKE3 commitment to the secret of sampling and noise.
@@ -119,10 +123,14 @@ impl PrivacyReport {
         phases.extend(&own);
         let own_epsilon = match header.earlier.trainings.is_empty() {
             true => None,
-            false => Some(accounted(Accountant::Pld, &own, plan.delta)?),
+            false => Some(AccountedEpsilon::by(Accountant::Pld, &own, plan.delta)?),
         };
+        let spent = Spent::of(&phases, plan.delta)?;
         let training = ledger.training();
-        let not_for_release = header.not_for_release();
+        let mut not_for_release = header.not_for_release();
+        if spent.quoted() > MAX_RELEASE_EPSILON {
+            not_for_release.push(Reason::LargeEpsilon);
+        }
         let mut report = Self {
             statement: String::new(),
             fit_for_release: not_for_release.is_empty(),
@@ -131,21 +139,19 @@ impl PrivacyReport {
             declared_units: plan.declared_units,
             adjacency: Adjacency::AddOrRemoveOneUnit,
             sampling: "poisson".into(),
-            sample_rate: plan.sample_rate,
+            sample_rate: plan.phase.sample_rate,
             steps: ledger.steps.len() as u64,
-            planned_steps: plan.steps,
-            expected_batch_size: plan.sample_rate * plan.declared_units as f64,
+            planned_steps: plan.phase.steps,
+            expected_batch_size: plan.expected_batch_size(),
             clipping: plan.clipping,
             max_examples_per_unit: plan.max_examples_per_unit,
-            noise_multiplier: plan.noise_multiplier,
+            noise_multiplier: plan.phase.noise_multiplier,
             noise_draws: plan.noise_draws,
             delta: plan.delta,
-            epsilon: Accountant::ALL
-                .into_iter()
-                .map(|accountant| accounted(accountant, &phases, plan.delta))
-                .collect::<Result<_, _>>()?,
+            epsilon: spent.epsilon,
             own_epsilon,
-            groups: groups(&phases, plan.delta)?,
+            groups: spent.groups,
+            replace_one_epsilon: spent.replace_one,
             randomness: header.randomness,
             commitment: header.commitment.clone(),
             couplings: header.couplings.clone(),
@@ -157,7 +163,7 @@ impl PrivacyReport {
         };
         report.statement = wording::private(&Claim {
             unit: &report.unit,
-            epsilon: report.epsilon[0].epsilon.epsilon,
+            epsilon: report.quoted(),
             own_epsilon: report.own_epsilon.map(|own| own.epsilon.epsilon),
             delta: report.delta,
             steps: report.steps,

@@ -11,6 +11,7 @@ use crate::ledger::LedgerContents;
 use crate::no_privacy::NoPrivacy;
 use crate::reason::Reason;
 use crate::report::{PrivacyReport, ReportError};
+use crate::spent::MAX_RELEASE_EPSILON;
 
 /// What `privacy.json` may hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,6 +105,10 @@ impl PrivacyStatement {
                 if !report.not_for_release.iter().filter(carried).eq(&earlier.carried_over()) {
                     return inconsistent("not_for_release");
                 }
+                let is_large = report.quoted() > MAX_RELEASE_EPSILON;
+                if report.not_for_release.contains(&Reason::LargeEpsilon) != is_large {
+                    return inconsistent("not_for_release");
+                }
                 if report.own_epsilon.is_some() == earlier.trainings.is_empty() {
                     return inconsistent("own_epsilon");
                 }
@@ -171,6 +176,11 @@ impl PrivacyStatement {
 }
 
 impl PrivacyReport {
+    /// The ε to quote.
+    pub(crate) fn quoted(&self) -> f64 {
+        self.epsilon.first().map_or(f64::INFINITY, |first| first.epsilon.epsilon)
+    }
+
     /// The training that the report is of, as its fields have it.
     fn training(&self) -> PrivateTraining {
         let phase = Phase {
@@ -178,7 +188,8 @@ impl PrivacyReport {
             noise_multiplier: self.noise_multiplier,
             steps: self.steps,
         };
-        let own = |r: &&Reason| !matches!(r, Reason::Earlier(_));
+        // What is said of all trainings together is not this one's.
+        let own = |r: &&Reason| !matches!(r, Reason::Earlier(_) | Reason::LargeEpsilon);
         PrivateTraining {
             commitment: self.commitment.clone(),
             unit: self.unit.clone(),

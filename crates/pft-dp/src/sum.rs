@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::clip_only::ClipOnly;
 use crate::ledger::StepReceipt;
 use crate::mechanism::Mechanism;
 use crate::noise::{GaussianNoise, TensorNoise};
@@ -51,7 +52,7 @@ impl ClippedSum {
         mechanism: &Mechanism,
         noise: &GaussianNoise,
         receipt: &StepReceipt,
-    ) -> PrivateMean {
+    ) -> StepMean {
         assert!(
             self.l2_sensitivity <= mechanism.l2_sensitivity(),
             "a sum of sensitivity {} needs more noise than the mechanism's",
@@ -61,25 +62,62 @@ impl ClippedSum {
         let scale = 1.0 / mechanism.expected_batch_size();
         let step = receipt.step();
         let noised = |(index, sum): (usize, TensorSum)| {
-            (sum, noise.of_tensor(step, index as u64, deviation, scale))
+            (sum, Finish::Noise(noise.of_tensor(step, index as u64, deviation, scale)))
         };
-        PrivateMean { tensors: self.tensors.into_iter().enumerate().map(noised).collect() }
+        StepMean { tensors: self.tensors.into_iter().enumerate().map(noised).collect() }
+    }
+
+    /// Divides by the expected batch size of a run without noise, and of nothing else: the mean is
+    /// not private.
+    pub fn without_noise(self, run: &ClipOnly) -> StepMean {
+        let scale = 1.0 / run.expected_batch_size();
+        let scaled = |sum| (sum, Finish::Scale(scale));
+        StepMean { tensors: self.tensors.into_iter().map(scaled).collect() }
     }
 }
 
-/// A noised gradient: whatever is computed from it is private. The sums within are never handed out
-/// without their noise, which is always the same for the same element.
-pub struct PrivateMean {
-    tensors: Vec<(TensorSum, TensorNoise)>,
+/// What is done to a sum as it is read.
+enum Finish {
+    /// Noise is added, and the result scaled.
+    Noise(TensorNoise),
+    /// It is scaled.
+    Scale(f64),
 }
 
-impl fmt::Debug for PrivateMean {
+impl Finish {
+    fn block(&self, first: usize, values: &mut [f32]) {
+        match self {
+            Self::Noise(noise) => noise.add(first, values),
+            Self::Scale(scale) => scale_all(*scale, values),
+        }
+    }
+
+    fn all(&self, values: &mut [f32]) {
+        match self {
+            Self::Noise(noise) => noise.add_all(values),
+            Self::Scale(scale) => scale_all(*scale, values),
+        }
+    }
+}
+
+fn scale_all(scale: f64, values: &mut [f32]) {
+    values.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+}
+
+/// The mean gradient that an optimizer follows. From [`ClippedSum::privatize`], it is noised, and
+/// whatever is computed from it is private: the sums within are never handed out without their noise,
+/// which is always the same for the same element.
+pub struct StepMean {
+    tensors: Vec<(TensorSum, Finish)>,
+}
+
+impl fmt::Debug for StepMean {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "PrivateMean({} tensors)", self.tensors.len())
+        write!(formatter, "StepMean({} tensors)", self.tensors.len())
     }
 }
 
-impl PrivateMean {
+impl StepMean {
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.tensors.len()
@@ -97,29 +135,29 @@ impl PrivateMean {
         range: Range<usize>,
         room: &'a mut Vec<f32>,
     ) -> &'a [f32] {
-        let (sum, noise) = &self.tensors[parameter];
+        let (sum, finish) = &self.tensors[parameter];
         room.resize(range.len(), 0.0);
         sum.copy_to(range.clone(), room);
-        noise.add(range.start, room);
+        finish.block(range.start, room);
         room
     }
 
     /// The whole gradient of a parameter.
     pub fn tensor(&self, parameter: usize) -> Vec<f32> {
-        let (sum, noise) = &self.tensors[parameter];
+        let (sum, finish) = &self.tensors[parameter];
         let mut values = sum.to_vec();
-        noise.add_all(&mut values);
+        finish.all(&mut values);
         values
     }
 
     /// The gradients of all parameters.
     pub fn into_tensors(self) -> Vec<Vec<f32>> {
-        let noised = |(sum, noise): (TensorSum, TensorNoise)| {
+        let finished = |(sum, finish): (TensorSum, Finish)| {
             let mut values = sum.into_vec();
-            noise.add_all(&mut values);
+            finish.all(&mut values);
             values
         };
-        self.tensors.into_iter().map(noised).collect()
+        self.tensors.into_iter().map(finished).collect()
     }
 
     /// The memory of the sums, to be used again.

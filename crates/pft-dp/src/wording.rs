@@ -100,7 +100,8 @@ pub(crate) fn not_private(reasons: &[Reason], base: &Base, unit: &str) -> String
     };
     let others: Vec<&Reason> =
         reasons.iter().filter(|reason| **reason != Reason::NotPrivate).collect();
-    if let (Base::Checkpoint(base), false) = (base, others.is_empty()) {
+    let of_before = others.iter().any(|reason| **reason != Reason::WithoutNoise);
+    if let (Base::Checkpoint(base), true) = (base, of_before) {
         text += &format!(" It began from {}.", base.name);
     }
     for reason in others {

@@ -2,6 +2,7 @@
 //! give the same norms, outcomes and sums.
 
 use candle_core::{DType, Device, Tensor};
+use pft_dp::accounting::Phase;
 use pft_dp::{
     Clipping, ClippingFunction, ClippingStyle, DeviceGradient, DevicePieces, GradientError,
     LinearPieces, Mechanism, ParameterShape, Plan, PrivateGradient, UnitOutcome, WeightLayout,
@@ -47,9 +48,8 @@ fn shapes() -> Vec<ParameterShape> {
 fn mechanism(clipping: Clipping) -> Mechanism {
     let plan = Plan {
         declared_units: 100,
-        sample_rate: 0.1,
-        noise_multiplier: 1.0,
-        steps: 1,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.1, noise_multiplier: 1.0, steps: 1 },
         delta: 1e-4,
         clipping,
         max_examples_per_unit: 4,

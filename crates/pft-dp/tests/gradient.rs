@@ -1,5 +1,6 @@
 //! Book-keeping against brute force: every unit's gradient formed on its own in double precision.
 
+use pft_dp::accounting::Phase;
 use pft_dp::{
     Clipping, ClippingFunction, ClippingStyle, GradientError, Ledger, LedgerHeader, LinearPieces,
     Mechanism, NOISE_CHUNK, ParameterShape, Plan, PrivateGradient, Randomness, RunSecret,
@@ -21,9 +22,8 @@ const NAMES: [(&str, usize, bool); 5] = [
 fn mechanism(clipping: Clipping) -> Mechanism {
     let plan = Plan {
         declared_units: 100,
-        sample_rate: 0.1,
-        noise_multiplier: 1.0,
-        steps: 1,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.1, noise_multiplier: 1.0, steps: 1 },
         delta: 1e-4,
         clipping,
         max_examples_per_unit: 4,

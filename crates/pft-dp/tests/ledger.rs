@@ -13,9 +13,8 @@ use pft_dp::{
 fn mechanism() -> Mechanism {
     let plan = Plan {
         declared_units: 1000,
-        sample_rate: 0.02,
-        noise_multiplier: 1.1,
-        steps: 50,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.02, noise_multiplier: 1.1, steps: 50 },
         delta: 1e-5,
         clipping: Clipping::default(),
         max_examples_per_unit: 4,

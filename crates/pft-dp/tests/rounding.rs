@@ -1,6 +1,7 @@
 //! What the mechanism's noise has room for beyond C: rounding to single precision, where much of a
 //! unit's gradient cancels, at the sizes of a layer of a real model.
 
+use pft_dp::accounting::Phase;
 use pft_dp::{
     Clipping, ClippingFunction, ClippingStyle, LinearPieces, Mechanism, ParameterShape, Plan,
     PrivateGradient, WeightLayout,
@@ -17,9 +18,8 @@ const CLIPPING: Clipping = Clipping {
 fn mechanism() -> Mechanism {
     let plan = Plan {
         declared_units: 100,
-        sample_rate: 0.1,
-        noise_multiplier: 1.0,
-        steps: 1,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.1, noise_multiplier: 1.0, steps: 1 },
         delta: 1e-4,
         clipping: CLIPPING,
         max_examples_per_unit: 1,

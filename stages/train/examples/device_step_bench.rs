@@ -11,6 +11,7 @@ mod works;
 use std::error::Error;
 
 use candle_core::{DType, Device};
+use pft_dp::accounting::Phase;
 use pft_dp::{
     Clipping, Ledger, LedgerHeader, Mechanism, Plan, RELEASE_DRAWS, Randomness, RunSecret,
 };
@@ -44,9 +45,12 @@ fn mechanism(work: &Work, steps: u64) -> Result<Mechanism, Box<dyn Error>> {
     let declared_units = 1000;
     let plan = Plan {
         declared_units,
-        sample_rate: work.batch as f64 / declared_units as f64,
-        noise_multiplier: 1.0,
-        steps,
+        units_were_counted: false,
+        phase: Phase {
+            sample_rate: work.batch as f64 / declared_units as f64,
+            noise_multiplier: 1.0,
+            steps,
+        },
         delta: 1e-5,
         clipping: Clipping::default(),
         max_examples_per_unit: 1,

@@ -92,12 +92,12 @@ pub fn audit_step(
     let secret = RunSecret::new(randomness).map_err(|error| bug(&error))?;
     let included = coins(settings.canaries, &secret)?;
     let scores = scores(&included, run, &secret, randomness)?;
-    let steps = claimed.plan().steps;
+    let steps = claimed.plan().phase.steps;
     let epsilon = claimed.epsilon(Accountant::Pld, steps).map_err(|error| refuse(&error))?;
     let delta = claimed.plan().delta;
     let canaries = audit_one_run(&scores, &included, settings.guesses, delta, settings.confidence)
         .map_err(|error| refuse(&error))?;
-    let sample_rate = claimed.plan().sample_rate;
+    let sample_rate = claimed.plan().phase.sample_rate;
     let sampling = if sample_rate < 1.0 {
         let mut sampler = run.sampler(&secret, &names(1000)).map_err(|error| bug(&error))?;
         let batches = |step| sampler.sample(step);
@@ -144,14 +144,14 @@ fn scores(
     let rule = OptimizerConfig::Sgd { momentum: 0.0, weight_decay: 0.0 };
     let optimizer = Optimizer::new(rule, model.parameters());
     let mut processor = Cpu::new(model, optimizer);
-    let mut gradients = processor.units(mechanism);
+    let mut gradients = processor.units(mechanism.into());
     let folder = tempfile::tempdir().map_err(|error| bug(&error))?;
     let header = LedgerHeader::new(mechanism, randomness, secret.commitment(), Default::default());
     let mut ledger =
         Ledger::open(&folder.path().join("ledger.jsonl"), &header).map_err(|error| bug(&error))?;
 
     let mut scores = vec![0.0; included.len()];
-    for step in 0..mechanism.plan().steps {
+    for step in 0..mechanism.plan().phase.steps {
         let drawn = sampler.sample(step).into_iter().map(|index| vec![&sequences[index]]).collect();
         add_units(
             &mut processor,

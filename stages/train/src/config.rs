@@ -1,9 +1,12 @@
 //! The settings of `train`.
 
 mod device;
+mod length;
+mod limits;
+mod validate;
 
-use pft_dp::accounting::Accountant;
-use pft_dp::{BaseHasSeen, Clipping, ClippingFunction, ClippingStyle};
+use pft_dp::accounting::{Accountant, MAX_STEPS};
+use pft_dp::{BaseHasSeen, Clipping, ClippingFunction, ClippingStyle, Noise};
 use pft_lm::layers::lora::LoraConfig;
 use pft_lm::optimizer::OptimizerConfig;
 use pft_lm::parameters::Precision;
@@ -13,6 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use device::{Device, Dtype};
+
+use limits::{MAX_BATCH, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_PASS_TOKENS};
 
 /// Settings of the stage.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -35,20 +40,26 @@ pub struct Config {
     /// The optimizer and its constants.
     pub optimizer: OptimizerConfig,
     /// The highest learning rate.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = MAX_LEARNING_RATE))]
     pub learning_rate: f64,
     /// How the learning rate runs after its warm-up.
     pub schedule: ScheduleKind,
     /// Steps over which the learning rate climbs from 0.
+    #[schemars(extend("maximum" = MAX_STEPS))]
     pub warmup_steps: u64,
     /// Optimizer steps. Without it, `epochs` decides.
+    #[schemars(extend("minimum" = 1, "maximum" = MAX_STEPS))]
     pub max_steps: Option<u64>,
     /// Passes over the training examples (with privacy: expected passes over the units).
+    #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = MAX_EPOCHS))]
     pub epochs: f64,
     /// Examples of an optimizer step; with privacy, the expected number of units.
+    #[schemars(extend("minimum" = 1, "maximum" = MAX_BATCH))]
     pub batch_size: u64,
     /// Tokens of one forward pass at most, more where a single unit has more: bounds the memory.
     /// With privacy and without LoRA a pass takes half as many, since it keeps about twice as much
     /// of each.
+    #[schemars(extend("minimum" = 1, "maximum" = MAX_PASS_TOKENS))]
     pub micro_batch_tokens: u64,
     /// Clips the norm of the whole gradient, without privacy; 0 turns it off.
     pub max_grad_norm: f64,
@@ -114,11 +125,13 @@ impl From<&Lora> for LoraConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct Privacy {
     /// ε to spend on the whole run; decides the noise. Exactly one of this and
-    /// `noise_multiplier` must be set.
+    /// `noise_multiplier` must be set. `.inf` is `noise_multiplier: 0`.
     pub target_epsilon: Option<f64>,
-    /// δ; 1/N^1.1 for N units without it, but at most 0.001.
+    /// δ, the chance that the promise of ε does not hold: below 1/N for N units, and at most 0.001.
+    /// Without it 1/N^1.1, but at most 0.001.
     pub target_delta: Option<f64>,
-    /// Standard deviation of the noise divided by the clipping norm.
+    /// Standard deviation of the noise divided by the clipping norm. 0 samples and clips as a
+    /// private run does, and adds no noise: a baseline that is not private.
     pub noise_multiplier: Option<f64>,
     /// The clipping norm C.
     pub max_grad_norm: f64,
@@ -130,12 +143,16 @@ pub struct Privacy {
     pub gamma: f64,
     /// Examples of a unit that take part in a step at most; drawn anew for each step.
     pub max_examples_per_unit: u32,
-    /// The number of units N, as publicly declared: it decides sample rate, δ and, with `epochs`, the
-    /// number of steps. Counted in the data without it, and then listed among what touched the data.
+    /// The largest number of units N that the data may hold, chosen without looking at whether one
+    /// unit more or less is there: it decides sample rate, δ and, with `epochs`, the number of steps,
+    /// and the guarantee is over data sets with at most so many units; more are refused. Counted in
+    /// the data without it: then those numbers tell who is there, and the model is not for release.
+    #[schemars(extend("minimum" = 1))]
     pub units: Option<u64>,
     /// The accountant that decides the noise: pld or rdp, for gdp bounds nothing. All are reported.
     pub accountant: Accountant,
-    /// Allows δ ≥ 1/N, which promises next to nothing.
+    /// Allows a δ of 1/N or more, or above 0.001, which promises nothing: the model is then not for
+    /// release.
     pub force_delta: bool,
     /// Draws sampling and noise from this seed instead of the operating system's entropy: for
     /// experiments; the privacy statement then says that the model is not for release.
@@ -254,6 +271,19 @@ impl Default for Config {
 }
 
 impl Privacy {
+    /// How much noise is asked for; none where it is to be left out.
+    pub fn noise(&self) -> Option<Noise> {
+        match (self.noise_multiplier, self.target_epsilon) {
+            (Some(0.0), _) | (None, Some(f64::INFINITY)) => None,
+            (Some(multiplier), _) => Some(Noise::Multiplier(multiplier)),
+            // Without either the settings are refused.
+            (None, target) => Some(Noise::ForEpsilon {
+                target: target.unwrap_or_default(),
+                accountant: self.accountant,
+            }),
+        }
+    }
+
     /// The clipping settings.
     pub fn clipping(&self) -> Clipping {
         Clipping {
@@ -262,79 +292,5 @@ impl Privacy {
             max_grad_norm: self.max_grad_norm,
             stability: self.gamma,
         }
-    }
-}
-
-impl Config {
-    pub(crate) fn validate(&self) -> Result<(), StageError> {
-        let wrong = |message: &str| Err(StageError::config(message));
-        match (&self.base_model, &self.random_init) {
-            (None, None) => return wrong("base_model: is missing; or set random_init"),
-            (Some(_), Some(_)) => return wrong("base_model and random_init: set one of them"),
-            _ => {}
-        }
-        if self.base_precision == Precision::Bf16 && self.lora.is_none() {
-            return wrong("base_precision: bf16 is for frozen weights; set lora, or use f32");
-        }
-        if self.batch_size == 0 || self.micro_batch_tokens == 0 {
-            return wrong("batch_size and micro_batch_tokens: must be at least 1");
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return wrong("learning_rate: must be greater than 0");
-        }
-        if self.max_steps.is_none() && !(self.epochs > 0.0 && self.epochs.is_finite()) {
-            return wrong("epochs: must be greater than 0");
-        }
-        if self.max_grad_norm < 0.0 {
-            return wrong("max_grad_norm: must be at least 0; 0 turns clipping off");
-        }
-        let samples = &self.samples;
-        if !(samples.temperature >= 0.0 && samples.temperature.is_finite()) {
-            return wrong("samples.temperature: must be at least 0");
-        }
-        if samples.top_p.is_some_and(|top_p| !(top_p > 0.0 && top_p <= 1.0)) {
-            return wrong("samples.top_p: must be greater than 0 and at most 1");
-        }
-        if samples.top_k == Some(0) {
-            return wrong("samples.top_k: must be at least 1");
-        }
-        self.device.validate(self.dtype)?;
-        let Some(privacy) = &self.privacy else { return Ok(()) };
-        if self.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0) {
-            // A mask would depend on where in the batch a unit stands, and so on other units.
-            return wrong("lora.dropout: must be 0 with privacy");
-        }
-        match (privacy.target_epsilon, privacy.noise_multiplier) {
-            (Some(_), Some(_)) => {
-                return wrong("privacy: set target_epsilon or noise_multiplier, not both");
-            }
-            (None, None) => return wrong("privacy: set target_epsilon or noise_multiplier"),
-            (Some(epsilon), None) if !(epsilon > 0.0 && epsilon.is_finite()) => {
-                return wrong("privacy.target_epsilon: must be greater than 0");
-            }
-            (None, Some(noise)) if !(noise > 0.0 && noise.is_finite()) => {
-                return wrong("privacy.noise_multiplier: must be greater than 0");
-            }
-            _ => {}
-        }
-        if privacy.accountant == Accountant::Gdp {
-            return wrong(
-                "privacy.accountant: gdp is an approximation that can give too little noise; use pld \
-                 or rdp (privacy.json reports gdp's figure beside theirs)",
-            );
-        }
-        if !(privacy.max_grad_norm > 0.0 && privacy.max_grad_norm.is_finite()) {
-            return wrong("privacy.max_grad_norm: must be greater than 0");
-        }
-        if privacy.gamma <= 0.0 {
-            return wrong("privacy.gamma: must be greater than 0");
-        }
-        if privacy.max_examples_per_unit == 0 {
-            return wrong("privacy.max_examples_per_unit: must be at least 1");
-        }
-        if privacy.target_delta.is_some_and(|delta| !(1e-50..1.0).contains(&delta)) {
-            return wrong("privacy.target_delta: must be at least 1e-50 and less than 1");
-        }
-        Ok(())
     }
 }

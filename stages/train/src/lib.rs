@@ -15,14 +15,18 @@ pub mod state;
 pub mod training;
 pub mod verify;
 
+mod announce;
 mod base;
 mod claim;
+mod finish;
 mod marks;
 mod order;
 mod output;
 mod plain;
+mod prepare;
 mod processor;
 mod samples;
+mod steps;
 
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 

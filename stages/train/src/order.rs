@@ -1,4 +1,5 @@
-//! The order of examples without privacy: shuffled anew for each epoch, a function of the seed.
+//! What the seed decides: the order of examples without privacy, shuffled anew for each epoch, and
+//! the masks of dropout.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -31,6 +32,18 @@ impl Order {
         }
         self.shuffled[(place % self.count as u64) as usize]
     }
+}
+
+/// Dropout masks differ from micro-batch to micro-batch and are the same after a resume.
+pub(crate) fn dropout_seed(seed: u64, step: u64, first_unit: u64) -> u64 {
+    let mut bytes = [0; 24];
+    for (chunk, value) in bytes.chunks_exact_mut(8).zip([seed, step, first_unit]) {
+        chunk.copy_from_slice(&value.to_le_bytes());
+    }
+    let hash = blake3::hash(&bytes);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_bytes()[..8]);
+    u64::from_le_bytes(first)
 }
 
 #[cfg(test)]

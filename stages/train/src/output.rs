@@ -198,17 +198,19 @@ fn privacy(
     trained: &Trained,
 ) -> Result<PrivacyStatement, StageError> {
     let Some(ledger) = &trained.ledger else {
-        let start = &trained.start;
-        let none = NoPrivacy::of_plain_training(start.base.clone(), &start.earlier);
+        let (base, earlier) = (trained.start.base.clone(), &trained.start.earlier);
+        let none = match trained.clip_only {
+            true => NoPrivacy::of_clip_only_training(base, earlier),
+            false => NoPrivacy::of_plain_training(base, earlier),
+        };
         return Ok(PrivacyStatement::NotPrivate(none));
     };
     let mut other_uses = EVERY_RUN.map(str::to_string).to_vec();
     other_uses.extend(trained.earlier_uses.iter().cloned());
-    if trained.counted_units {
+    if ledger.contents().header.plan.units_were_counted {
         other_uses.push(
-            "The number of units was counted in the data and decides sample_rate, the divisor, the \
-             default delta and, with epochs, the number of steps and the noise; declare \
-             privacy.units to avoid it"
+            "The number of units was counted in the data and decides sample_rate, the default delta \
+             and, with epochs, the number of steps and the noise; declare privacy.units to avoid it"
                 .to_string(),
         );
     }

@@ -5,10 +5,9 @@ use pft_stage::StageError;
 
 use crate::config::Config;
 use crate::data::{Sequence, batch_of, micro_batches};
-use crate::order::Order;
+use crate::order::{Order, dropout_seed};
 use crate::processor::Processor;
 use crate::state::Row;
-use crate::training::dropout_seed;
 
 /// Shuffled examples and the memory of their gradients.
 pub(crate) struct PlainSteps<'a, P: Processor> {
@@ -38,7 +37,7 @@ impl<'a, P: Processor> PlainSteps<'a, P> {
         let mut row = Row::step(step + 1);
         for groups in micro_batches(groups, config.micro_batch_tokens as usize) {
             let batch = batch_of(&groups)?;
-            let seed = dropout_seed(config, step, row.units);
+            let seed = dropout_seed(config.seed, step, row.units);
             let losses = processor.add(&batch, seed, &mut self.sum)?;
             row.loss += losses.total();
             row.units += groups.len() as u64;

@@ -2,62 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use pft_artifact::Manifest;
-use pft_dp::accounting::Accountant;
-use pft_dp::{Ledger, NoPrivacy, Reason, TrainingData, delta_rounded_up, rounded_up};
+use pft_dp::rounded_up;
 use pft_lm::model::LanguageModel;
 use pft_lm::optimizer::Optimizer;
-use pft_lm::schedule::Schedule;
 use pft_stage::{Context, StageError};
 
-use crate::base::{self, Start};
-use crate::claim::claim;
+use crate::announce::{announce, announce_privacy, note_scores};
 use crate::config::Config;
-use crate::data::{Data, Sequence, spread};
+use crate::data::{Sequence, spread};
 use crate::evaluate::{Scores, evaluate};
+use crate::finish::{diverged, finish};
 use crate::plain::PlainSteps;
+use crate::prepare::{Begun, Corpus, Footing, prepare};
 use crate::private::PrivateSteps;
 use crate::processor::{Cpu, OnDevice, Processor};
-use crate::state::{Row, States};
+use crate::state::Row;
+use crate::steps::Steps;
 
-/// A trained model and what was seen on the way.
-#[derive(Debug)]
-pub struct Trained {
-    /// The model.
-    pub model: LanguageModel,
-    /// One row a step, and one for each evaluation.
-    pub rows: Vec<Row>,
-    /// The privacy ledger, with privacy.
-    pub ledger: Option<Ledger>,
-    /// Whether the number of units was counted in the data.
-    pub counted_units: bool,
-    /// What earlier stages did with the data.
-    pub earlier_uses: Vec<String>,
-    /// What training began from.
-    pub(crate) start: Start,
-    /// Held-out sequences.
-    pub held_out: Vec<Sequence>,
-    /// Units trained on.
-    pub units: usize,
-    /// Examples trained on.
-    pub examples: usize,
-}
-
-/// Where steps come from.
-enum Steps<'a, P: Processor> {
-    Plain(Box<PlainSteps<'a, P>>),
-    Private(Box<PrivateSteps<'a, P>>),
-}
-
-impl<P: Processor> Steps<'_, P> {
-    /// ε spent after `steps` steps, and by the weights before, where a bound holds.
-    fn epsilon(&self, config: &Config, steps: u64) -> Option<f64> {
-        match (self, &config.privacy) {
-            (Self::Private(private), Some(privacy)) => private.epsilon(privacy.accountant, steps),
-            _ => None,
-        }
-    }
-}
+pub use crate::finish::Trained;
 
 /// Trains as config says, on the device that it names.
 ///
@@ -78,253 +40,182 @@ fn train_on<P: Processor>(
     context: &Context,
     processor: impl FnOnce(LanguageModel, Optimizer) -> Result<P, StageError>,
 ) -> Result<Trained, StageError> {
-    let mut model = base::load(config)?;
-    let start = Start::of(config)?;
-    let limits = (model.config().vocab_size, model.config().max_position_embeddings);
-    let data = Data::read(context.input("tokens")?, limits.0, limits.1)?;
-    let held_out = match context.input_optional("evaluation") {
-        Some(path) => Data::read(path, limits.0, limits.1)?.validation,
-        None => data.validation.clone(),
-    };
-    if data.train.is_empty() {
-        return Err(StageError::input("the tokens hold no example of split train")
-            .with_help("check the splits of ingest, and `splits` of tokenize"));
+    let (corpus, footing, begun) = prepare(config, context)?;
+    announce(&begun.model, footing.planned, context);
+    let mut run = Run::begin(config, context, &corpus, &footing, begun, processor)?;
+    run.score_base()?;
+    let bar = context.progress().start("training", Some(footing.planned), "steps");
+    bar.advance(run.done);
+    while run.done < footing.planned {
+        run.stop_if_asked()?;
+        let row = run.step()?;
+        bar.message(row.message(run.spent()));
+        run.keep(row)?;
+        run.evaluate_if_due()?;
+        run.save_if_due()?;
+        bar.advance(1);
     }
-    let held_out: Vec<Sequence> =
-        spread(&held_out, config.evaluation.max_examples as usize).into_iter().cloned().collect();
-    let train_sample = spread(&data.train, config.evaluation.max_train_examples as usize);
-    let examples: usize = data.train.iter().map(|unit| unit.examples.len()).sum();
+    bar.finish();
+    let left = run.end()?;
+    finish(config, corpus, footing, left)
+}
 
-    let planned = planned_steps(config, data.train.len() as u64, examples as u64);
-    let mut optimizer = Optimizer::new(config.optimizer, model.parameters());
-    let schedule = Schedule {
-        kind: config.schedule,
-        learning_rate: config.learning_rate,
-        warmup_steps: config.warmup_steps.min(planned),
-        total_steps: planned,
-    };
-    let mut notes = Manifest::open(context.input("tokens")?)?.lineage()?.units();
-    if notes.unit.is_none() {
-        notes.uses.push(
-            "What was done to the data before is not recorded: whether units decided about each other is \
-             not known"
-                .to_string(),
-        );
-    }
-    let training_data = TrainingData {
-        unit: notes.unit.unwrap_or_else(|| TrainingData::default().unit),
-        couplings: notes.couplings,
-        inputs: claim(config, context, &start.hashes())?,
-        base: start.base.clone(),
-        earlier: start.earlier.clone(),
-    };
-    let states = States::new(context.scratch(), config.checkpoints.save_total_limit);
-    let mut rows = states.resume(&mut model, &mut optimizer)?;
-    let first = optimizer.steps();
-    announce(&model, planned, context);
-    let mut processor = processor(model, optimizer)?;
-    let mut steps = match &config.privacy {
-        Some(privacy) => Steps::Private(Box::new(PrivateSteps::new(
-            config,
-            privacy,
-            context,
-            training_data,
-            &data.train,
-            &processor,
-            planned,
-        )?)),
-        None => {
-            let examples = data.train.iter().flat_map(|unit| &unit.examples).collect();
-            Steps::Plain(Box::new(PlainSteps::new(examples, config, &processor)))
+/// A run between two steps.
+struct Run<'a, P: Processor> {
+    config: &'a Config,
+    context: &'a Context,
+    footing: &'a Footing,
+    processor: P,
+    steps: Steps<'a, P>,
+    held_out: Vec<&'a Sequence>,
+    train_sample: Vec<&'a Sequence>,
+    rows: Vec<Row>,
+    /// Steps done.
+    done: u64,
+    accounting: Accounting,
+}
+
+/// ε spent so far, asked now and then.
+struct Accounting {
+    spent: Option<f64>,
+    asking: Duration,
+    begun: Instant,
+}
+
+impl<'a, P: Processor> Run<'a, P> {
+    fn begin(
+        config: &'a Config,
+        context: &'a Context,
+        corpus: &'a Corpus,
+        footing: &'a Footing,
+        begun: Begun,
+        processor: impl FnOnce(LanguageModel, Optimizer) -> Result<P, StageError>,
+    ) -> Result<Self, StageError> {
+        let done = begun.optimizer.steps();
+        let processor = processor(begun.model, begun.optimizer)?;
+        let steps = match (&config.privacy, &footing.protection) {
+            (Some(privacy), Some(protection)) => {
+                let data = &footing.training_data;
+                let units = &corpus.train;
+                let steps = PrivateSteps::new(privacy, context, protection, data, units, &processor)?;
+                Steps::Private(Box::new(steps))
+            }
+            _ => {
+                let examples = corpus.train.iter().flat_map(|unit| &unit.examples).collect();
+                Steps::Plain(Box::new(PlainSteps::new(examples, config, &processor)))
+            }
+        };
+        if done > 0 {
+            context.progress().note(format!("going on after step {done}"));
         }
-    };
-    if first > 0 {
-        context.progress().note(format!("going on after step {first}"));
+        if let Some(protection) = &footing.protection {
+            announce_privacy(config, corpus, protection, steps.ledger(), context);
+        }
+        Ok(Self {
+            config,
+            context,
+            footing,
+            processor,
+            steps,
+            held_out: corpus.held_out.iter().collect(),
+            train_sample: spread(&corpus.train, config.evaluation.max_train_examples as usize),
+            rows: begun.rows,
+            done,
+            accounting: Accounting {
+                spent: None,
+                asking: Duration::ZERO,
+                begun: Instant::now(),
+            },
+        })
     }
-    announce_privacy(&steps, planned, context);
 
-    let tokens = config.micro_batch_tokens as usize;
-    let score = |processor: &mut P, step: u64| -> Result<Row, StageError> {
-        let held_out: Vec<&Sequence> = held_out.iter().collect();
-        let held_out = evaluate(processor, &held_out, tokens)?;
-        let seen = evaluate(processor, &train_sample, tokens)?;
-        note_scores(context, step, &held_out, &seen);
-        Ok(Row::evaluation(step, held_out, seen))
-    };
-    if first == 0 && rows.is_empty() {
-        let scored = score(&mut processor, 0)?;
+    /// Scores the model that training begins from, and refuses one that gives no numbers.
+    fn score_base(&mut self) -> Result<(), StageError> {
+        if self.done > 0 || !self.rows.is_empty() {
+            return Ok(());
+        }
+        let scored = self.score()?;
         if scored.scores.iter().flatten().any(Scores::are_lost) {
             return Err(StageError::input("the base model gives no numbers, before any training")
                 .with_help(
                     "its weights hold NaN or infinities, or its file is damaged: fetch it again",
                 ));
         }
-        rows.push(scored);
+        self.rows.push(scored);
+        Ok(())
     }
-    let bar = context.progress().start("training", Some(planned), "steps");
-    bar.advance(first);
-    let (mut spent, mut accounting, begun) = (None, Duration::ZERO, Instant::now());
-    for step in first..planned {
-        if context.interrupted()
-            && let Some(epsilon) = steps.epsilon(config, step)
+
+    fn score(&mut self) -> Result<Row, StageError> {
+        let tokens = self.config.micro_batch_tokens as usize;
+        let held_out = evaluate(&mut self.processor, &self.held_out, tokens)?;
+        let seen = evaluate(&mut self.processor, &self.train_sample, tokens)?;
+        note_scores(self.context, self.done, &held_out, &seen);
+        Ok(Row::evaluation(self.done, held_out, seen))
+    }
+
+    fn stop_if_asked(&self) -> Result<(), StageError> {
+        if self.context.interrupted()
+            && let Some(epsilon) = self.steps.epsilon(self.config, self.done)
         {
-            let spent = rounded_up(epsilon);
-            context.progress().note(format!("stopped after step {step}, ε {spent} spent"));
+            let (done, spent) = (self.done, rounded_up(epsilon));
+            self.context.progress().note(format!("stopped after step {done}, ε {spent} spent"));
         }
-        context.check_interrupted()?;
+        self.context.check_interrupted()
+    }
+
+    fn step(&mut self) -> Result<Row, StageError> {
         let started = Instant::now();
-        let rate = schedule.rate(step);
-        let mut row = match &mut steps {
-            Steps::Plain(steps) => steps.step(config, &mut processor, step, rate)?,
-            Steps::Private(steps) => steps.step(config, &mut processor, step, rate)?,
-        };
+        let rate = self.footing.schedule.rate(self.done);
+        let mut row = self.steps.step(self.config, &mut self.processor, self.done, rate)?;
         row.seconds = started.elapsed().as_secs_f64();
-        let done = step + 1;
-        // The accountant may take a hundredth of the time.
-        if accounting * 100 <= begun.elapsed() {
+        self.done += 1;
+        Ok(row)
+    }
+
+    /// ε spent so far, or a little while ago: the accountant may take a hundredth of the time.
+    fn spent(&mut self) -> Option<f64> {
+        let accounting = &mut self.accounting;
+        if accounting.asking * 100 <= accounting.begun.elapsed() {
             let asked = Instant::now();
-            spent = steps.epsilon(config, done);
-            accounting += asked.elapsed();
+            accounting.spent = self.steps.epsilon(self.config, self.done);
+            accounting.asking += asked.elapsed();
         }
-        bar.message(row.message(spent));
-        if row.may_have_diverged() && !processor.state()?.0.parameters().trained_are_finite() {
-            return Err(diverged(done, planned));
+        accounting.spent
+    }
+
+    fn keep(&mut self, row: Row) -> Result<(), StageError> {
+        let diverges = row.may_have_diverged();
+        self.rows.push(row);
+        if diverges && !self.processor.state()?.0.parameters().trained_are_finite() {
+            return Err(diverged(self.done, self.footing.planned));
         }
-        rows.push(row);
-        let is_due = |every: Option<u64>| every.is_some_and(|n| n > 0 && done % n == 0);
-        if is_due(config.evaluation.every_steps) || done == planned {
-            rows.push(score(&mut processor, done)?);
-        }
-        if is_due(config.checkpoints.every_steps) && done < planned {
-            let (model, optimizer) = processor.state()?;
-            states.save(model, optimizer, &rows)?;
-        }
-        bar.advance(1);
+        Ok(())
     }
-    bar.finish();
-    let counted_units = config.privacy.as_ref().is_some_and(|privacy| privacy.units.is_none());
-    let ledger = match steps {
-        Steps::Private(steps) => Some(steps.into_ledger()),
-        Steps::Plain(_) => None,
-    };
-    let model = processor.into_model()?;
-    let scored = rows.iter().rev().find_map(|row| row.scores);
-    let lost = scored.iter().flatten().any(Scores::are_lost);
-    if lost || !model.parameters().trained_are_finite() {
-        return Err(diverged(planned, planned));
-    }
-    Ok(Trained {
-        model,
-        rows,
-        ledger,
-        counted_units,
-        earlier_uses: notes.uses,
-        start,
-        held_out,
-        units: data.train.len(),
-        examples,
-    })
-}
 
-fn diverged(step: u64, planned: u64) -> StageError {
-    StageError::config(format!(
-        "training diverged: after step {step} of {planned} the model gives no numbers"
-    ))
-    .with_help("lower learning_rate, or warm up for more steps")
-}
-
-/// With privacy the number of steps is part of the mechanism, so that it follows from the units that
-/// were declared and not from those that are there.
-fn planned_steps(config: &Config, units: u64, examples: u64) -> u64 {
-    if config.dry_run {
-        return 2;
-    }
-    let passes_over = match &config.privacy {
-        Some(privacy) => privacy.units.unwrap_or(units),
-        None => examples,
-    };
-    config.max_steps.unwrap_or_else(|| {
-        let steps = config.epochs * passes_over as f64 / config.batch_size as f64;
-        steps.ceil().max(1.0) as u64
-    })
-}
-
-fn announce(model: &LanguageModel, planned: u64, context: &Context) {
-    let (all, trainable) = model.parameters().count();
-    context.progress().note(format!("{trainable} of {all} parameters train for {planned} steps"));
-}
-
-/// What the statement will say, before the first step.
-fn announce_privacy<P: Processor>(steps: &Steps<'_, P>, planned: u64, context: &Context) {
-    let Steps::Private(steps) = steps else { return };
-    let say = |text: String| context.progress().note(text);
-    let plan = steps.mechanism().plan();
-    if plan.sample_rate >= 1.0 {
-        say(
-            "warning: batch_size is not below the number of units: every unit takes part in every \
-             step, and sampling adds no privacy"
-                .into(),
-        );
-    }
-    let mechanism = format!(
-        "DP-SGD: noise multiplier {:.4}, sample rate {:.5}, {} units declared",
-        plan.noise_multiplier, plan.sample_rate, plan.declared_units
-    );
-    if let Some(none) = NoPrivacy::from_ledger(steps.ledger().contents()) {
-        say(mechanism);
-        return say(format!("warning: the model will not be private. {}", none.statement));
-    }
-    let Some(epsilon) = steps.epsilon(Accountant::Pld, planned) else { return };
-    let header = &steps.ledger().contents().header;
-    let with = match header.earlier.trainings.len() {
-        0 => "",
-        _ => " together with what its base model had spent",
-    };
-    say(format!(
-        "{mechanism}; ε will be {}{with} at δ = {}",
-        rounded_up(epsilon),
-        delta_rounded_up(plan.delta)
-    ));
-    for reason in header.not_for_release() {
-        let help = match reason {
-            Reason::BaseUnknown => {
-                " If you know that it did not, say so with `base_has_seen: nothing`."
+    fn evaluate_if_due(&mut self) -> Result<(), StageError> {
+        if self.is_due(self.config.evaluation.every_steps) || self.done == self.footing.planned {
+            let scored = self.score()?;
+            if scored.scores.iter().flatten().any(Scores::are_lost) {
+                return Err(diverged(self.done, self.footing.planned));
             }
-            _ => "",
-        };
-        say(format!(
-            "warning: the model will not be for release. {}{help}",
-            reason.sentence(&header.unit)
-        ));
+            self.rows.push(scored);
+        }
+        Ok(())
     }
-}
 
-fn note_scores(context: &Context, step: u64, held_out: &Scores, seen: &Scores) {
-    let show = |value: Option<f64>| match value {
-        None => "–".to_string(),
-        Some(value) if value >= 1e6 => format!("{value:.3e}"),
-        Some(value) => format!("{value:.3}"),
-    };
-    context.progress().note(format!(
-        "step {step}: perplexity held out {} (personal data {}, other {}), in training {} \
-         (personal data {}, other {})",
-        show(held_out.perplexity()),
-        show(held_out.pii_perplexity()),
-        show(held_out.other_perplexity()),
-        show(seen.perplexity()),
-        show(seen.pii_perplexity()),
-        show(seen.other_perplexity()),
-    ));
-}
-
-/// Dropout masks differ from micro-batch to micro-batch and are the same after a resume.
-pub(crate) fn dropout_seed(config: &Config, step: u64, first_unit: u64) -> u64 {
-    let mut bytes = [0; 24];
-    for (chunk, value) in bytes.chunks_exact_mut(8).zip([config.seed, step, first_unit]) {
-        chunk.copy_from_slice(&value.to_le_bytes());
+    fn save_if_due(&mut self) -> Result<(), StageError> {
+        if self.is_due(self.config.checkpoints.every_steps) && self.done < self.footing.planned {
+            let (model, optimizer) = self.processor.state()?;
+            self.footing.states.save(model, optimizer, &self.rows)?;
+        }
+        Ok(())
     }
-    let hash = blake3::hash(&bytes);
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(first)
+
+    fn is_due(&self, every: Option<u64>) -> bool {
+        every.is_some_and(|every| self.done.is_multiple_of(every))
+    }
+
+    fn end(self) -> Result<(LanguageModel, Vec<Row>, Option<pft_dp::Ledger>), StageError> {
+        Ok((self.processor.into_model()?, self.rows, self.steps.into_ledger()))
+    }
 }

@@ -2,6 +2,7 @@
 //! non-private path, clipped by the formulas of the papers.
 
 use candle_core::{DType, Device};
+use pft_dp::accounting::Phase;
 use pft_dp::{Clipping, ClippingFunction, ClippingStyle, Mechanism, Plan, UnitOutcome};
 use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;
@@ -184,9 +185,8 @@ fn brute_force(
 fn mechanism(clipping: Clipping) -> Mechanism {
     let plan = Plan {
         declared_units: 100,
-        sample_rate: 0.1,
-        noise_multiplier: 1.0,
-        steps: 1,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.1, noise_multiplier: 1.0, steps: 1 },
         delta: 1e-4,
         clipping,
         max_examples_per_unit: 3,

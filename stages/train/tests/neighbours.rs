@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use pft_artifact::{CorpusReader, TagsReader, TokensReader};
+use pft_dp::accounting::Phase;
 use pft_dp::{Clipping, Mechanism, Plan, Randomness, RunSecret};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
@@ -126,9 +127,8 @@ fn made(folder: &Path, without: Option<&str>) -> BTreeMap<String, Vec<String>> {
 fn mechanism() -> Mechanism {
     let plan = Plan {
         declared_units: 40,
-        sample_rate: 0.5,
-        noise_multiplier: 1.0,
-        steps: 8,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.5, noise_multiplier: 1.0, steps: 8 },
         delta: 1e-3,
         clipping: Clipping { max_grad_norm: BOUND, ..Clipping::default() },
         max_examples_per_unit: 2,
@@ -149,7 +149,7 @@ fn steps(data: &Data, model: &mut LanguageModel) -> Vec<Step> {
     let names: Vec<&str> = data.train.iter().map(|unit| unit.unit_id.as_str()).collect();
     let mut sampler = mechanism.sampler(&secret, &names).unwrap();
     let mut gradients = UnitGradients::new(model, &mechanism);
-    (0..mechanism.plan().steps)
+    (0..mechanism.plan().phase.steps)
         .map(|step| {
             let drawn = sampler.sample(step);
             let groups: Vec<Vec<&Sequence>> = drawn

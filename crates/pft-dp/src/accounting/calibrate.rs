@@ -1,34 +1,18 @@
 //! The questions asked before training: how much noise for a budget, how many steps for one.
 
-use super::{Accountant, AccountingError, MIN_NOISE, Phase};
+use super::{Accountant, AccountingError, NOISE_MULTIPLIERS, Phase, check};
 
-/// The largest noise multiplier tried.
-const MAX_NOISE: f64 = 1e6;
-
-/// The smallest noise multiplier (to the tolerance below) with which every one of `phases` may
-/// run without spending more than `target` at `delta`; their own noise multipliers are ignored.
-/// What it spends is at most `target` and within 0.1 % (and 0.005) of it.
+/// The smallest noise multiplier (to the tolerance below) with which `steps` steps may follow what
+/// `earlier` phases have spent, and all together spend at most `target` at `delta`. What they spend is
+/// within 0.1 % (and 0.005) of it, or the noise is the least that can be accounted for.
 ///
 /// # Errors
-/// When a parameter is outside its range or no noise is enough.
+/// When a parameter is outside its range, no noise is enough, or `earlier` has spent `target` already.
 pub fn calibrate_noise_multiplier(
     accountant: Accountant,
-    phases: &[Phase],
-    target: f64,
-    delta: f64,
-) -> Result<f64, AccountingError> {
-    calibrate_after(accountant, &[], phases, target, delta)
-}
-
-/// As [`calibrate_noise_multiplier`], where `earlier` phases ran before with noise of their own: all
-/// together spend at most `target`.
-///
-/// # Errors
-/// As there; also when `earlier` has spent `target` already.
-pub fn calibrate_after(
-    accountant: Accountant,
     earlier: &[Phase],
-    phases: &[Phase],
+    sample_rate: f64,
+    steps: u64,
     target: f64,
     delta: f64,
 ) -> Result<f64, AccountingError> {
@@ -39,15 +23,16 @@ pub fn calibrate_after(
             range: "positive and finite",
         });
     }
-    let tolerance = (1e-3 * target).min(5e-3);
+    check(earlier, delta)?;
     let before = accountant.spent(earlier, delta)?;
     if before >= target {
         return Err(AccountingError::Spent { spent: before, target, delta });
     }
-    let mut all = [earlier, phases].concat();
-    let mut spent = |noise: f64| {
-        all[earlier.len()..].iter_mut().for_each(|phase| phase.noise_multiplier = noise);
-        accountant.spent(&all, delta)
+    let tolerance = (1e-3 * target).min(5e-3);
+    let (least, most) = (*NOISE_MULTIPLIERS.start(), *NOISE_MULTIPLIERS.end());
+    let spent = |noise_multiplier: f64| {
+        let step = Phase { sample_rate, noise_multiplier, steps };
+        accountant.spent(&[earlier, &[step]].concat(), delta)
     };
 
     let (mut low, mut high) = (1.0, 1.0);
@@ -56,19 +41,19 @@ pub fn calibrate_after(
         (spent, spent)
     };
     while spent_high > target {
-        (low, spent_low) = (high, spent_high);
-        high *= 2.0;
-        if high > MAX_NOISE {
-            return Err(AccountingError::Unreachable { target, delta, limit: MAX_NOISE });
+        if high >= most {
+            return Err(AccountingError::Unreachable { target, delta, limit: most });
         }
+        (low, spent_low) = (high, spent_high);
+        high = (2.0 * high).min(most);
         spent_high = spent(high)?;
     }
     while spent_low <= target {
-        (high, spent_high) = (low, spent_low);
-        low *= 0.5;
-        if low < MIN_NOISE {
-            return Ok(high);
+        if low <= least {
+            return Ok(least);
         }
+        (high, spent_high) = (low, spent_low);
+        low = (0.5 * low).max(least);
         spent_low = spent(low)?;
     }
 

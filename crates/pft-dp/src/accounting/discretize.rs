@@ -89,13 +89,16 @@ pub(crate) fn pessimistic(pair: &LossPair, resolution: Resolution) -> Losses {
 
 /// A distribution that is at most as revealing as `pair`'s.
 ///
-/// The same outputs are merged for both directions: swapping the neighbours turns each loss into
+/// The same outputs are merged for adding and for removing: swapping the neighbours turns each loss into
 /// its negative. The intervals are found from the end where the loss is bounded, because that is
 /// where most of the probability lies when few units are sampled; the merged loss of the first
 /// interval is where the grid starts.
 pub(crate) fn optimistic(pair: &LossPair, resolution: Resolution) -> Losses {
     let width = resolution.width;
-    let remove = pair.toward(Direction::Remove);
+    let remove = match pair.direction() {
+        Direction::Remove | Direction::Add => pair.toward(Direction::Remove),
+        Direction::Replace => pair.clone(),
+    };
     let (bottom, top) = remove.range(resolution.z);
     let merged = |from: f64, to: f64| masses(&remove, from, to);
 
@@ -118,7 +121,7 @@ pub(crate) fn optimistic(pair: &LossPair, resolution: Resolution) -> Losses {
     // dot below, in the other its loss is very negative and it may be left out.
     let rest = merged(from, f64::INFINITY);
     let rest_loss = (rest.0 / rest.1).ln();
-    if pair.direction() == Direction::Remove && rest_loss.is_finite() {
+    if pair.direction() != Direction::Add && rest_loss.is_finite() {
         let below = dots.partition_point(|&dot| dot as f64 * width + offset <= rest_loss);
         if below > 0 {
             intervals.push((dots[below - 1], rest));
@@ -127,13 +130,13 @@ pub(crate) fn optimistic(pair: &LossPair, resolution: Resolution) -> Losses {
     let mut points: Vec<(i64, f64)> = intervals
         .into_iter()
         .map(|(dot, (upper, lower))| match pair.direction() {
-            Direction::Remove => (dot, upper),
+            Direction::Remove | Direction::Replace => (dot, upper),
             Direction::Add => (-dot, lower),
         })
         .collect();
     points.retain(|&(_, weight)| weight > 0.0);
     let offset = match pair.direction() {
-        Direction::Remove => offset,
+        Direction::Remove | Direction::Replace => offset,
         Direction::Add => -offset,
     };
     Losses { points, offset, infinite: 0.0 }
@@ -221,9 +224,12 @@ mod tests {
     fn brackets_one_step_tightly() {
         let width = 1e-3;
         let resolution = Resolution { width, relative: 1.0 / 256.0, z: 8.0 };
-        for direction in [Direction::Remove, Direction::Add] {
+        for direction in [Direction::Remove, Direction::Add, Direction::Replace] {
             for (q, sigma, members) in [(0.01, 0.8, 1), (1.0, 1.0, 1), (0.3, 3.0, 1), (0.1, 1.0, 3)]
             {
+                if direction == Direction::Replace && members > 1 {
+                    continue;
+                }
                 let pair = LossPair::new(q, sigma, members, direction);
                 let above = pessimistic(&pair, resolution);
                 let below = optimistic(&pair, resolution);

@@ -8,15 +8,18 @@ use super::{AccountingError, Phase, active, check, normal};
 
 /// The approximate μ of the phases.
 pub fn mu(phases: &[Phase]) -> f64 {
-    active(phases)
-        .iter()
-        .map(|phase| {
-            let exponent = phase.noise_multiplier.powi(-2).min(700.0);
-            phase.sample_rate.powi(2) * phase.steps as f64 * exponent.exp_m1()
-        })
-        .sum::<f64>()
-        .sqrt()
+    // In logarithms: with little noise μ² leaves a double's range.
+    let logs = active(phases).into_iter().map(|phase| {
+        let exponent = phase.noise_multiplier.powi(-2);
+        let growth = if exponent > 40.0 { exponent } else { exponent.exp_m1().ln() };
+        0.5 * (growth + (phase.steps as f64).ln()) + phase.sample_rate.ln()
+    });
+    let squares = |log: f64| (2.0 * log.min(MAX_LOG_MU)).exp();
+    logs.map(squares).sum::<f64>().sqrt()
 }
+
+/// Beyond this μ no ε is told from infinity.
+const MAX_LOG_MU: f64 = 170.0;
 
 /// The approximate ε of the phases at `delta`.
 ///
@@ -29,8 +32,11 @@ pub fn epsilon(phases: &[Phase], delta: f64) -> Result<f64, AccountingError> {
 
 /// ln δ(ε) of the Gaussian mechanism with signal-to-noise ratio μ (Balle and Wang 2018).
 pub fn gaussian_log_delta(mu: f64, epsilon: f64) -> f64 {
-    let first = normal::log_cdf(mu / 2.0 - epsilon / mu);
-    let second = epsilon + normal::log_cdf(-mu / 2.0 - epsilon / mu);
+    let (near, far) = (epsilon / mu - mu / 2.0, epsilon / mu + mu / 2.0);
+    let first = normal::log_cdf(-near);
+    // ε = (far² − near²) / 2, so that e^ε P(Z > far) is e^{−near²/2} times the tail over its
+    // density: the large exponents cancel on paper.
+    let second = normal::log_tail_over_density(far) - 0.5 * near * near;
     // δ = e^first − e^second, and second < first.
     first + (-(second - first).min(0.0).exp()).ln_1p()
 }

@@ -3,6 +3,11 @@
 //! In the direction of the differing unit's gradient a step outputs N(0, σ²) without the unit and
 //! the mixture Σⱼ wⱼ N(j, σ²) with it, where j counts how many of the unit's members take part.
 //! For one member that is (1 − q) N(0, σ²) + q N(1, σ²).
+//!
+//! Where a unit is replaced by another, gradients g and g′ of norm at most one stand in the same
+//! place, and a step tells the most of it where they point in opposite directions: the mixture
+//! (1 − q) N(0, σ²) + q N(1, σ²) stands against (1 − q) N(0, σ²) + q N(−1, σ²) (Schuchardt,
+//! Stoian, Kosmala and Günnemann 2024; `tests/accounting.rs` tries other pairs).
 
 use super::normal;
 
@@ -13,6 +18,9 @@ pub(crate) enum Direction {
     Remove,
     /// The second: loss of the plain normal against the mixture.
     Add,
+    /// Both, each a unit of its own: loss of the mixture against its mirror image. Swapping the two
+    /// mirrors the outputs, and is the same pair.
+    Replace,
 }
 
 /// Two output distributions of a step, and their log ratio.
@@ -53,7 +61,7 @@ impl LossPair {
     pub(crate) fn range(&self, z: f64) -> (f64, f64) {
         let reach = z * self.sigma;
         match self.direction {
-            Direction::Remove => {
+            Direction::Remove | Direction::Replace => {
                 (-reach, self.present.last().map_or(0.0, |&(shift, _)| shift) + reach)
             }
             Direction::Add => (-reach, reach),
@@ -77,7 +85,7 @@ impl LossPair {
     pub(crate) fn infimum(&self) -> f64 {
         match self.direction {
             Direction::Remove => self.absent.ln(),
-            Direction::Add => f64::NEG_INFINITY,
+            Direction::Add | Direction::Replace => f64::NEG_INFINITY,
         }
     }
 
@@ -86,6 +94,7 @@ impl LossPair {
         match self.direction {
             Direction::Remove => self.log_ratio(y),
             Direction::Add => -self.log_ratio(-y),
+            Direction::Replace => self.log_ratio(y) - self.log_ratio(-y),
         }
     }
 
@@ -94,13 +103,14 @@ impl LossPair {
         match self.direction {
             Direction::Remove => self.log_ratio_inverse(loss),
             Direction::Add => -self.log_ratio_inverse(-loss),
+            Direction::Replace => self.mirrored_ratio_inverse(loss),
         }
     }
 
     /// Probability of an output in (low, high] under the first distribution.
     pub(crate) fn upper_mass(&self, low: f64, high: f64) -> f64 {
         match self.direction {
-            Direction::Remove => self.mixture_mass(low, high),
+            Direction::Remove | Direction::Replace => self.mixture_mass(low, high),
             Direction::Add => self.plain_mass(low, high),
         }
     }
@@ -109,14 +119,14 @@ impl LossPair {
     pub(crate) fn lower_mass(&self, low: f64, high: f64) -> f64 {
         match self.direction {
             Direction::Remove => self.plain_mass(low, high),
-            Direction::Add => self.mixture_mass(-high, -low),
+            Direction::Add | Direction::Replace => self.mixture_mass(-high, -low),
         }
     }
 
     /// Density of output `y` under the first distribution.
     pub(crate) fn upper_density(&self, y: f64) -> f64 {
         match self.direction {
-            Direction::Remove => {
+            Direction::Remove | Direction::Replace => {
                 let present = self
                     .present
                     .iter()
@@ -165,6 +175,22 @@ impl LossPair {
             return largest + self.present[0].1.ln();
         }
         base + (sum + self.absent * (-base).exp()).ln()
+    }
+
+    /// The output at which mixture over mirrored mixture has log ratio `value`. With a = 1 − q and
+    /// c = q e^{−1/(2σ²)} and u = e^{y/σ²} that is c u² − a (e^value − 1) u − c e^value = 0.
+    fn mirrored_ratio_inverse(&self, value: f64) -> f64 {
+        let variance = self.sigma * self.sigma;
+        let half = 0.5 * value.abs();
+        let weight: f64 = self.present.iter().map(|&(_, weight)| weight).sum();
+        let log_sinh = if half > 20.0 { half - std::f64::consts::LN_2 } else { half.sinh().ln() };
+        let log_ratio = self.absent.ln() - weight.ln() + 0.5 / variance + log_sinh;
+        let bend = if log_ratio > 20.0 {
+            log_ratio + std::f64::consts::LN_2
+        } else {
+            log_ratio.exp().asinh()
+        };
+        (variance * (half + bend)).copysign(value)
     }
 
     /// The output at which the log ratio is `value`: −∞ below its infimum.
@@ -224,10 +250,13 @@ mod tests {
 
     #[test]
     fn inverse_undoes_loss() {
-        for direction in [Direction::Remove, Direction::Add] {
+        for direction in [Direction::Remove, Direction::Add, Direction::Replace] {
             for (q, sigma, members) in
-                [(0.01, 1.0, 1), (1e-5, 0.3, 1), (1.0, 2.0, 1), (0.1, 1.5, 4)]
+                [(0.01, 1.0, 1), (1e-5, 0.3, 1), (1.0, 2.0, 1), (0.1, 1.5, 4), (0.3, 0.05, 1)]
             {
+                if direction == Direction::Replace && members > 1 {
+                    continue;
+                }
                 let pair = LossPair::new(q, sigma, members, direction);
                 let (low, high) = pair.range(4.0);
                 for index in 0..=20 {

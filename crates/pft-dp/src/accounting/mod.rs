@@ -10,6 +10,7 @@ mod calibrate;
 mod compose;
 mod discretize;
 pub mod gdp;
+mod inclusion;
 mod loss;
 pub(crate) mod normal;
 pub mod pld;
@@ -19,18 +20,34 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use calibrate::{calibrate_after, calibrate_noise_multiplier, steps_within};
+pub use calibrate::{calibrate_noise_multiplier, steps_within};
 
-/// A run of identical steps.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A run of identical steps; on command lines, their options.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema, clap::Args)]
 pub struct Phase {
-    /// Probability with which each unit takes part in a step.
+    /// Probability with which each unit takes part in a step
+    #[arg(long, value_name = "Q")]
     pub sample_rate: f64,
-    /// Standard deviation of the noise divided by the clipping norm.
+    /// Standard deviation of the noise divided by the clipping norm
+    #[arg(long, value_name = "SIGMA")]
     pub noise_multiplier: f64,
-    /// Number of steps.
+    /// Number of steps
+    #[arg(long, value_name = "T")]
     pub steps: u64,
+}
+
+/// How neighbouring data sets differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Neighbours {
+    /// Some units, which are sampled independently of each other, are added or removed together.
+    AddOrRemove { members: u32 },
+    /// One unit is replaced by another.
+    ReplaceOne,
+}
+
+impl Neighbours {
+    /// One unit is added or removed.
+    pub(crate) const ONE: Self = Self::AddOrRemove { members: 1 };
 }
 
 /// A way to turn steps into ε.
@@ -163,8 +180,28 @@ pub enum AccountingError {
 /// Smaller δ than anyone means; the distributions' tails would reach far beyond what is ever seen.
 const MIN_DELTA: f64 = 1e-50;
 
-/// With less noise than this a single step spends an ε of thousands: no promise to anyone.
-const MIN_NOISE: f64 = 1e-2;
+/// The noise multipliers that can be accounted for. With less noise a single step spends an ε of
+/// thousands, no promise to anyone; with more nothing would be left of any gradient.
+pub const NOISE_MULTIPLIERS: std::ops::RangeInclusive<f64> = 1e-2..=1e6;
+
+/// Refuses a noise multiplier that is not one of [`NOISE_MULTIPLIERS`].
+///
+/// # Errors
+/// When it is not.
+pub fn check_noise_multiplier(noise_multiplier: f64) -> Result<(), AccountingError> {
+    if NOISE_MULTIPLIERS.contains(&noise_multiplier) {
+        return Ok(());
+    }
+    Err(AccountingError::Range {
+        name: "noise_multiplier",
+        value: noise_multiplier,
+        range: "between 0.01 and 1000000",
+    })
+}
+
+/// Steps of a run at most, some weeks of the fastest. With more, binomial probabilities would be lost
+/// in rounding.
+pub const MAX_STEPS: u64 = 1_000_000_000;
 
 /// Refuses what no accountant can answer.
 pub(crate) fn check(phases: &[Phase], delta: f64) -> Result<(), AccountingError> {
@@ -176,8 +213,9 @@ pub(crate) fn check(phases: &[Phase], delta: f64) -> Result<(), AccountingError>
         if !(0.0..=1.0).contains(&phase.sample_rate) {
             return range("sample_rate", phase.sample_rate, "between 0 and 1");
         }
-        if !(phase.noise_multiplier >= MIN_NOISE && phase.noise_multiplier.is_finite()) {
-            return range("noise_multiplier", phase.noise_multiplier, "at least 0.01 and finite");
+        check_noise_multiplier(phase.noise_multiplier)?;
+        if phase.steps > MAX_STEPS {
+            return range("steps", phase.steps as f64, "at most 1000000000");
         }
     }
     Ok(())

@@ -12,10 +12,19 @@ pub(crate) fn log_cdf(x: f64) -> f64 {
     if x > -30.0 {
         return cdf(x).ln();
     }
-    // Asymptotic series of the Mills ratio; at -30 its first term left out is below 1e-9.
+    log_tail_over_density(-x) - 0.5 * x * x
+}
+
+/// ln(e^{x²/2} P(Z > x)) for x ≥ 0, which does not leave a double's range however large x is: up to
+/// a constant the Mills ratio's logarithm.
+pub(crate) fn log_tail_over_density(x: f64) -> f64 {
+    if x < 30.0 {
+        return cdf(-x).ln() + 0.5 * x * x;
+    }
+    // Asymptotic series; at 30 its first term left out is below 1e-9.
     let inverse_square = 1.0 / (x * x);
     let series = 1.0 - inverse_square * (1.0 - 3.0 * inverse_square * (1.0 - 5.0 * inverse_square));
-    -0.5 * x * x - (-x).ln() - 0.5 * (2.0 * PI).ln() + series.ln()
+    series.ln() - x.ln() - 0.5 * (2.0 * PI).ln()
 }
 
 /// P(low < Z ≤ high), without cancellation in either tail.

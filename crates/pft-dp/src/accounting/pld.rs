@@ -3,12 +3,13 @@
 //! The width of the grid follows from the error it may cause. A dot h wide adds at most h²/4 of
 //! variance to a step's loss, hence about (θ + 1)·T·h²/8 to ε, where θ is the tilt at which the
 //! Chernoff bound on δ is tight (one less than the best Rényi order). Bounds from above and below
-//! that are still further apart than asked for are computed again on a finer grid.
+//! that are still further apart than asked for are computed again on a finer grid. With so little
+//! noise that no grid holds the losses, [`inclusion`](super::inclusion) answers.
 
 use super::compose::{self, Repeated};
 use super::discretize::{self, Resolution};
 use super::loss::{Direction, LossPair};
-use super::{AccountingError, Epsilon, Phase, active, check};
+use super::{AccountingError, Epsilon, Neighbours, Phase, active, check, inclusion};
 
 /// Relative error of ε that the first grid is made for.
 const TOLERANCE: f64 = 2e-5;
@@ -16,39 +17,64 @@ const TOLERANCE: f64 = 2e-5;
 const MAX_GAP: f64 = 3e-4;
 /// Share of δ that the tails cut off may have.
 const TAIL: f64 = 1e-7;
+/// The largest group: nobody's data are spread over more units.
+const MAX_MEMBERS: u32 = 1000;
 
 /// ε of the phases at `delta`, the worse of adding and removing a unit, with bounds.
 ///
 /// # Errors
-/// When a parameter is outside its range or the composition does not fit in memory.
+/// When a parameter is outside its range.
 pub fn epsilon(phases: &[Phase], delta: f64) -> Result<Epsilon, AccountingError> {
-    group_epsilon(phases, delta, 1)
+    between(phases, delta, Neighbours::ONE)
 }
 
 /// ε of a group of `members` units that are sampled independently of each other, all added or
 /// removed at once: what a person is promised whose data are spread over `members` units.
 ///
 /// # Errors
-/// As [`epsilon`]; also when there are no members.
+/// As [`epsilon`]; also when there are no members, or more than a thousand.
 pub fn group_epsilon(
     phases: &[Phase],
     delta: f64,
     members: u32,
 ) -> Result<Epsilon, AccountingError> {
+    between(phases, delta, Neighbours::AddOrRemove { members })
+}
+
+/// ε where neighbouring data sets differ in that one unit is replaced by another: for those who ask
+/// for this relation. Less than adding one and removing another would spend.
+///
+/// # Errors
+/// As [`epsilon`].
+pub fn replace_one_epsilon(phases: &[Phase], delta: f64) -> Result<Epsilon, AccountingError> {
+    between(phases, delta, Neighbours::ReplaceOne)
+}
+
+fn between(
+    phases: &[Phase],
+    delta: f64,
+    neighbours: Neighbours,
+) -> Result<Epsilon, AccountingError> {
     let mut tolerance = TOLERANCE;
     let mut last_gap = f64::INFINITY;
     for refinement in 0.. {
         let (upper, lower) = rayon::join(
-            || bound(phases, delta, members, tolerance, Side::Above),
-            || bound(phases, delta, members, tolerance, Side::Below),
+            || above(phases, delta, neighbours, tolerance),
+            || bound(phases, delta, neighbours, tolerance, Side::Below),
         );
-        let result = upper.and_then(|upper| lower.map(|lower| (upper, lower)));
-        let (upper, lower) = result?;
+        let upper = upper?;
+        let lower = match lower {
+            Ok(lower) => lower.min(upper),
+            // No grid holds the losses: the bound that needs none has no counterpart from below.
+            Err(AccountingError::Numerical(_)) => {
+                return Ok(Epsilon { epsilon: upper, upper: Some(upper), lower: None });
+            }
+            Err(error) => return Err(error),
+        };
         let gap = upper - lower;
         // Where losses are so large that probabilities leave a double's range, a finer grid does not
         // bring the bounds together.
         if gap <= MAX_GAP * upper + 1e-9 || gap > 0.5 * last_gap || refinement == 3 {
-            let lower = lower.min(upper);
             return Ok(Epsilon { epsilon: upper, upper: Some(upper), lower: Some(lower) });
         }
         last_gap = gap;
@@ -62,7 +88,26 @@ pub fn group_epsilon(
 /// # Errors
 /// As [`epsilon`].
 pub fn epsilon_upper(phases: &[Phase], delta: f64) -> Result<f64, AccountingError> {
-    bound(phases, delta, 1, TOLERANCE, Side::Above)
+    above(phases, delta, Neighbours::ONE, TOLERANCE)
+}
+
+/// The upper bound: by the grid of losses or, where there is so little noise that this is less or no
+/// grid holds them, by counting how often a unit takes part.
+fn above(
+    phases: &[Phase],
+    delta: f64,
+    neighbours: Neighbours,
+    tolerance: f64,
+) -> Result<f64, AccountingError> {
+    let by_grid = match bound(phases, delta, neighbours, tolerance, Side::Above) {
+        Ok(epsilon) => epsilon,
+        Err(AccountingError::Numerical(_)) => f64::INFINITY,
+        Err(error) => return Err(error),
+    };
+    if by_grid == 0.0 {
+        return Ok(0.0);
+    }
+    Ok(by_grid.min(inclusion::epsilon(&active(phases), delta, neighbours)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,21 +119,34 @@ enum Side {
 fn bound(
     phases: &[Phase],
     delta: f64,
-    members: u32,
+    neighbours: Neighbours,
     tolerance: f64,
     side: Side,
 ) -> Result<f64, AccountingError> {
     check(phases, delta)?;
-    if members == 0 {
-        return Err(AccountingError::Range { name: "group size", value: 0.0, range: "at least 1" });
+    let members = match neighbours {
+        Neighbours::AddOrRemove { members } => members,
+        Neighbours::ReplaceOne => 1,
+    };
+    if !(1..=MAX_MEMBERS).contains(&members) {
+        return Err(AccountingError::Range {
+            name: "group size",
+            value: f64::from(members),
+            range: "between 1 and 1000",
+        });
     }
     let phases = active(phases);
     if phases.is_empty() {
         return Ok(0.0);
     }
     let one = |direction| directed(&phases, delta, members, tolerance, side, direction);
-    let (remove, add) = rayon::join(|| one(Direction::Remove), || one(Direction::Add));
-    Ok(remove?.max(add?))
+    match neighbours {
+        Neighbours::AddOrRemove { .. } => {
+            let (remove, add) = rayon::join(|| one(Direction::Remove), || one(Direction::Add));
+            Ok(remove?.max(add?))
+        }
+        Neighbours::ReplaceOne => one(Direction::Replace),
+    }
 }
 
 fn directed(

@@ -23,8 +23,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::clipping::{Clipping, UnitOutcome};
-use crate::mechanism::Mechanism;
-use crate::sum::{ClippedSum, PrivateMean};
+use crate::sum::{ClippedSum, StepMean};
 use crate::tensor_sum::TensorSum;
 pub use device::{DeviceGradient, DevicePieces};
 use kept::Kept;
@@ -152,16 +151,20 @@ pub struct PrivateGradient<R, M: Memory = Heap> {
 }
 
 impl<R: Rows> PrivateGradient<R> {
-    /// A sum over `parameters`, clipped as the mechanism says.
-    pub fn new(mechanism: &Mechanism, parameters: Vec<ParameterShape>) -> Self {
-        Self::with_memory(mechanism, parameters, Heap)
+    /// A sum over `parameters`, clipped as a mechanism says.
+    pub fn new(clipping: impl Into<Clipping>, parameters: Vec<ParameterShape>) -> Self {
+        Self::with_memory(clipping, parameters, Heap)
     }
 }
 
 impl<R: Rows, M: Memory> PrivateGradient<R, M> {
     /// The same, with the memory of kept gradients from elsewhere.
-    pub fn with_memory(mechanism: &Mechanism, parameters: Vec<ParameterShape>, memory: M) -> Self {
-        let clipping = mechanism.plan().clipping;
+    pub fn with_memory(
+        clipping: impl Into<Clipping>,
+        parameters: Vec<ParameterShape>,
+        memory: M,
+    ) -> Self {
+        let clipping = clipping.into();
         let names: Vec<&str> = parameters.iter().map(|parameter| &parameter.name[..]).collect();
         let group = clipping.style.groups(&names);
         Self {
@@ -340,7 +343,7 @@ impl<R: Rows, M: Memory> PrivateGradient<R, M> {
     ///
     /// # Panics
     /// When it is not a sum over these parameters.
-    pub fn recycle(&mut self, mean: PrivateMean) {
+    pub fn recycle(&mut self, mean: StepMean) {
         assert_eq!(mean.parameters(), self.sums.len(), "a sum over these parameters");
         for (accumulator, sum) in self.sums.iter_mut().zip(mean.into_sums()) {
             assert_eq!(accumulator.sum.len(), sum.len(), "a sum over these parameters");

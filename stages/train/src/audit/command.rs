@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use pft_dp::accounting::Phase;
 use pft_dp::{Clipping, Mechanism, Plan, RELEASE_DRAWS, Randomness};
 use pft_stage::StageError;
 use serde_json::json;
@@ -72,9 +73,12 @@ pub fn main(arguments: &[String]) -> ExitCode {
 fn audit(arguments: &Arguments) -> Result<Findings, StageError> {
     let plan = Plan {
         declared_units: (arguments.canaries / 2).max(1) as u64,
-        sample_rate: arguments.sample_rate,
-        noise_multiplier: arguments.noise_multiplier,
-        steps: arguments.steps,
+        units_were_counted: false,
+        phase: Phase {
+            sample_rate: arguments.sample_rate,
+            noise_multiplier: arguments.noise_multiplier,
+            steps: arguments.steps,
+        },
         delta: arguments.delta,
         clipping: Clipping::default(),
         max_examples_per_unit: 1,

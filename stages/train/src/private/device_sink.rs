@@ -1,7 +1,7 @@
 //! Hands the pieces of a device's backward pass to `pft-dp`, where they are.
 
 use candle_core::{Device, Tensor};
-use pft_dp::{ClippedSum, DeviceGradient, DevicePieces, GradientError, Mechanism, UnitOutcome};
+use pft_dp::{ClippedSum, Clipping, DeviceGradient, DevicePieces, GradientError, UnitOutcome};
 use pft_lm::device::DeviceSink;
 use pft_lm::gradient::{EmbeddingGradient, LinearGradient, SequenceGradient, Sequences};
 use pft_lm::model::LanguageModel;
@@ -24,10 +24,10 @@ pub struct DeviceUnitGradients {
 
 impl DeviceUnitGradients {
     /// A sum over the trainable parameters of a model, of which there is a copy on `device`,
-    /// clipped as the mechanism says.
-    pub fn new(model: &LanguageModel, mechanism: &Mechanism, device: &Device) -> Self {
+    /// clipped as a mechanism says.
+    pub fn new(model: &LanguageModel, clipping: impl Into<Clipping>, device: &Device) -> Self {
         let (index, shapes) = shapes(model);
-        Self { gradient: DeviceGradient::new(mechanism, shapes, device), index, units: Vec::new() }
+        Self { gradient: DeviceGradient::new(clipping, shapes, device), index, units: Vec::new() }
     }
 
     /// Says how many sequences each unit of the next pass has: unit `u` owns the next

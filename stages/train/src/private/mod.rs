@@ -1,22 +1,25 @@
 //! Steps of DP-SGD: what connects the model's backward pass to the mechanisms of `pft-dp`.
 
 mod device_sink;
+mod protection;
 mod sink;
 
 use std::path::Path;
 
-use pft_dp::accounting::{Accountant, Phase};
+use pft_dp::accounting::Accountant;
 use pft_dp::{
-    Ledger, LedgerError, LedgerHeader, Mechanism, Plan, PoissonSampler, RELEASE_DRAWS, Randomness,
-    Record, RunSecret, TrainingData, UnitOutcome, default_delta,
+    Ledger, LedgerError, LedgerHeader, PoissonSampler, Randomness, RunSecret, TrainingData,
+    UnitOutcome,
 };
 use pft_stage::{Context, StageError};
 
 use crate::config::{Config, Privacy};
 use crate::data::{Sequence, Unit, batch_of, micro_batches};
+use crate::order::dropout_seed;
 use crate::processor::Processor;
 use crate::state::Row;
-use crate::training::dropout_seed;
+
+pub(crate) use protection::Protection;
 
 pub use device_sink::DeviceUnitGradients;
 pub use sink::{Noised, UnitGradients};
@@ -31,76 +34,65 @@ pub fn pass_tokens(micro_batch_tokens: usize, lora: bool) -> usize {
 /// Poisson-sampled units, and all that makes their gradients private.
 pub(crate) struct PrivateSteps<'a, P: Processor> {
     units: &'a [Unit],
-    mechanism: Mechanism,
+    protection: &'a Protection,
     secret: RunSecret,
     sampler: PoissonSampler,
-    ledger: Ledger,
+    /// With noise.
+    ledger: Option<Ledger>,
     gradients: P::Units,
-    /// What the weights had spent before; none where no bound holds.
-    earlier: Option<Vec<Phase>>,
 }
 
 impl<'a, P: Processor> PrivateSteps<'a, P> {
-    /// `planned` private steps over `units`; the ledger and the secret of a killed attempt are
-    /// taken up again. `training_data` is for the ledger.
+    /// Steps over `units`; the ledger and the secret of a killed attempt are taken up again.
+    /// `training_data` is for the ledger.
     pub(crate) fn new(
-        config: &Config,
         privacy: &Privacy,
         context: &Context,
-        training_data: TrainingData,
+        protection: &'a Protection,
+        training_data: &TrainingData,
         units: &'a [Unit],
         processor: &P,
-        planned: u64,
     ) -> Result<Self, StageError> {
-        let refuse =
-            |error: &dyn std::fmt::Display| StageError::config(format!("privacy: {error}"));
         let randomness = match privacy.fixed_seed_not_for_release {
             Some(seed) => Randomness::FixedSeed(seed),
             None => Randomness::OperatingSystem,
         };
-        let record = &training_data.earlier;
-        let bounded = record.without_bound(&training_data.unit).is_empty();
-        let earlier = bounded.then(|| record.phases());
-        let plan = plan(config, privacy, units.len() as u64, planned, record)?;
-        let force = privacy.force_delta;
-        let mechanism = match privacy.target_epsilon {
-            Some(target) => {
-                let earlier = earlier.as_deref().unwrap_or_default();
-                Mechanism::calibrated_after(earlier, plan, privacy.accountant, target, force)
-            }
-            None => Mechanism::new(plan, force),
-        }
-        .map_err(|error| refuse(&error))?;
         let secret = run_secret(&context.scratch().join("secret"), randomness)?;
-        let header = LedgerHeader::new(&mechanism, randomness, secret.commitment(), training_data);
-        let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header)
-            .map_err(|error| refuse_ledger(&error))?;
+        let ledger = match protection {
+            Protection::Noise { mechanism, .. } => {
+                let data = training_data.clone();
+                let header = LedgerHeader::new(mechanism, randomness, secret.commitment(), data);
+                let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header);
+                Some(ledger.map_err(|error| refuse_ledger(&error))?)
+            }
+            Protection::ClipOnly { .. } => None,
+        };
         let names: Vec<&str> = units.iter().map(|unit| unit.unit_id.as_str()).collect();
-        let sampler = mechanism.sampler(&secret, &names).map_err(|error| refuse(&error))?;
-        let gradients = processor.units(&mechanism);
-        Ok(Self { units, mechanism, secret, sampler, ledger, gradients, earlier })
+        let sampler = protection
+            .sampler(&secret, &names)
+            .map_err(|error| StageError::config(format!("privacy: {error}")))?;
+        let gradients = processor.units(protection.clipping());
+        Ok(Self { units, protection, secret, sampler, ledger, gradients })
     }
 
-    /// ε after `steps` steps, with what the weights had spent before; none where no bound holds.
+    /// ε after `steps` steps, with what the weights had spent before; none without noise, or where no
+    /// bound holds.
     pub(crate) fn epsilon(&self, accountant: Accountant, steps: u64) -> Option<f64> {
-        let mut phases = self.earlier.clone()?;
-        phases.push(self.mechanism.phase(steps));
-        let epsilon = accountant.epsilon(&phases, self.mechanism.plan().delta);
+        let Protection::Noise { mechanism, earlier, spent: Some(_) } = self.protection else {
+            return None;
+        };
+        let phases = [&earlier[..], &[mechanism.phase(steps)]].concat();
+        let epsilon = accountant.epsilon(&phases, mechanism.plan().delta);
         epsilon.ok().map(|epsilon| epsilon.epsilon)
     }
 
-    /// What the ledger says so far.
-    pub(crate) fn ledger(&self) -> &Ledger {
-        &self.ledger
+    /// What the ledger says so far; none without noise.
+    pub(crate) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
     }
 
-    /// The mechanism.
-    pub(crate) fn mechanism(&self) -> &Mechanism {
-        &self.mechanism
-    }
-
-    /// The ledger, at the end.
-    pub(crate) fn into_ledger(self) -> Ledger {
+    /// The ledger, at the end; none without noise.
+    pub(crate) fn into_ledger(self) -> Option<Ledger> {
         self.ledger
     }
 
@@ -116,20 +108,24 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
         let mut row = Row::step(step + 1);
         let units = self.draw(step);
         let tokens = pass_tokens(config.micro_batch_tokens as usize, config.lora.is_some());
-        let seed = |first_unit| dropout_seed(config, step, first_unit);
+        let seed = |first_unit| dropout_seed(config.seed, step, first_unit);
         add_units(processor, &mut self.gradients, units, tokens, seed, &mut row)?;
         row.loss /= row.units.max(1) as f64;
         row.gradient_norm /= row.units.max(1) as f64;
         row.gradient_scale = 1.0;
         row.learning_rate = learning_rate;
 
-        let receipt = self
-            .ledger
-            .record(&self.mechanism, step)
-            .map_err(|error| StageError::bug(error.to_string()))?;
-        let noise = self.mechanism.noise(&self.secret);
         let sum = processor.take(&mut self.gradients)?;
-        let mean = sum.privatize(&self.mechanism, &noise, &receipt);
+        let mean = match (self.protection, &mut self.ledger) {
+            (Protection::Noise { mechanism, .. }, Some(ledger)) => {
+                let receipt = ledger
+                    .record(mechanism, step)
+                    .map_err(|error| StageError::bug(error.to_string()))?;
+                sum.privatize(mechanism, &mechanism.noise(&self.secret), &receipt)
+            }
+            (Protection::ClipOnly { run, .. }, None) => sum.without_noise(run),
+            _ => return Err(StageError::bug("a ledger goes with noise, and noise with a ledger")),
+        };
         processor.step_private(mean, learning_rate, &mut self.gradients)?;
         Ok(row)
     }
@@ -174,38 +170,6 @@ pub(crate) fn add_units<P: Processor>(
         row.tokens += batch.rows() as u64;
     }
     Ok(())
-}
-
-/// What the settings ask for; the noise multiplier is still to be calibrated where an ε is set.
-/// δ is for all that the weights went through, and so for the largest number of units that any
-/// training declared.
-fn plan(
-    config: &Config,
-    privacy: &Privacy,
-    units: u64,
-    planned: u64,
-    earlier: &Record,
-) -> Result<Plan, StageError> {
-    let declared_units = privacy.units.unwrap_or(units);
-    let most_units = declared_units.max(earlier.most_declared_units());
-    let delta = privacy.target_delta.unwrap_or_else(|| default_delta(most_units));
-    if most_units > declared_units && delta >= 1.0 / most_units as f64 {
-        return Err(StageError::config(format!(
-            "privacy.target_delta: is {delta:e}, but the base model went through a private training on \
-             {most_units} units, and must be below 1 / {most_units}"
-        ))
-        .with_help("leave it out for a default that fits"));
-    }
-    Ok(Plan {
-        declared_units,
-        sample_rate: (config.batch_size as f64 / declared_units as f64).min(1.0),
-        noise_multiplier: privacy.noise_multiplier.unwrap_or(1.0),
-        steps: planned,
-        delta,
-        clipping: privacy.clipping(),
-        max_examples_per_unit: privacy.max_examples_per_unit,
-        noise_draws: RELEASE_DRAWS,
-    })
 }
 
 fn refuse_ledger(error: &LedgerError) -> StageError {

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use pft_dp::{
-    ClippedSum, GradientError, LinearPieces, Mechanism, Memory, ParameterShape, PrivateGradient,
-    PrivateMean, Rows, UnitOutcome,
+    ClippedSum, Clipping, GradientError, LinearPieces, Memory, ParameterShape, PrivateGradient,
+    Rows, StepMean, UnitOutcome,
 };
 use pft_lm::buffer::{Buffer, Matrix, Pool};
 use pft_lm::gradient::{
@@ -63,13 +63,13 @@ pub(super) fn units_of_sequences(sequences_of_unit: &[usize]) -> Vec<usize> {
 /// A parameter's private gradient, whose noise is drawn as the optimizer comes to it.
 #[derive(Debug)]
 pub struct Noised<'a> {
-    mean: &'a PrivateMean,
+    mean: &'a StepMean,
     parameter: usize,
 }
 
 impl<'a> Noised<'a> {
     /// Those of all parameters, in order.
-    pub fn all(mean: &'a PrivateMean) -> impl Iterator<Item = Self> {
+    pub fn all(mean: &'a StepMean) -> impl Iterator<Item = Self> {
         (0..mean.parameters()).map(move |parameter| Self { mean, parameter })
     }
 }
@@ -91,11 +91,11 @@ pub struct UnitGradients {
 }
 
 impl UnitGradients {
-    /// A sum over a model's trainable parameters, clipped as the mechanism says.
-    pub fn new(model: &LanguageModel, mechanism: &Mechanism) -> Self {
+    /// A sum over a model's trainable parameters, clipped as a mechanism says.
+    pub fn new(model: &LanguageModel, clipping: impl Into<Clipping>) -> Self {
         let (index, shapes) = shapes(model);
         let memory = FromPool(model.pool().clone());
-        let gradient = PrivateGradient::with_memory(mechanism, shapes, memory);
+        let gradient = PrivateGradient::with_memory(clipping, shapes, memory);
         Self { gradient, index, units: Vec::new() }
     }
 
@@ -124,7 +124,7 @@ impl UnitGradients {
     }
 
     /// Gives the memory of a sum that was taken back.
-    pub fn recycle(&mut self, mean: PrivateMean) {
+    pub fn recycle(&mut self, mean: StepMean) {
         self.gradient.recycle(mean);
     }
 

@@ -1,6 +1,6 @@
 //! Steps by pft's own kernels.
 
-use pft_dp::{ClippedSum, Mechanism, PrivateMean};
+use pft_dp::{ClippedSum, Clipping, StepMean};
 use pft_lm::batch::{Batch, BatchError};
 use pft_lm::gradient::GradientSum;
 use pft_lm::model::{LanguageModel, Losses};
@@ -41,8 +41,8 @@ impl Processor for Cpu {
         GradientSum::new(self.model.parameters())
     }
 
-    fn units(&self, mechanism: &Mechanism) -> UnitGradients {
-        UnitGradients::new(&self.model, mechanism)
+    fn units(&self, clipping: Clipping) -> UnitGradients {
+        UnitGradients::new(&self.model, clipping)
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<Losses, StageError> {
@@ -97,7 +97,7 @@ impl Processor for Cpu {
 
     fn step_private(
         &mut self,
-        mean: PrivateMean,
+        mean: StepMean,
         learning_rate: f64,
         units: &mut UnitGradients,
     ) -> Result<(), StageError> {

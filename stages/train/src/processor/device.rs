@@ -2,7 +2,7 @@
 //! they are behind the device's until [`Processor::state`] is asked for.
 
 use candle_core::{DType, Device};
-use pft_dp::{ClippedSum, GradientError, Mechanism, PrivateMean};
+use pft_dp::{ClippedSum, Clipping, GradientError, StepMean};
 use pft_lm::batch::Batch;
 use pft_lm::device::{DeviceError, DeviceGradientSum, DeviceModel, DeviceOptimizer};
 use pft_lm::model::{LanguageModel, Losses};
@@ -77,8 +77,8 @@ impl Processor for OnDevice {
         self.model.gradient_sum()
     }
 
-    fn units(&self, mechanism: &Mechanism) -> DeviceUnitGradients {
-        DeviceUnitGradients::new(&self.host_model, mechanism, self.model.device())
+    fn units(&self, clipping: Clipping) -> DeviceUnitGradients {
+        DeviceUnitGradients::new(&self.host_model, clipping, self.model.device())
     }
 
     fn evaluate(&mut self, batch: &Batch) -> Result<Losses, StageError> {
@@ -131,7 +131,7 @@ impl Processor for OnDevice {
 
     fn step_private(
         &mut self,
-        mean: PrivateMean,
+        mean: StepMean,
         learning_rate: f64,
         _units: &mut DeviceUnitGradients,
     ) -> Result<(), StageError> {

@@ -6,7 +6,7 @@
 mod cpu;
 mod device;
 
-use pft_dp::{ClippedSum, Mechanism, PrivateMean, UnitOutcome};
+use pft_dp::{ClippedSum, Clipping, StepMean, UnitOutcome};
 use pft_lm::batch::Batch;
 use pft_lm::model::{LanguageModel, Losses};
 use pft_lm::optimizer::Optimizer;
@@ -33,8 +33,8 @@ pub(crate) trait Processor {
     /// Room for a sum.
     fn sum(&self) -> Self::Sum;
 
-    /// Room for a sum that is clipped as the mechanism says.
-    fn units(&self, mechanism: &Mechanism) -> Self::Units;
+    /// Room for a sum that is clipped.
+    fn units(&self, clipping: Clipping) -> Self::Units;
 
     /// Losses alone.
     fn evaluate(&mut self, batch: &Batch) -> Result<Losses, StageError>;
@@ -74,7 +74,7 @@ pub(crate) trait Processor {
     /// Steps along a private mean, whose memory goes back to `units`.
     fn step_private(
         &mut self,
-        mean: PrivateMean,
+        mean: StepMean,
         learning_rate: f64,
         units: &mut Self::Units,
     ) -> Result<(), StageError>;

@@ -19,7 +19,6 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{GradientError, ParameterShape, WeightLayout};
 use crate::clipping::{Clipping, UnitOutcome};
-use crate::mechanism::Mechanism;
 use crate::sum::ClippedSum;
 use crate::tensor_sum::TensorSum;
 use sums::{Factors, Sums};
@@ -99,9 +98,13 @@ pub struct DeviceGradient {
 }
 
 impl DeviceGradient {
-    /// A sum over `parameters`, clipped as the mechanism says.
-    pub fn new(mechanism: &Mechanism, parameters: Vec<ParameterShape>, device: &Device) -> Self {
-        let clipping = mechanism.plan().clipping;
+    /// A sum over `parameters`, clipped as a mechanism says.
+    pub fn new(
+        clipping: impl Into<Clipping>,
+        parameters: Vec<ParameterShape>,
+        device: &Device,
+    ) -> Self {
+        let clipping = clipping.into();
         let names: Vec<&str> = parameters.iter().map(|parameter| &parameter.name[..]).collect();
         let group = clipping.style.groups(&names);
         Self {
