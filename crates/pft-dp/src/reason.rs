@@ -69,10 +69,9 @@ impl Reason {
             Self::WithoutNoise => "Gradients were sampled and clipped as in a private training, but no \
                                    noise was added to them: ε is infinite."
                 .into(),
-            Self::UnitsCounted => format!(
-                "How many there are of what it protects, each {unit}, was counted in the data and shows \
-                 here: the guarantee holds only as if that number had been public before."
-            ),
+            Self::UnitsCounted => "The number of its units was counted in the data, and shows in what is \
+                                   published here."
+                .into(),
             Self::LargeDelta => {
                 "With so large a δ, the chance that the guarantee does not hold at all, it promises \
                  nothing."

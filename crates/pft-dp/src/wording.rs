@@ -48,8 +48,15 @@ pub(crate) fn private(claim: &Claim<'_>) -> String {
             )
         }
     };
+    let condition = match claim.not_for_release.contains(&Reason::UnitsCounted) {
+        true => {
+            ", as if the number of units, which was counted in the data, had been public before"
+        }
+        false => "",
+    };
     let bound = format!(
-        "({}, {})-differentially private for adding or removing one {unit} of {of_whom}, {how}",
+        "({}, {})-differentially private for adding or removing one {unit} of {of_whom}, \
+         {how}{condition}",
         rounded_up(claim.epsilon),
         delta_rounded_up(claim.delta),
     );
