@@ -26,33 +26,25 @@
 //! # }
 //! ```
 
-mod columns;
 mod error;
-mod hash;
 mod kind;
 pub mod kinds;
-mod lock;
-mod manifest;
-mod provenance;
 mod quoted;
-mod reader;
-mod record;
-mod row;
-mod store;
+mod seal;
 mod table;
-mod writer;
 
-pub use columns::{StoredDocument, StoredTags};
 pub use error::ArtifactError;
-pub use hash::{canonical_json, hash_bytes, hash_file, text_hash};
 pub use kind::Kind;
-pub use lock::KeyLock;
-pub use manifest::{FileEntry, MANIFEST, Manifest, count_rows};
-pub use provenance::{Lineage, Step, UnitNotes};
+pub use kinds::corpus::StoredDocument;
+pub use kinds::tags::StoredTags;
 pub use quoted::Quoted;
-pub use reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
-pub use record::{Document, Example, Record, Row, Span, Split, TaggedDocument};
-pub use row::{DocumentRow, ExampleRow, SpanRow, TaggedRow};
-pub use store::{Action, Store};
-pub use table::write_table;
-pub use writer::{CorpusWriter, RecordWriter, TagsWriter, TokensWriter};
+pub use seal::hash::{canonical_json, hash_bytes, hash_file, text_hash};
+pub use seal::lock::KeyLock;
+pub use seal::manifest::{FileEntry, MANIFEST, Manifest, count_rows};
+pub use seal::provenance::{Lineage, Step, UnitNotes};
+pub use seal::store::{Action, Store};
+pub use table::numbers::write_table;
+pub use table::reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
+pub use table::record::{Document, Example, Record, Row, Span, Split, TaggedDocument};
+pub use table::row::{DocumentRow, ExampleRow, SpanRow, TaggedRow};
+pub use table::writer::{CorpusWriter, RecordWriter, TagsWriter, TokensWriter};

@@ -3,12 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::history::Record;
-
 /// What the user declares that a base model without a record has seen of the units trained on.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BaseHasSeen {
     /// None of them, in no training before.
@@ -62,18 +58,17 @@ impl Base {
         }
     }
 
-    /// The base as it may be published with weights that went through `earlier`.
-    pub(crate) fn published(&self, earlier: &Record) -> Self {
-        let mut base = self.clone();
-        if let Self::Checkpoint(checkpoint) = &mut base
-            && !earlier.trainings.is_empty()
-        {
-            checkpoint.files.clear();
+    /// The base without the hashes of its files.
+    pub(crate) fn without_files(&self) -> Self {
+        match self.clone() {
+            Self::Random => Self::Random,
+            Self::Checkpoint(checkpoint) => {
+                Self::Checkpoint(BaseCheckpoint { files: Vec::new(), ..checkpoint })
+            }
         }
-        base
     }
 
-    /// Leaves out the files that `published` leaves out.
+    /// Leaves out the files where `published` leaves them out.
     pub(crate) fn leave_out_like(&mut self, published: &Self) {
         if let (Self::Checkpoint(own), Self::Checkpoint(published)) = (self, published)
             && published.files.is_empty()

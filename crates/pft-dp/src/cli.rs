@@ -184,10 +184,8 @@ impl PrivacyCommand {
                     .collect()
             }
             Self::Noise(args) => {
-                let noise = Noise::ForEpsilon {
-                    target: args.target_epsilon,
-                    accountant: args.accountant,
-                };
+                let noise =
+                    Noise::ForEpsilon { target: args.target_epsilon, accountant: args.accountant };
                 let phase = noise.phase(&[], args.sample_rate, args.steps, args.delta)?;
                 Ok(vec![answer(args.accountant, phase, args.delta, 1)?])
             }
@@ -322,7 +320,10 @@ mod tests {
         assert_eq!(error.to_string(), "sample_rate is 2; it must be between 0 and 1");
         for (line, wrong) in [
             ("--noise-multiplier 0 --steps 1000 --delta 1e-5", "noise_multiplier is 0;"),
-            ("--noise-multiplier 1e30 --steps 1000 --delta 1e-5", "noise_multiplier is 1000000000000000000000000000000;"),
+            (
+                "--noise-multiplier 1e30 --steps 1000 --delta 1e-5",
+                "noise_multiplier is 1000000000000000000000000000000;",
+            ),
             ("--noise-multiplier 1 --steps 1000000000000000000 --delta 1e-5", "steps is"),
             ("--noise-multiplier 1 --steps 1 --delta NaN", "delta is NaN;"),
             ("--noise-multiplier 1 --steps 1 --delta 1e-5 --group-size 4000000000", "group size"),

@@ -170,6 +170,12 @@ impl Record {
         self.private().flat_map(|training| training.phases.iter().copied()).collect()
     }
 
+    /// What was declared of what the trainings began from: nothing seen, if each of them says so.
+    pub fn base_has_seen(&self) -> BaseHasSeen {
+        let unknown = |training: &PrivateTraining| training.base_has_seen == BaseHasSeen::Unknown;
+        if self.private().any(unknown) { BaseHasSeen::Unknown } else { BaseHasSeen::Nothing }
+    }
+
     /// The largest number of units that a private training declared; 0 without any.
     pub fn most_declared_units(&self) -> u64 {
         self.private().map(|training| training.declared_units).max().unwrap_or(0)

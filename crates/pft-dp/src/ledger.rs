@@ -11,7 +11,6 @@
 //! A step that is recorded already, taken again after a resume, has the same secret and hence the
 //! same sample and noise: it is the same release and is not recorded twice.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -21,104 +20,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::accounting::{Accountant, AccountingError, Epsilon, Phase};
-use crate::base::Base;
-use crate::history::{PrivateTraining, Record};
+use crate::header::{FORMAT, LedgerHeader};
+use crate::history::PrivateTraining;
 use crate::mechanism::{Mechanism, Plan};
-use crate::reason::{Reason, own_reasons};
-use crate::secret::Randomness;
-
-const FORMAT: &str = "pft-privacy-ledger/3";
-
-/// What a run trains on and begins from, as its ledger records it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainingData {
-    /// What a unit is: case, sender, document.
-    pub unit: String,
-    /// How units decided about each other before training, a sentence each. ε does not cover it,
-    /// and a model with any such line is not fit for release.
-    pub couplings: Vec<String>,
-    /// Hash of each input, by name.
-    pub inputs: BTreeMap<String, String>,
-    /// What the run begins from.
-    pub base: Base,
-    /// What the weights that it begins from went through before.
-    pub earlier: Record,
-}
-
-impl Default for TrainingData {
-    /// Units of no special kind that know nothing of each other, and weights drawn at random.
-    fn default() -> Self {
-        Self {
-            unit: "unit".into(),
-            couplings: Vec::new(),
-            inputs: BTreeMap::new(),
-            base: Base::Random,
-            earlier: Record::default(),
-        }
-    }
-}
-
-/// The first line of a ledger.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LedgerHeader {
-    /// Name and version of the format.
-    pub format: String,
-    /// The mechanism.
-    pub plan: Plan,
-    /// Where the secret came from.
-    pub randomness: Randomness,
-    /// BLAKE3 commitment to the secret of sampling and noise.
-    pub commitment: String,
-    /// What a unit is: case, sender, document.
-    pub unit: String,
-    /// How units decided about each other before training, which ε does not cover.
-    pub couplings: Vec<String>,
-    /// Hash of each input, by name.
-    pub inputs: BTreeMap<String, String>,
-    /// What the run began from.
-    pub base: Base,
-    /// What the weights that it began from had gone through before.
-    pub earlier: Record,
-    /// Version of the software.
-    pub software: String,
-}
-
-impl LedgerHeader {
-    /// The header of a run.
-    pub fn new(
-        mechanism: &Mechanism,
-        randomness: Randomness,
-        commitment: String,
-        data: TrainingData,
-    ) -> Self {
-        Self {
-            format: FORMAT.into(),
-            plan: *mechanism.plan(),
-            randomness,
-            commitment,
-            unit: data.unit,
-            couplings: data.couplings,
-            inputs: data.inputs,
-            base: data.base,
-            earlier: data.earlier,
-            software: software(),
-        }
-    }
-
-    /// Why what the run makes is not for release as private, as far as a bound holds for it: by itself,
-    /// and by what its weights went through before.
-    pub fn not_for_release(&self) -> Vec<Reason> {
-        let mut reasons = own_reasons(self);
-        reasons.extend(self.earlier.carried_over());
-        reasons
-    }
-}
-
-/// Name and version of this software.
-pub fn software() -> String {
-    format!("pft {}", env!("CARGO_PKG_VERSION"))
-}
 
 /// One step's line.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -380,7 +284,7 @@ impl LedgerContents {
             randomness: header.randomness,
             base_has_seen: header.base.has_seen(),
             couplings: header.couplings.clone(),
-            not_for_release: own_reasons(header),
+            not_for_release: header.own_reasons(),
         }
     }
 

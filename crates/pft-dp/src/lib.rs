@@ -15,10 +15,13 @@ mod base;
 pub mod cli;
 mod clip_only;
 mod clipping;
+mod figures;
 mod gradient;
+mod header;
 mod history;
 mod ledger;
 mod mechanism;
+mod no_privacy;
 mod noise;
 mod reason;
 mod report;
@@ -35,24 +38,24 @@ mod wording;
 pub use base::{Base, BaseCheckpoint, BaseFile, BaseHasSeen};
 pub use clip_only::ClipOnly;
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
+pub use figures::{AccountedEpsilon, GroupEpsilon};
 pub use gradient::{
     DeviceGradient, DevicePieces, GradientError, Heap, LinearPieces, Memory, ParameterShape,
     PrivateGradient, Rows, WeightLayout,
 };
+pub use header::{LedgerHeader, TrainingData, software};
 pub use history::{Origin, PrivateTraining, RECORD_KEY, Record, RecordError, Training};
-pub use ledger::{
-    Ledger, LedgerContents, LedgerError, LedgerHeader, StepReceipt, StepRecord, TrainingData,
-    software,
-};
+pub use ledger::{Ledger, LedgerContents, LedgerError, StepReceipt, StepRecord};
 pub use mechanism::{
     Mechanism, MechanismError, Noise, Plan, RELEASE_DRAWS, default_delta, refuse_large_delta,
 };
+pub use no_privacy::NoPrivacy;
 pub use noise::{GaussianNoise, NOISE_CHUNK};
 pub use reason::Reason;
-pub use report::{AccountedEpsilon, Adjacency, GroupEpsilon, PrivacyReport, ReportError};
+pub use report::{Adjacency, PrivacyReport, ReportError};
 pub use rounding::{delta_rounded_up, rounded_down, rounded_up};
 pub use sampler::{PoissonSampler, SamplerError};
 pub use secret::{Randomness, RunSecret, SecretError};
 pub use spent::{MAX_RELEASE_EPSILON, Spent};
-pub use statement::{NoPrivacy, PrivacyStatement, StatementError};
+pub use statement::{PrivacyStatement, StatementError};
 pub use sum::{ClippedSum, StepMean};

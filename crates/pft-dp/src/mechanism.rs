@@ -303,7 +303,10 @@ mod tests {
         for (declared_units, delta) in [(1000, 1e-3), (1000, 0.5), (2, 0.4), (1, 0.01), (1, 0.9)] {
             let loose = Plan { declared_units, delta, ..plan() };
             let refused = Mechanism::new(loose, false).unwrap_err();
-            assert!(refused.to_string().starts_with(&format!("delta is {delta}, but")), "{refused}");
+            assert!(
+                refused.to_string().starts_with(&format!("delta is {delta}, but")),
+                "{refused}"
+            );
             assert!(loose.delta_is_large());
             assert!(Mechanism::new(loose, true).is_ok());
         }

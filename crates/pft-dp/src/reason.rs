@@ -3,9 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::BaseHasSeen;
-use crate::history::Origin;
-use crate::ledger::LedgerHeader;
 use crate::spent::MAX_RELEASE_EPSILON;
 
 /// Why a model is not for release as a private one.
@@ -97,20 +94,4 @@ impl Reason {
             }
         }
     }
-}
-
-/// Why a run's own result is not for release, whatever its weights went through before.
-pub(crate) fn own_reasons(header: &LedgerHeader) -> Vec<Reason> {
-    let began_from_a_stranger = matches!(header.earlier.origin, Origin::Checkpoint(_));
-    let undeclared = header.base.has_seen() == BaseHasSeen::Unknown;
-    [
-        (began_from_a_stranger && undeclared, Reason::BaseUnknown),
-        (header.plan.units_were_counted, Reason::UnitsCounted),
-        (header.plan.delta_is_large(), Reason::LargeDelta),
-        (!header.randomness.fit_for_release(), Reason::FixedSeed),
-        (!header.couplings.is_empty(), Reason::UnitsCoupled),
-    ]
-    .into_iter()
-    .filter_map(|(holds, reason)| holds.then_some(reason))
-    .collect()
 }

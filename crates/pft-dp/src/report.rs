@@ -6,16 +6,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::accounting::{Accountant, AccountingError, Epsilon, Phase};
+use crate::accounting::{Accountant, AccountingError};
 use crate::base::Base;
 use crate::clipping::Clipping;
+use crate::figures::{AccountedEpsilon, GroupEpsilon};
 use crate::history::{Record, Training};
 use crate::ledger::LedgerContents;
+use crate::no_privacy::NoPrivacy;
 use crate::reason::Reason;
 use crate::secret::Randomness;
 use crate::spent::{MAX_RELEASE_EPSILON, Spent};
-use crate::statement::NoPrivacy;
-use crate::wording;
+use crate::wording::{self, Claim};
 
 /// Which data sets are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,45 +24,6 @@ use crate::wording;
 pub enum Adjacency {
     /// One unit is added or removed, with everything that belongs to it.
     AddOrRemoveOneUnit,
-}
-
-/// ε by one accountant.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AccountedEpsilon {
-    /// The accountant.
-    pub accountant: Accountant,
-    /// ε with its bounds.
-    #[serde(flatten)]
-    pub epsilon: Epsilon,
-    /// Whether the value bounds the privacy loss; if not, it is an approximation.
-    pub is_bound: bool,
-}
-
-impl AccountedEpsilon {
-    /// ε of `phases` at `delta`.
-    ///
-    /// # Errors
-    /// When a parameter is outside its range.
-    pub fn by(
-        accountant: Accountant,
-        phases: &[Phase],
-        delta: f64,
-    ) -> Result<Self, AccountingError> {
-        Ok(Self {
-            accountant,
-            epsilon: accountant.epsilon(phases, delta)?,
-            is_bound: accountant != Accountant::Gdp,
-        })
-    }
-}
-
-/// ε for someone whose data are spread over several units.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct GroupEpsilon {
-    /// Units of the group.
-    pub units: u32,
-    /// ε for all of them together.
-    pub epsilon: f64,
 }
 
 /// The contents of `privacy.json` of a model that a bound holds for.
@@ -166,7 +128,10 @@ impl PrivacyReport {
         };
         let spent = Spent::of(&phases, plan.delta)?;
         let training = ledger.training();
-        let not_for_release = header.not_for_release();
+        let mut not_for_release = header.not_for_release();
+        if spent.quoted() > MAX_RELEASE_EPSILON {
+            not_for_release.push(Reason::LargeEpsilon);
+        }
         let mut report = Self {
             statement: String::new(),
             fit_for_release: not_for_release.is_empty(),
@@ -197,7 +162,16 @@ impl PrivacyReport {
             other_uses,
             software: header.software.clone(),
         };
-        report.statement = wording::private(&report);
+        report.statement = wording::private(&Claim {
+            unit: &report.unit,
+            epsilon: report.quoted(),
+            own_epsilon: report.own_epsilon.map(|own| own.epsilon.epsilon),
+            delta: report.delta,
+            steps: report.steps,
+            has_seen: report.history.base_has_seen(),
+            history: &report.history,
+            not_for_release: &report.not_for_release,
+        });
         Ok(report)
     }
 }

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use crate::accounting::{Accountant, AccountingError, Phase, pld};
-use crate::report::{AccountedEpsilon, GroupEpsilon};
+use crate::figures::{AccountedEpsilon, GroupEpsilon};
 
 /// The largest ε with which a model is for release. An attacker's odds may then change by a factor of
 /// e²⁰, and nothing else stands in their way; no smaller number would be less arbitrary than about the

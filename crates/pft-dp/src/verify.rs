@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use crate::accounting::AccountingError;
 use crate::ledger::{LedgerContents, LedgerError};
+use crate::no_privacy::NoPrivacy;
 use crate::report::{PrivacyReport, ReportError};
-use crate::statement::{NoPrivacy, PrivacyStatement};
+use crate::statement::PrivacyStatement;
 
 impl PrivacyStatement {
     /// Recomputes everything from the ledger and compares. `other_uses` are not the ledger's to know,
@@ -82,10 +83,8 @@ fn compare<S: Serialize>(reported: &S, recorded: &S) -> Result<(), LedgerError> 
         let value = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
         let (reported, recorded) = (value(&reported), value(&recorded));
         // What was computed may differ in its last digits, what was planned may not.
-        let computed = matches!(
-            &name[..],
-            "epsilon" | "own_epsilon" | "groups" | "replace_one_epsilon"
-        );
+        let computed =
+            matches!(&name[..], "epsilon" | "own_epsilon" | "groups" | "replace_one_epsilon");
         if reported != recorded && !(computed && alike(&reported, &recorded)) {
             return Err(LedgerError::Differs {
                 what: name.clone(),

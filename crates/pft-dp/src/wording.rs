@@ -1,54 +1,74 @@
 //! The sentences of a privacy statement, for people who are no experts.
 
 use crate::base::{Base, BaseHasSeen};
-use crate::history::Origin;
+use crate::history::{Origin, Record};
 use crate::reason::Reason;
-use crate::report::PrivacyReport;
 use crate::rounding::{delta_rounded_up, rounded_up};
 
 const NOT_FOR_RELEASE: &str = "It is NOT FOR RELEASE as a private model.";
 
-/// The statement of a report whose other fields are filled in.
-pub(crate) fn private(report: &PrivacyReport) -> String {
-    let unit = &report.unit;
-    let earlier = report.history.trainings.len().saturating_sub(1);
+/// What a statement says where a bound holds.
+pub(crate) struct Claim<'a> {
+    /// What a unit is.
+    pub(crate) unit: &'a str,
+    /// ε of all trainings, and of this one alone where there were others.
+    pub(crate) epsilon: f64,
+    pub(crate) own_epsilon: Option<f64>,
+    /// δ.
+    pub(crate) delta: f64,
+    /// Steps of this training.
+    pub(crate) steps: u64,
+    /// What was declared that the base model had seen, by all trainings together.
+    pub(crate) has_seen: BaseHasSeen,
+    /// All trainings.
+    pub(crate) history: &'a Record,
+    /// Why the model is not for release.
+    pub(crate) not_for_release: &'a [Reason],
+}
+
+/// The statement where a bound holds.
+pub(crate) fn private(claim: &Claim<'_>) -> String {
+    let unit = claim.unit;
+    let earlier = claim.history.trainings.len().saturating_sub(1);
     let of_whom = match earlier {
         0 => "its training set".to_string(),
         _ => "all its training sets".to_string(),
     };
     let steps =
-        format!("{} of Poisson-sampled, clipped and noised gradients", count(report.steps, "step"));
+        format!("{} of Poisson-sampled, clipped and noised gradients", count(claim.steps, "step"));
     let how = match earlier {
         0 => format!("by {steps}"),
         _ => {
-            let all: u64 = report.history.phases().iter().map(|phase| phase.steps).sum();
+            let all: u64 = claim.history.phases().iter().map(|phase| phase.steps).sum();
             format!(
                 "by {steps} in this training and {} in {} of the same weights before, counted together \
                  as if all of them had used the same data",
-                all - report.steps,
+                all - claim.steps,
                 count(earlier as u64, "private training"),
             )
         }
     };
-    let condition = match report.not_for_release.contains(&Reason::UnitsCounted) {
-        true => ", as if the number of units, which was counted in the data, had been public before",
+    let condition = match claim.not_for_release.contains(&Reason::UnitsCounted) {
+        true => {
+            ", as if the number of units, which was counted in the data, had been public before"
+        }
         false => "",
     };
-    let claim = format!(
+    let bound = format!(
         "({}, {})-differentially private for adding or removing one {unit} of {of_whom}, \
          {how}{condition}",
-        rounded_up(report.quoted()),
-        delta_rounded_up(report.delta),
+        rounded_up(claim.epsilon),
+        delta_rounded_up(claim.delta),
     );
-    let mut text = match (&report.history.origin, report.base.has_seen()) {
-        (Origin::Random, _) => format!("The model is {claim}."),
+    let mut text = match (&claim.history.origin, claim.has_seen) {
+        (Origin::Random, _) => format!("The model is {bound}."),
         (Origin::Checkpoint(base), BaseHasSeen::Nothing) => format!(
-            "The model is {claim}. Its weights come from the base model {base}, and all this holds on \
+            "The model is {bound}. Its weights come from the base model {base}, and all this holds on \
              the declaration, which cannot be checked from the files, that {base} never saw any {unit} \
              of {of_whom}."
         ),
         (Origin::Checkpoint(base), BaseHasSeen::Unknown) => format!(
-            "ONLY IF its base model {base} never saw any {unit} of {of_whom}, the model is {claim}. \
+            "ONLY IF its base model {base} never saw any {unit} of {of_whom}, the model is {bound}. \
              Nobody has declared that {base} did not see them; if it did, no bound holds on what the \
              model reveals of them."
         ),
@@ -57,16 +77,16 @@ pub(crate) fn private(report: &PrivacyReport) -> String {
         " The first number, ε, limits how much anyone can learn from the model about whether one \
          {unit} was there: the smaller, the less."
     );
-    if let Some(own) = &report.own_epsilon {
-        text +=
-            &format!(" This training alone would have ε = {}.", rounded_up(own.epsilon.epsilon));
+    if let Some(own) = claim.own_epsilon {
+        text += &format!(" This training alone would have ε = {}.", rounded_up(own));
     }
-    let reasons = report.not_for_release.iter().filter(|reason| **reason != Reason::BaseUnknown);
-    for reason in reasons {
+    // Of what the base has seen all is said.
+    let said = [Reason::BaseUnknown, Reason::BaseUnknown.of_an_earlier_training()];
+    for reason in claim.not_for_release.iter().filter(|reason| !said.contains(reason)) {
         text += " ";
         text += &reason.sentence(unit);
     }
-    if !report.not_for_release.is_empty() {
+    if !claim.not_for_release.is_empty() {
         text += " ";
         text += NOT_FOR_RELEASE;
     }
@@ -87,7 +107,8 @@ pub(crate) fn not_private(reasons: &[Reason], base: &Base, unit: &str) -> String
     };
     let others: Vec<&Reason> =
         reasons.iter().filter(|reason| **reason != Reason::NotPrivate).collect();
-    if let (Base::Checkpoint(base), false) = (base, others.is_empty()) {
+    let of_before = others.iter().any(|reason| **reason != Reason::WithoutNoise);
+    if let (Base::Checkpoint(base), true) = (base, of_before) {
         text += &format!(" It began from {}.", base.name);
     }
     for reason in others {

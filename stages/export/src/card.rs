@@ -174,7 +174,7 @@ fn bound(report: &PrivacyReport) -> Vec<(&'static str, String)> {
         report.history.trainings.len().to_string(),
     ));
     if let Origin::Checkpoint(base) = &report.history.origin {
-        let declared = match report.base.has_seen() {
+        let declared = match report.history.base_has_seen() {
             BaseHasSeen::Nothing => "no unit of the training set, as declared",
             BaseHasSeen::Unknown => "not known",
         };

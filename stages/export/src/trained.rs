@@ -149,7 +149,15 @@ fn find_base(folder: &Path, lineage: &Lineage, config: &Config) -> Result<Base, 
             let config = Box::new(read_config(&folder.join(files::CONFIG.name))?);
             Origin::Random { config, seed: base.seed }
         }
-        (_, given) => {
+        (BaseOrigin::Random, Some(given)) => {
+            return Err(StageError::config(format!(
+                "base_model: {}: these adapters were trained on a base model drawn at random, and are \
+                 of use on no other",
+                given.as_path().display()
+            ))
+            .with_help("leave base_model out: the base model is drawn again from its seed"));
+        }
+        (BaseOrigin::Checkpoint, given) => {
             let path = match given {
                 Some(path) => path.as_path().to_path_buf(),
                 None => trained_on(lineage).ok_or_else(|| {
@@ -179,11 +187,9 @@ fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
     ModelConfig::from_json(&text).map_err(|error| wrong(&error))
 }
 
-/// Adapters are of use on the model that they were trained on alone; `hashes` are of its files.
+/// Adapters are of use on the model that they were trained on alone, and their privacy statement is
+/// about that one; `hashes` are of its files.
 fn refuse_another_base(path: &Path, hashes: &[String]) -> Result<(), StageError> {
-    if hashes.is_empty() {
-        return Ok(());
-    }
     let base = open_base(path)?;
     for (index, file) in base.files().iter().enumerate() {
         if hashes.get(index) != Some(&pft_artifact::hash_file(file)?) {

@@ -67,9 +67,12 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
     }
 }
 
-/// `base.json` of adapters.
-fn base(name: &str, origin: &str, precision: &str) -> Value {
-    json!({ "name": name, "origin": origin, "blake3": [], "seed": 7, "precision": precision })
+/// `base.json` of adapters on a checkpoint.
+fn base(name: &str, folder: &Path, precision: &str) -> Value {
+    let hashes = ["config.json", "model.safetensors"]
+        .map(|name| pft_artifact::hash_file(&folder.join(name)).unwrap());
+    json!({ "name": name, "origin": "checkpoint", "blake3": hashes, "seed": 7,
+        "precision": precision })
 }
 
 /// The statement of five private steps on the model "tiny-llama", with what it went through before.
@@ -141,7 +144,7 @@ impl Workplace {
         write("train.json", json!({ "private_setting": "SECRET" }));
         std::fs::write(folder.join("metrics.parquet"), "SECRET").unwrap();
         if adapter {
-            write("base.json", base("tiny-llama", "checkpoint", "f32"));
+            write("base.json", base("tiny-llama", &fixtures().join("llama"), "f32"));
         }
         place
     }
@@ -500,6 +503,9 @@ fn a_model_that_came_out_broken_is_told() {
         pft_lm::checkpoint::SavedType::F32,
     )
     .unwrap();
+    let json = base("tiny-llama", other.path(), "f32");
+    std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
+    place.reseal();
     let base = OutsidePath(other.path().to_string_lossy().into_owned());
     for format in [Format::Hf, Format::Peft] {
         let config = Config { base_model: Some(base.clone()), format, ..Config::default() };
@@ -534,14 +540,19 @@ fn a_random_base_is_drawn_again() {
         LanguageModel::new(checkpoint.config().clone(), parameters, Some(lora), 0).unwrap()
     };
     let place = place.seal(draw(7));
-    std::fs::write(place.path("model/base.json"), base("tiny", "random", "f32").to_string())
-        .unwrap();
+    let random = json!({ "name": "tiny", "origin": "random", "blake3": [], "seed": 7,
+        "precision": "f32" });
+    std::fs::write(place.path("model/base.json"), random.to_string()).unwrap();
     place.reseal();
     let bundle = place.export(Config::default()).unwrap();
     assert_near(&logits(&mut reload(&bundle)), &logits(&mut draw(7)), 1e-4);
+    // On another base the statement would be about weights that it knows nothing of.
+    let other = Some(OutsidePath(fixtures().join("llama").to_string_lossy().into_owned()));
+    let error = place.export(Config { base_model: other, ..Config::default() }).unwrap_err();
+    assert!(error.exit_code() == 2 && error.message().contains("drawn at random"), "{error}");
     // Without a word on the base there is nothing to go by.
-    std::fs::write(place.path("model/base.json"), base("tiny", "checkpoint", "f32").to_string())
-        .unwrap();
+    let checkpoint = base("tiny", &fixtures().join("llama"), "f32");
+    std::fs::write(place.path("model/base.json"), checkpoint.to_string()).unwrap();
     place.seal_with(json!({}));
     let error = place.export(Config::default()).unwrap_err();
     assert!(error.exit_code() == 3 && error.to_string().contains("set base_model"), "{error}");
@@ -568,7 +579,7 @@ fn wrong_models_and_settings_are_refused() {
     let error = place.export(nowhere).unwrap_err();
     assert!(error.exit_code() == 3 && error.to_string().contains("base_model"), "{error}");
 
-    let mut base = base("tiny-llama", "checkpoint", "f32");
+    let mut base = base("tiny-llama", &fixtures().join("llama"), "f32");
     base["blake3"] = json!(["00", "00"]);
     std::fs::write(place.path("model/base.json"), base.to_string()).unwrap();
     place.reseal();
@@ -675,7 +686,7 @@ fn adapters_are_merged_into_the_weights_that_they_trained_on() {
     let config = Checkpoint::open(&fixtures().join("llama")).unwrap().config().clone();
     let wide = init::random(&config, 3).unwrap();
     save_model(&base, &config, &wide, SavedType::F32).unwrap();
-    let json = self::base("base", "checkpoint", "bf16");
+    let json = self::base("base", &base, "bf16");
     std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
     let adapter = fixtures().join("llama-adapter");
     let files = ["adapter_config.json", "adapter_model.safetensors"];
@@ -726,7 +737,7 @@ fn adapters_are_merged_into_the_weights_that_they_trained_on() {
     ] {
         place.export(Config { base_model: base.clone(), ..settings }).unwrap();
     }
-    let json = self::base("base", "checkpoint", "f8");
+    let json = self::base("base", &place.path("base"), "f8");
     std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
     place.reseal();
     let error = place.export(Config { base_model: base, ..Config::default() }).unwrap_err();

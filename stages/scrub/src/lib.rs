@@ -17,6 +17,7 @@ mod surrogate;
 mod tally;
 pub mod verify;
 
+use pft_artifact::kinds::tagged::TaggedCorpus;
 use pft_artifact::{CorpusReader, CorpusWriter, TagsReader, TagsWriter};
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
@@ -62,7 +63,7 @@ impl Stage for Scrub {
         let mut tags_writer = TagsWriter::create(context.output("tags"))?;
         let bar = context.progress().start("scrubbing", Some(corpus.num_rows()), "documents");
 
-        let mut pairs = Pairs::new(corpus.stored(), tags.stored(), config.untagged);
+        let mut pairs = Pairs::new(TaggedCorpus::new(&corpus, &tags), config.untagged);
         let mut ids = ids::Ids::new(config.ids);
         let mut replacer = Replacer::new(&config)?;
         let (mut documents, mut total) = (0_u64, Total::default());
@@ -87,7 +88,6 @@ impl Stage for Scrub {
             }
             bar.advance(batch.len() as u64);
         }
-        pairs.check_exhausted()?;
         let unseen = total.check(&config)?;
         corpus_writer.finish()?;
         tags_writer.finish()?;

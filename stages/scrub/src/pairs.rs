@@ -1,10 +1,7 @@
-//! Documents with their tags.
+//! Documents with their tags, in batches.
 
-use std::iter::Peekable;
-
-use pft_artifact::{
-    ArtifactError, DocumentRow, Quoted, SpanRow, StoredDocument, StoredTags, text_hash,
-};
+use pft_artifact::kinds::tagged::{Tagged, TaggedCorpus, spans_of};
+use pft_artifact::{Quoted, SpanRow, StoredDocument, StoredTags};
 use pft_stage::StageError;
 
 use crate::config::Untagged;
@@ -18,39 +15,20 @@ pub(crate) struct Pair {
 impl Pair {
     /// The spans, of which each lies on characters of the text.
     pub(crate) fn spans(&self) -> Result<Vec<SpanRow<'_>>, StageError> {
-        let document = self.document.row();
-        let spans: Vec<SpanRow<'_>> = self.tags.spans().collect();
-        let lies = |span: &&SpanRow<'_>| {
-            document.text.get(span.start as usize..span.end as usize).is_some()
-        };
-        match spans.iter().find(|span| !lies(span)) {
-            None => Ok(spans),
-            Some(span) => Err(StageError::input(format!(
-                "document {}: span {}..{} does not lie on characters of its text",
-                Quoted(document.doc_id),
-                span.start,
-                span.end
-            ))
-            .with_help("tag this corpus again")),
-        }
+        Ok(spans_of(self.document.row(), &self.tags)?)
     }
 }
 
-/// Walks a corpus and its tags side by side.
-pub(crate) struct Pairs<D, T: Iterator> {
-    documents: D,
-    tags: Peekable<T>,
+/// Takes the documents of a corpus that have tags; config says what becomes of the others.
+pub(crate) struct Pairs {
+    rows: TaggedCorpus,
     untagged: Untagged,
     dropped: u64,
 }
 
-impl<D, T> Pairs<D, T>
-where
-    D: Iterator<Item = Result<StoredDocument, ArtifactError>>,
-    T: Iterator<Item = Result<StoredTags, ArtifactError>>,
-{
-    pub(crate) fn new(documents: D, tags: T, untagged: Untagged) -> Self {
-        Self { documents, tags: tags.peekable(), untagged, dropped: 0 }
+impl Pairs {
+    pub(crate) fn new(rows: TaggedCorpus, untagged: Untagged) -> Self {
+        Self { rows, untagged, dropped: 0 }
     }
 
     /// Documents of about so many bytes; none at the end.
@@ -58,10 +36,22 @@ where
         let mut batch = Vec::new();
         let mut bytes = 0;
         while bytes < most {
-            let Some(document) = self.documents.next().transpose()? else { break };
-            if let Some(tags) = self.tags_of(document.row())? {
-                bytes += document.row().text.len() + 256;
-                batch.push(Pair { document, tags });
+            let Some(Tagged { document, tags }) = self.rows.next().transpose()? else { break };
+            match tags {
+                Some(tags) => {
+                    bytes += document.row().text.len() + 256;
+                    batch.push(Pair { document, tags });
+                }
+                None if self.untagged == Untagged::Drop => self.dropped += 1,
+                None => {
+                    return Err(StageError::input(format!(
+                        "document {} has no tags, so it is not known to be clean",
+                        Quoted(document.row().doc_id)
+                    ))
+                    .with_help(
+                        "tag this corpus, or set `untagged: drop` to leave such documents out",
+                    ));
+                }
             }
         }
         Ok(batch)
@@ -70,47 +60,5 @@ where
     /// How many documents had no tags and were dropped.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    /// The tags of a document; none where it has none and config says to drop such documents.
-    fn tags_of(&mut self, document: DocumentRow<'_>) -> Result<Option<StoredTags>, StageError> {
-        let tags = match self.tags.next_if(|row| match row {
-            Ok(tags) => tags.doc_id() == document.doc_id,
-            Err(_) => true,
-        }) {
-            Some(row) => row?,
-            None if self.untagged == Untagged::Drop => {
-                self.dropped += 1;
-                return Ok(None);
-            }
-            None => {
-                return Err(StageError::input(format!(
-                    "document {} has no tags, so it is not known to be clean",
-                    Quoted(document.doc_id)
-                ))
-                .with_help(
-                    "tag this corpus, or set `untagged: drop` to leave such documents out",
-                ));
-            }
-        };
-        if tags.text_hash() != text_hash(document.text) {
-            return Err(StageError::input(format!(
-                "document {}: its tags were made for another text (hash mismatch)",
-                Quoted(document.doc_id)
-            ))
-            .with_help("tag this corpus again"));
-        }
-        Ok(Some(tags))
-    }
-
-    pub(crate) fn check_exhausted(&mut self) -> Result<(), StageError> {
-        match self.tags.next().transpose()? {
-            None => Ok(()),
-            Some(extra) => Err(StageError::input(format!(
-                "the tags hold document {}, which the corpus lacks or has in another order",
-                Quoted(extra.doc_id())
-            ))
-            .with_help("use the tags that were made from this corpus")),
-        }
     }
 }

@@ -14,9 +14,10 @@ mod words;
 
 use std::collections::HashSet;
 
+use pft_artifact::kinds::tagged::{Tagged, TaggedCorpus};
 use pft_artifact::{
-    ArtifactError, CorpusReader, DocumentRow, ExampleRow, Quoted, Split, StoredDocument,
-    StoredTags, TagsReader, TokensWriter, text_hash,
+    ArtifactError, CorpusReader, ExampleRow, Quoted, Split, StoredDocument, StoredTags, TagsReader,
+    TokensWriter,
 };
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
@@ -58,10 +59,7 @@ impl Stage for Tokenize {
         let output = context.output("tokens");
         loaded.save(output)?;
         let corpus = CorpusReader::open(context.input("corpus")?)?;
-        let mut tags = match context.input_optional("tags") {
-            Some(path) => Some(Tags::open(path)?),
-            None => None,
-        };
+        let mut documents = Documents::open(&corpus, context.input_optional("tags"))?;
         let wanted: Option<HashSet<Split>> =
             config.splits.as_ref().map(|splits| splits.iter().map(|&s| s.into()).collect());
         let cutter = Cutter::new(&config, &loaded);
@@ -69,17 +67,15 @@ impl Stage for Tokenize {
         let bar = context.progress().start("tokenizing", Some(corpus.num_rows()), "documents");
         let mut counts = Counts::default();
         let batch_bytes = BATCH_BYTES * rayon::current_num_threads();
-        let mut documents = corpus.stored();
         loop {
             context.check_interrupted()?;
             let mut batch: Vec<(StoredDocument, Option<StoredTags>)> = Vec::new();
             let mut bytes = 0;
             let mut read = 0;
             while bytes < batch_bytes {
-                let Some(document) = documents.next().transpose()? else { break };
+                let Some((document, tagged)) = documents.next()? else { break };
                 read += 1;
                 let row = document.row();
-                let tagged = tags.as_mut().map(|tags| tags.of(row)).transpose()?;
                 if wanted.as_ref().is_none_or(|wanted| wanted.contains(&row.split)) {
                     bytes += row.text.len() + 64;
                     batch.push((document, tagged));
@@ -107,9 +103,6 @@ impl Stage for Tokenize {
             }
             bar.advance(read);
         }
-        if let Some(tags) = &mut tags {
-            tags.check_exhausted()?;
-        }
         writer.finish()?;
         bar.finish();
         counts.report(context);
@@ -117,47 +110,38 @@ impl Stage for Tokenize {
     }
 }
 
-/// A corpus's tags, read beside it. Unlike `scrub`, a document without tags is an error here
-/// whatever config says: its personal data would silently count as none.
-struct Tags {
-    rows: Box<dyn Iterator<Item = Result<StoredTags, ArtifactError>>>,
+/// A corpus, with its tags where they are given. Unlike in `scrub`, a document without tags among
+/// others that have some is an error whatever config says: its personal data would silently count as
+/// none.
+enum Documents {
+    Untagged(Box<dyn Iterator<Item = Result<StoredDocument, ArtifactError>>>),
+    Tagged(TaggedCorpus),
 }
 
-impl Tags {
-    fn open(path: &std::path::Path) -> Result<Self, StageError> {
-        Ok(Self { rows: Box::new(TagsReader::open(path)?.stored()) })
+impl Documents {
+    fn open(corpus: &CorpusReader, tags: Option<&std::path::Path>) -> Result<Self, StageError> {
+        Ok(match tags {
+            None => Self::Untagged(Box::new(corpus.stored())),
+            Some(path) => Self::Tagged(TaggedCorpus::new(corpus, &TagsReader::open(path)?)),
+        })
     }
 
-    fn of(&mut self, document: DocumentRow<'_>) -> Result<StoredTags, StageError> {
-        let row = self.rows.next().transpose()?;
-        match row {
-            Some(tagged)
-                if tagged.doc_id() == document.doc_id
-                    && tagged.text_hash() == text_hash(document.text) =>
-            {
-                Ok(tagged)
+    fn next(&mut self) -> Result<Option<(StoredDocument, Option<StoredTags>)>, StageError> {
+        let rows = match self {
+            Self::Untagged(rows) => {
+                return Ok(rows.next().transpose()?.map(|document| (document, None)));
             }
-            Some(tagged) if tagged.doc_id() == document.doc_id => Err(StageError::input(format!(
-                "document {}: its tags were made for another text (hash mismatch)",
-                Quoted(document.doc_id)
-            ))),
-            _ => Err(StageError::input(format!(
+            Self::Tagged(rows) => rows,
+        };
+        let Some(Tagged { document, tags }) = rows.next().transpose()? else { return Ok(None) };
+        if tags.is_none() {
+            return Err(StageError::input(format!(
                 "document {} has no tags, or the tags are in another order",
-                Quoted(document.doc_id)
-            ))),
-        }
-        .map_err(|error| error.with_help("use the tags that were made from this corpus"))
-    }
-
-    fn check_exhausted(&mut self) -> Result<(), StageError> {
-        match self.rows.next().transpose()? {
-            None => Ok(()),
-            Some(extra) => Err(StageError::input(format!(
-                "the tags hold document {}, which the corpus lacks",
-                Quoted(extra.doc_id())
+                Quoted(document.row().doc_id)
             ))
-            .with_help("use the tags that were made from this corpus")),
+            .with_help("use the tags that were made from this corpus"));
         }
+        Ok(Some((document, tags)))
     }
 }
 

@@ -1,8 +1,6 @@
 //! What the user is told before and during training.
 
-use pft_dp::{
-    Ledger, MAX_RELEASE_EPSILON, NoPrivacy, Reason, delta_rounded_up, rounded_up,
-};
+use pft_dp::{Ledger, MAX_RELEASE_EPSILON, NoPrivacy, Reason, delta_rounded_up, rounded_up};
 use pft_lm::model::LanguageModel;
 use pft_stage::Context;
 
@@ -29,7 +27,8 @@ pub(crate) fn announce_privacy(
     for warning in warnings(config, corpus.train.len(), protection) {
         say(format!("warning: {warning}"));
     }
-    let (Protection::Noise { mechanism, earlier, spent }, Some(ledger)) = (protection, ledger) else {
+    let (Protection::Noise { mechanism, earlier, spent }, Some(ledger)) = (protection, ledger)
+    else {
         return;
     };
     let plan = mechanism.plan();

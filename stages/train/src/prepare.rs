@@ -64,9 +64,8 @@ pub(crate) fn prepare(
     let start = Start::of(config)?;
     let (unit, couplings, earlier_uses) = said_of_units(context)?;
     let declared = config.privacy.as_ref().and_then(|privacy| privacy.units);
-    let protection = |units: u64, planned: u64| {
-        Protection::of(config, units, planned, &start.earlier, &unit)
-    };
+    let protection =
+        |units: u64, planned: u64| Protection::of(config, units, planned, &start.earlier, &unit);
     let mut protected = match declared {
         Some(units) => protection(units, config.planned_steps(units, 0)?)?,
         None => None,

@@ -97,7 +97,8 @@ impl<'a, P: Processor> Run<'a, P> {
             (Some(privacy), Some(protection)) => {
                 let data = &footing.training_data;
                 let units = &corpus.train;
-                let steps = PrivateSteps::new(privacy, context, protection, data, units, &processor)?;
+                let steps =
+                    PrivateSteps::new(privacy, context, protection, data, units, &processor)?;
                 Steps::Private(Box::new(steps))
             }
             _ => {
@@ -121,11 +122,7 @@ impl<'a, P: Processor> Run<'a, P> {
             train_sample: spread(&corpus.train, config.evaluation.max_train_examples as usize),
             rows: begun.rows,
             done,
-            accounting: Accounting {
-                spent: None,
-                asking: Duration::ZERO,
-                begun: Instant::now(),
-            },
+            accounting: Accounting { spent: None, asking: Duration::ZERO, begun: Instant::now() },
         })
     }
 

@@ -41,7 +41,7 @@ pub fn may_hold(name: &str, with_diagnostics: bool) -> bool {
 /// Names the file; also when the folder cannot be listed.
 pub fn check(folder: &Path, with_diagnostics: bool) -> Result<(), ArtifactError> {
     let mut names = Vec::new();
-    crate::manifest::collect_files(folder, folder, &mut names)?;
+    crate::seal::manifest::collect_files(folder, folder, &mut names)?;
     match names.iter().find(|name| !may_hold(name, with_diagnostics)) {
         None => Ok(()),
         Some(name) => Err(ArtifactError::invalid(

@@ -1,6 +1,8 @@
 //! Writing safetensors as transformers does.
 
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -10,6 +12,10 @@ use serde_json::{Map, Value, json};
 use super::{CheckpointError, Notes};
 use crate::config::ModelConfig;
 use crate::parameters::{Parameters, Tensor, TensorData};
+
+/// Fields of a base's config that are not true of what is saved: its types under the newer name, by
+/// which they would win, how it was quantized, and programs that lie beside it.
+const STALE: [&str; 3] = ["dtype", "quantization_config", "auto_map"];
 
 /// What weights are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +38,8 @@ impl SavedType {
         }
     }
 
-    fn safetensors_dtype(self) -> &'static str {
+    /// The type's name in safetensors.
+    fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
             Self::F16 => "F16",
@@ -40,13 +47,13 @@ impl SavedType {
         }
     }
 
-    fn bytes(self) -> usize {
+    fn size(self) -> usize {
         if self == Self::F32 { 4 } else { 2 }
     }
 }
 
-/// A tensor's numbers as they are saved.
-fn converted(tensor: &Tensor, saved: SavedType) -> Vec<u8> {
+/// A tensor's values as they lie in a file.
+fn encoded(tensor: &Tensor, saved: SavedType) -> Vec<u8> {
     match (&tensor.data, saved) {
         (TensorData::F32(values), SavedType::F32) => bytes(values, |v| v.to_le_bytes()),
         (TensorData::F32(values), SavedType::F16) => {
@@ -72,48 +79,42 @@ fn bytes<T: Sync, const N: usize>(values: &[T], one: impl Fn(&T) -> [u8; N] + Sy
     out
 }
 
-/// Writes tensors as one safetensors file, one in memory at a time. The header is in a fixed order,
-/// metadata by key and tensors by name, so that the same tensors and notes have the same bytes: the
-/// `safetensors` crate (0.8) writes metadata in the order of a hash map.
+/// Writes tensors as one safetensors file, by name, with `format: pt` and further `metadata`. Each is
+/// converted when its turn comes. The crate safetensors writes entries of metadata in an order that
+/// changes from call to call, and files that their owner alone may read; here the same tensors give
+/// the same bytes, and umask says who reads them.
 pub(crate) fn save_tensors<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
     saved: SavedType,
-    notes: &Notes,
+    metadata: &BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    let mut tensors: Vec<(&str, &Tensor)> = tensors.collect();
-    tensors.sort_by_key(|(name, _)| *name);
+    let tensors: BTreeMap<&str, &Tensor> = tensors.collect();
+    let mut entries = metadata.clone();
+    entries.insert("format".to_owned(), "pt".to_owned());
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!(entries))]);
+    let mut end = 0;
+    for (name, tensor) in &tensors {
+        let start = end;
+        end += tensor.len() * saved.size();
+        let entry = json!({
+            "dtype": saved.name(), "shape": tensor.shape, "data_offsets": [start, end],
+        });
+        header.insert((*name).to_owned(), entry);
+    }
+    let mut header = Value::Object(header).to_string();
+    // The tensors begin where any number may lie.
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(path)?;
-        let header = header(&tensors, saved, notes);
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        tensors.iter().try_for_each(|(_, tensor)| file.write_all(&converted(tensor, saved)))
+        file.write_all(header.as_bytes())?;
+        for tensor in tensors.values() {
+            file.write_all(&encoded(tensor, saved))?;
+        }
+        file.flush()
     };
     write().map_err(CheckpointError::io(path, "write"))
-}
-
-/// The header in JSON, with spaces to a multiple of 8 bytes, so that numbers are aligned.
-fn header(tensors: &[(&str, &Tensor)], saved: SavedType, notes: &Notes) -> Vec<u8> {
-    // transformers reads no file that does not say which framework's tensors it holds.
-    let mut metadata = Map::from_iter([("format".to_owned(), json!("pt"))]);
-    metadata.extend(notes.iter().map(|(key, text)| (key.clone(), json!(text))));
-    let mut offset = 0;
-    let mut header = format!("{{\"__metadata__\":{}", Value::Object(metadata));
-    for (name, tensor) in tensors {
-        let end = offset + tensor.len() * saved.bytes();
-        let info = json!({
-            "dtype": saved.safetensors_dtype(),
-            "shape": tensor.shape,
-            "data_offsets": [offset, end],
-        });
-        header += &format!(",{}:{info}", json!(name));
-        offset = end;
-    }
-    header.push('}');
-    let aligned = header.len().next_multiple_of(8);
-    header.push_str(&" ".repeat(aligned - header.len()));
-    header.into_bytes()
 }
 
 /// Writes `config.json` and `model.safetensors` into an existing folder. Adapters among the
@@ -142,8 +143,7 @@ pub fn save_model_with_notes(
     notes: &Notes,
 ) -> Result<(), CheckpointError> {
     let mut config = config.clone();
-    // The newer name of the same key, by which a base's type would win over what is saved here.
-    config.other.remove("dtype");
+    config.other.retain(|field, _| !STALE.contains(&field.as_str()));
     config.other.insert("torch_dtype".to_owned(), saved.torch_dtype().into());
     let path = folder.join("config.json");
     std::fs::write(&path, config.to_json()).map_err(CheckpointError::io(&path, "write"))?;

@@ -12,7 +12,7 @@ impl Config {
     ///
     /// # Errors
     /// When there would be more steps than anyone can take.
-    pub(crate) fn self.planned_steps(units: u64, examples: u64) -> Result<u64, StageError> {
+    pub(crate) fn planned_steps(&self, units: u64, examples: u64) -> Result<u64, StageError> {
         if self.dry_run {
             return Ok(2);
         }

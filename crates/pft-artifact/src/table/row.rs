@@ -1,6 +1,6 @@
 //! The rows of artifacts, borrowed, so that nothing is copied on its way into columns.
 
-use crate::record::Row;
+use crate::table::record::Row;
 use crate::{ArtifactError, Document, Example, Span, Split};
 
 /// A row of a `corpus`; see [`Document`].

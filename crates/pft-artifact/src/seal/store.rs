@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::{sync, write_atomically};
+use super::manifest::{sync, write_atomically};
 use crate::{ArtifactError, KeyLock, Manifest};
 
 /// What a key made: the content hash of every output port.

@@ -8,8 +8,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use super::{column, split_column, string_column, take_strings, utf8, wrong_type};
-use crate::record::{Columns, FromBatch};
+use crate::table::columns::{column, split_column, string_column, take_strings, utf8, wrong_type};
+use crate::table::record::{Columns, FromBatch};
 use crate::{Document, DocumentRow, Kind, Record, Split};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {

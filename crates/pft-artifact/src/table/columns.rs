@@ -1,9 +1,5 @@
 //! Rows to and from Arrow columns.
 
-mod corpus;
-mod tags;
-mod tokens;
-
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray, StringBuilder};
@@ -11,34 +7,31 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 
-pub use corpus::StoredDocument;
-pub use tags::StoredTags;
+use crate::table::record::Split;
 
-use crate::Split;
-
-fn utf8(name: &str) -> Field {
+pub(crate) fn utf8(name: &str) -> Field {
     Field::new(name, DataType::Utf8, false)
 }
 
-fn item(data_type: DataType) -> Arc<Field> {
+pub(crate) fn item(data_type: DataType) -> Arc<Field> {
     Arc::new(Field::new("item", data_type, false))
 }
 
-fn take_strings(builder: &mut StringBuilder) -> ArrayRef {
+pub(crate) fn take_strings(builder: &mut StringBuilder) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
 /// Where the lists of a column end.
 #[derive(Debug, Default)]
-struct Ends(Vec<usize>);
+pub(crate) struct Ends(Vec<usize>);
 
 impl Ends {
-    fn push(&mut self, end: usize) {
+    pub(crate) fn push(&mut self, end: usize) {
         self.0.push(end);
     }
 
     /// The offsets of a column of lists.
-    fn take(&mut self) -> Result<OffsetBuffer<i32>, ArrowError> {
+    pub(crate) fn take(&mut self) -> Result<OffsetBuffer<i32>, ArrowError> {
         let ends = std::iter::once(0).chain(self.0.drain(..));
         let offsets = ends.map(i32::try_from).collect::<Result<Vec<i32>, _>>();
         let offsets = offsets.map_err(|_| ArrowError::OffsetOverflowError(i32::MAX as usize))?;
@@ -46,20 +39,20 @@ impl Ends {
     }
 }
 
-fn string_column(batch: &RecordBatch, name: &str) -> Result<StringArray, String> {
+pub(crate) fn string_column(batch: &RecordBatch, name: &str) -> Result<StringArray, String> {
     let strings = column(batch, name)?.as_string_opt::<i32>();
     strings.cloned().ok_or_else(|| wrong_type(batch, name, "utf8"))
 }
 
-fn split_column(batch: &RecordBatch) -> Result<Vec<Split>, String> {
+pub(crate) fn split_column(batch: &RecordBatch) -> Result<Vec<Split>, String> {
     string_column(batch, "split")?.iter().flatten().map(str::parse).collect()
 }
 
-fn list_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ListArray, String> {
+pub(crate) fn list_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ListArray, String> {
     column(batch, name)?.as_list_opt::<i32>().ok_or_else(|| wrong_type(batch, name, "a list"))
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
+pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
     let column = batch.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"))?;
     if column.null_count() > 0 {
         return Err(format!("column `{name}` holds nulls"));
@@ -67,7 +60,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String
     Ok(column)
 }
 
-fn wrong_type(batch: &RecordBatch, name: &str, expected: &str) -> String {
+pub(crate) fn wrong_type(batch: &RecordBatch, name: &str, expected: &str) -> String {
     let found = batch.column_by_name(name).map(|c| c.data_type().to_string()).unwrap_or_default();
     format!("column `{name}` has type {found}; it must be {expected}")
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ArtifactError, Kind, canonical_json, hash};
+use super::hash;
+use crate::{ArtifactError, Kind, canonical_json};
 
 /// The file that makes a folder an artifact.
 pub const MANIFEST: &str = "manifest.json";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::record::FromBatch;
+use crate::table::record::FromBatch;
 use crate::{
     ArtifactError, Document, Example, Manifest, Record, StoredDocument, StoredTags, TaggedDocument,
 };

@@ -9,7 +9,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::record::{Columns, Row};
+use crate::table::record::{Columns, Row};
 use crate::{ArtifactError, Document, Example, Record, TaggedDocument};
 
 /// Records are encoded once this many bytes are waiting: few enough to be in the processor's caches

@@ -11,8 +11,10 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
-use super::{Ends, item, list_column, string_column, take_strings, utf8, wrong_type};
-use crate::record::{Columns, FromBatch};
+use crate::table::columns::{
+    Ends, item, list_column, string_column, take_strings, utf8, wrong_type,
+};
+use crate::table::record::{Columns, FromBatch};
 use crate::{Kind, Quoted, Record, Span, SpanRow, TaggedDocument, TaggedRow};
 
 static SPAN: LazyLock<Fields> = LazyLock::new(|| {

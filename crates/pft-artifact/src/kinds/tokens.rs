@@ -7,8 +7,10 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
-use super::{Ends, item, list_column, split_column, string_column, take_strings, utf8, wrong_type};
-use crate::record::{Columns, FromBatch};
+use crate::table::columns::{
+    Ends, item, list_column, split_column, string_column, take_strings, utf8, wrong_type,
+};
+use crate::table::record::{Columns, FromBatch};
 use crate::{Example, ExampleRow, Kind, Record};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
