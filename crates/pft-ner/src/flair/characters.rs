@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::checkpoint::{Checkpoint, setting};
-use super::embeddings::{Columns, Job};
+use super::job::{Columns, Job};
 use super::lstm::Lstm;
 use crate::LoadError;
 use crate::kernels::Linear;

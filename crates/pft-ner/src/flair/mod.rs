@@ -11,6 +11,7 @@ mod characters;
 mod checkpoint;
 mod decode;
 mod embeddings;
+mod job;
 mod lstm;
 mod model;
 mod sentences;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use checkpoint::Checkpoint;
-use embeddings::{Given, Job};
+use job::{Given, Job};
 use model::Model;
 use tokens::{Token, sentences};
 

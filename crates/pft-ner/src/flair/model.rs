@@ -2,7 +2,8 @@
 
 use super::checkpoint::Checkpoint;
 use super::decode::{Crf, most_likely};
-use super::embeddings::{Embeddings, Given, Job};
+use super::embeddings::Embeddings;
+use super::job::{Given, Job};
 use super::lstm::Stack;
 use crate::kernels::Linear;
 use crate::pickle::Value;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::checkpoint::{Checkpoint, setting};
-use super::embeddings::{Columns, Job};
+use super::job::{Columns, Job};
 use crate::LoadError;
 use crate::pickle::Value;
 use crate::pickle::numpy::array;

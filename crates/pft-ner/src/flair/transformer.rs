@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
 use super::checkpoint::{Checkpoint, setting};
-use super::embeddings::{Columns, Given, Job};
+use super::job::{Columns, Given, Job};
 use super::tokens::Token;
 use crate::pickle::Value;
 use crate::transformer::PASS_TOKENS;

@@ -17,7 +17,7 @@ use super::lexicon::Token;
 use super::moves::{Action, Moves};
 use super::msgpack::PackedFile;
 use super::network::layout;
-use super::save::{self, Changed};
+use super::save::{self, Changed, File};
 use super::thinc::{Node, ThincModel};
 use super::tokenizer::Piece;
 use crate::LoadError;
@@ -29,15 +29,6 @@ use crate::train::{
 
 /// Tokens of a sample at most, beyond a single line.
 const SAMPLE_TOKENS: usize = 256;
-
-/// Which of a pipeline's files a parameter lies in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum File {
-    /// `ner/model`.
-    Ner,
-    /// `tok2vec/model`, where the recognizer listens to it.
-    Shared,
-}
 
 /// A parameter with its place.
 struct Parameter {
