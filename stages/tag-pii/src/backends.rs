@@ -163,14 +163,3 @@ fn read_words(path: &Path) -> Result<Vec<String>, StageError> {
     })?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect())
 }
-
-/// The labels that the user's own patterns and lists bring.
-pub(crate) fn own_labels(config: &Config) -> impl Iterator<Item = &String> {
-    config.backends.iter().flat_map(|backend| {
-        let (patterns, words) = match backend {
-            Backend::Rules { patterns, words, .. } => (patterns.as_slice(), words.as_slice()),
-            _ => (&[][..], &[][..]),
-        };
-        patterns.iter().map(|p| &p.label).chain(words.iter().map(|w| &w.label))
-    })
-}

@@ -267,6 +267,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The labels that the user's own patterns and lists bring.
+    pub(crate) fn own_labels(&self) -> impl Iterator<Item = &String> {
+        self.backends.iter().flat_map(|backend| {
+            let (patterns, words) = match backend {
+                Backend::Rules { patterns, words, .. } => (patterns.as_slice(), words.as_slice()),
+                _ => (&[][..], &[][..]),
+            };
+            patterns.iter().map(|p| &p.label).chain(words.iter().map(|w| &w.label))
+        })
+    }
+
     /// Checks what the schema cannot.
     ///
     /// # Errors
@@ -277,7 +288,7 @@ impl Config {
                 .with_help("name at least one, such as `backends: [{kind: rules}]`"));
         }
         let counts = |label: &String| {
-            self.labels.contains(label) || crate::backends::own_labels(self).any(|own| own == label)
+            self.labels.contains(label) || self.own_labels().any(|own| own == label)
         };
         if let Some(label) = self.label_map.values().find(|label| !counts(label)) {
             return Err(StageError::config(format!(
