@@ -10,7 +10,7 @@ PIPELINES  := $(basename $(notdir $(wildcard pipelines/*.yml)))
 # Options of a pipeline's run, as in `make echr-dp8 ARGS="--set model.max_steps=100"`.
 ARGS       ?=
 
-.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fmt python clean-store $(PIPELINES)
+.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fuzz-check fmt python clean-store $(PIPELINES)
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,10 @@ lint: ## Formatting, clippy and documentation, all without a warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --release --workspace --no-deps
+
+fuzz-check: ## Compiles the fuzz targets, without linking libFuzzer
+	cp Cargo.lock fuzz/Cargo.lock
+	$(CARGO) check --release --manifest-path fuzz/Cargo.toml --no-default-features
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all
