@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pft_ner::LoadError;
+use pft_pii::LoadError;
 
 #[path = "../../crates/pft-ner/src/pickle/mod.rs"]
 #[allow(dead_code)]

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pft_ner::combine::Policy;
 use pft_ner::flair::{FlairOptions, FlairTagger};
-use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
 use pft_ner::service::{PresidioOptions, PresidioTagger, PrivateAiOptions, PrivateAiTagger};
 use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_pii::combine::Policy;
+use pft_pii::rules::{RulesConfig, RulesTagger, WordList};
+use pft_pii::{LoadError, Tagger};
 use pft_stage::StageError;
 
 use crate::{Backend, Config};

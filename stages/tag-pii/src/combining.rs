@@ -1,10 +1,10 @@
 //! What the taggers found becomes a document's tags.
 
-use pft_ner::Span;
-use pft_ner::combine::{Policy, SpanList, combine};
-use pft_ner::consistency::{Consistency, NameFinder};
-use pft_ner::labels::{LabelMap, default_pii};
-use pft_ner::widen::widen;
+use pft_pii::Span;
+use pft_pii::combine::{Policy, SpanList, combine};
+use pft_pii::consistency::{Consistency, NameFinder};
+use pft_pii::labels::{LabelMap, default_pii};
+use pft_pii::widen::widen;
 use pft_stage::StageError;
 
 use crate::Config;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pft_ner::evaluate::GoldDocument;
-use pft_ner::labels::LabelMap;
 use pft_ner::train::{Architecture, Epoch, TrainError, TrainOptions, train};
+use pft_pii::evaluate::GoldDocument;
+use pft_pii::labels::LabelMap;
 use pft_stage::StageError;
 
 use crate::{gold, subcommand};

@@ -1,12 +1,13 @@
 //! The embeddings of a model, alone or stacked.
 
+use pft_pii::{LoadError, TagError};
+
 use super::characters::CharacterModel;
 use super::checkpoint::{Checkpoint, class, setting};
 use super::job::{Columns, Given, Job};
 use super::static_words::StaticWords;
 use super::transformer::TransformerWords;
 use crate::pickle::Value;
-use crate::{LoadError, TagError};
 
 enum Kind {
     Words(StaticWords),

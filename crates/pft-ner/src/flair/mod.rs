@@ -23,13 +23,14 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
+
 use checkpoint::Checkpoint;
 use job::{Given, Job};
 use model::Model;
 use tokens::{Token, sentences};
 
 use crate::pickle::torch::Archive;
-use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
 const REVISION: u32 = 1;

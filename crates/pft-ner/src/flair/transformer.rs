@@ -3,6 +3,7 @@
 use std::io::{Cursor, Read};
 use std::ops::Range;
 
+use pft_pii::{LoadError, TagError};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
@@ -14,7 +15,6 @@ use crate::transformer::PASS_TOKENS;
 use crate::transformer::config::Config;
 use crate::transformer::encoder::Encoder;
 use crate::transformer::pieces::{fits, frame};
-use crate::{LoadError, TagError};
 
 /// Between a sentence and its context.
 const SEPARATOR: &str = "[FLERT]";

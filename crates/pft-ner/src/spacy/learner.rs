@@ -9,6 +9,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device, Result as TensorResult, Tensor, Var};
+use pft_pii::LoadError;
+use pft_pii::evaluate::GoldDocument;
+use pft_pii::labels::LabelMap;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -20,9 +23,6 @@ use super::network::layout;
 use super::save::{self, Changed, File};
 use super::thinc::{Node, ThincModel};
 use super::tokenizer::Piece;
-use crate::LoadError;
-use crate::evaluate::GoldDocument;
-use crate::labels::LabelMap;
 use crate::train::{
     Dropout, Entity, Learner, TrainError, TrainOptions, cross_entropy, entities, layer_norm, linear,
 };

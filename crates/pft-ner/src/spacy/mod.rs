@@ -29,6 +29,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
+
 use lexeme::Norms;
 use lexicon::{Lexicon, Token};
 use moves::Moves;
@@ -39,8 +41,6 @@ use tokenizer::Tokenizer;
 use vectors::StaticVectors;
 
 pub(crate) use learner::SpacyLearner;
-
-use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
 const REVISION: u32 = 1;

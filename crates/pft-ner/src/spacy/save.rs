@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use pft_pii::LoadError;
 use rmpv::Value;
 use serde_json::{Map, json};
 
 use super::msgpack::PackedFile;
-use crate::LoadError;
 use crate::train::TrainError;
 
 /// Which of a pipeline's files a parameter lies in.

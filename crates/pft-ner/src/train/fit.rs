@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use pft_pii::Span;
+use pft_pii::combine::tag_texts;
+use pft_pii::evaluate::{GoldDocument, Report, evaluate};
+use pft_pii::labels::LabelMap;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::scratch::Scratch;
 use super::{Architecture, Dropout, Epoch, Learner, Outcome, TrainError, TrainOptions, report};
-use crate::Span;
-use crate::combine::tag_texts;
-use crate::evaluate::{GoldDocument, Report, evaluate};
-use crate::labels::LabelMap;
 
 /// Refuses settings that cannot be meant.
 pub(super) fn check(options: &TrainOptions) -> Result<(), TrainError> {

@@ -17,15 +17,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Tensor, Var};
+use pft_pii::evaluate::{GoldDocument, Report};
+use pft_pii::{LoadError, TagError, Tagger};
 use serde::Serialize;
 
 pub(crate) use gold::{Entity, entities, labels};
 pub(crate) use layers::{Dropout, cross_entropy, layer_norm, linear};
 
-use crate::evaluate::{GoldDocument, Report};
 use crate::spacy::{SpacyLearner, SpacyTagger};
 use crate::transformer::{TransformerLearner, TransformerOptions, TransformerTagger};
-use crate::{LoadError, TagError, Tagger};
 
 /// Settings of a training.
 #[derive(Clone, Debug, Serialize)]

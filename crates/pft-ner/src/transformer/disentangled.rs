@@ -1,8 +1,9 @@
 //! DeBERTa's disentangled attention scores (He et al. 2021): content to content, content to
 //! relative position, and relative position to content.
 
+use pft_pii::LoadError;
+
 use super::config::{Config, Relative};
-use crate::LoadError;
 use crate::kernels::{Linear, Matrix, product};
 use crate::weights::Weights;
 

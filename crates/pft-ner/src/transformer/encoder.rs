@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
+use pft_pii::LoadError;
+
 use super::config::{Activation, Config, Family};
 use super::disentangled::RelativeAttention;
-use crate::LoadError;
 use crate::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
 use crate::weights::Weights;
 

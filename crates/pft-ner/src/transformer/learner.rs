@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device, Result as TensorResult, Tensor, Var};
+use pft_pii::LoadError;
+use pft_pii::evaluate::GoldDocument;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -17,8 +19,6 @@ use super::config::{Activation, Config, Family};
 use super::encoder::Names;
 use super::pieces::Pieces;
 use super::{Window, windows};
-use crate::LoadError;
-use crate::evaluate::GoldDocument;
 use crate::train::{
     Dropout, Learner, TrainError, TrainOptions, cross_entropy, entities, layer_norm, linear,
 };

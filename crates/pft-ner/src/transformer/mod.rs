@@ -22,6 +22,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
+
 use config::Config;
 use decode::{Tag, Word};
 use encoder::Encoder;
@@ -30,7 +32,6 @@ use pieces::{Piece, Pieces};
 pub(crate) use learner::TransformerLearner;
 
 use crate::kernels::Linear;
-use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
 const REVISION: u32 = 1;

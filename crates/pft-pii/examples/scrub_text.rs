@@ -1,10 +1,10 @@
 //! Scrubs a string: finds personal data by rules and puts labels in their place.
 //!
-//!     cargo run --release -p pft-ner --example scrub_text -- "Mr Jan Kowalski was born on 2 May 1961."
+//!     cargo run --release -p pft-pii --example scrub_text -- "Mr Jan Kowalski was born on 2 May 1961."
 
-use pft_ner::combine::{Policy, combine, tag_texts};
-use pft_ner::labels::default_pii;
-use pft_ner::rules::{RulesConfig, RulesTagger};
+use pft_pii::combine::{Policy, combine, tag_texts};
+use pft_pii::labels::default_pii;
+use pft_pii::rules::{RulesConfig, RulesTagger};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = std::env::args().nth(1).ok_or("give a text")?;
