@@ -1,12 +1,10 @@
 //! Whatever the bytes, a pickle gives a value that answers every question, or an error.
 //!
-//! The reader is private to its crate and is compiled in here. It names `LoadError` through the
-//! crate's root.
+//! The reader is private to its crate and is compiled in here.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pft_pii::LoadError;
 
 #[path = "../../crates/pft-ner/src/pickle/mod.rs"]
 #[allow(dead_code)]

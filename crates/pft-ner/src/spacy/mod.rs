@@ -40,7 +40,7 @@ use thinc::ThincModel;
 use tokenizer::Tokenizer;
 use vectors::StaticVectors;
 
-pub(crate) use learner::SpacyLearner;
+pub use learner::{train, train_options};
 
 /// Changes whenever this backend may answer differently.
 const REVISION: u32 = 1;

@@ -29,7 +29,7 @@ use decode::{Tag, Word};
 use encoder::Encoder;
 use pieces::{Piece, Pieces};
 
-pub(crate) use learner::TransformerLearner;
+pub use learner::train;
 
 use crate::kernels::Linear;
 
