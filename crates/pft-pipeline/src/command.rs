@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use pft_artifact::Store;
 use pft_stage::Override;
 
-use crate::execute::{Options, Outcome, Status, execute};
+use crate::execute::{Options, execute};
 use crate::file::Pipeline;
 use crate::graph::Graph;
 use crate::report::{self, Reporter};

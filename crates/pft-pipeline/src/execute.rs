@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::RunError;
 use crate::graph::{Graph, Node};
-use crate::key::{self, Key, difference, key};
+use crate::key::{self, difference, key};
+use crate::outcome::{Outcome, Status};
 use crate::outside::OutsideFiles;
 use crate::process::{self, Job};
 use crate::report::Reporter;
@@ -28,51 +29,6 @@ pub struct Options {
     pub jobs: usize,
     /// Only says what would be done.
     pub dry_run: bool,
-}
-
-/// What became of a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It ran.
-    Ran,
-    /// Its artifact was in the store.
-    Cached,
-    /// It failed.
-    Failed,
-    /// It was not wanted, or something that it needs failed.
-    Skipped,
-    /// A dry run would run it.
-    WouldRun,
-}
-
-/// A stage's part of the result.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// What became of it.
-    pub status: Status,
-    /// How long it took in this run.
-    pub seconds: f64,
-    /// Its key, where its inputs were known.
-    pub key: Option<Key>,
-    /// Content hash and folder by output port.
-    pub outputs: BTreeMap<String, (String, PathBuf)>,
-    /// Why it failed, or why it has to run.
-    pub reason: Option<String>,
-    /// The exit code of a failed stage.
-    pub exit_code: u8,
-}
-
-impl Outcome {
-    fn skipped() -> Self {
-        Self {
-            status: Status::Skipped,
-            seconds: 0.0,
-            key: None,
-            outputs: BTreeMap::new(),
-            reason: None,
-            exit_code: 0,
-        }
-    }
 }
 
 /// Everything that the threads of a run share.

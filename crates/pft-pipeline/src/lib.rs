@@ -10,6 +10,7 @@ pub mod execute;
 pub mod file;
 pub mod graph;
 pub mod key;
+pub mod outcome;
 pub mod stages;
 
 mod command;

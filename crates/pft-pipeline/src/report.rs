@@ -8,8 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pft_stage::{Event, noun};
 use serde_json::{Value, json};
 
-use crate::execute::{Outcome, Status};
 use crate::graph::{Graph, Node};
+use crate::outcome::{Outcome, Status};
 
 /// Prints the course of a run to standard error: bars on a terminal, lines otherwise.
 #[derive(Debug)]

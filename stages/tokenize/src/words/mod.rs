@@ -7,6 +7,7 @@
 //! could differ.
 
 mod block;
+mod class;
 mod memory;
 mod scanner;
 
