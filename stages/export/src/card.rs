@@ -30,8 +30,8 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
         let relation = if config.format == Format::Peft { "adapter" } else { "finetune" };
         line("base_model_relation", relation.to_string());
     }
-    if let Some(license) = &config.license {
-        line("license", quoted(license));
+    for (key, value) in licence(config, &trained.train["base_origin"]) {
+        line(key, quoted(value));
     }
     if !config.language.is_empty() {
         let languages: Vec<String> = config.language.iter().map(|name| quoted(name)).collect();
@@ -93,6 +93,15 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
          was made from.\n",
     );
     card
+}
+
+/// The licence of the settings, or else the one that the base model's own files name.
+fn licence<'a>(config: &'a Config, origin: &'a Value) -> Vec<(&'static str, &'a str)> {
+    if let Some(license) = &config.license {
+        return vec![("license", license)];
+    }
+    let keys = ["license", "license_name", "license_link"].into_iter();
+    keys.filter_map(|key| Some((key, origin[key].as_str()?))).collect()
 }
 
 /// A YAML double-quoted scalar, which JSON's strings are.

@@ -10,13 +10,14 @@ mod config;
 mod tokenizer;
 mod trained;
 mod verify;
+mod written;
 
 use std::path::Path;
 
 use pft_artifact::Manifest;
-use pft_lm::checkpoint::{save_adapter, save_gguf, save_model};
+use pft_lm::checkpoint::{SavedType, save_adapter, save_gguf, save_model};
 use pft_lm::model::LanguageModel;
-use pft_lm::parameters::Precision;
+use pft_lm::parameters::{Parameters, Precision, Tensor};
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ pub struct Export;
 
 impl Stage for Export {
     const NAME: &'static str = "export";
-    const REVISION: u32 = 5;
+    const REVISION: u32 = 6;
     const ABOUT: &'static str = "Turns a trained model into a folder that others can load";
     type Config = Config;
 
@@ -62,6 +63,9 @@ impl Stage for Export {
         let bar = progress.start("writing the bundle", Some(1), "models");
         let (mut model, trained) = Trained::load(folder, &manifest.provenance["config"], &config)?;
         let tokenizer = Tokenizer::read(folder, model.config())?;
+        if let Some(note) = tokenizer.left_out() {
+            progress.note(note);
+        }
         if config.gguf.is_some() {
             tokenizer.check_gguf()?;
         }
@@ -111,6 +115,9 @@ fn write_weights(
             let base = trained.base.as_ref().map_or("", |base| base.name.as_str());
             save_adapter(output, model.config(), lora, model.parameters(), base)
                 .map_err(checkpoint_error)?;
+            let adapters = named(model.parameters()).filter(|(name, _)| name.contains(".lora_"));
+            let path = output.join("adapter_model.safetensors");
+            written::check(&path, adapters, SavedType::F32)?;
         }
         (Format::Peft, None) => {
             return Err(StageError::config(
@@ -128,8 +135,10 @@ fn write_weights(
         .into_merged()
         .map_err(|error| StageError::input(format!("cannot merge the adapters: {error}")))?;
     if config.format == Format::Hf {
-        save_model(output, &model_config, &merged, config.dtype.into())
-            .map_err(checkpoint_error)?;
+        let saved = config.dtype.into();
+        save_model(output, &model_config, &merged, saved).map_err(checkpoint_error)?;
+        written::check(&output.join("model.safetensors"), named(&merged), saved)?;
+        written::check_config(output, merged.id("lm_head.weight").is_some(), saved)?;
     }
     if let Some(kind) = config.gguf {
         let path = output.join("model.gguf");
@@ -139,6 +148,11 @@ fn write_weights(
         .map_err(checkpoint_error)?;
     }
     Ok(())
+}
+
+/// The tensors of a table by name.
+fn named(parameters: &Parameters) -> impl Iterator<Item = (&str, &Tensor)> {
+    parameters.iter().map(|(_, entry)| (entry.spec.name.as_str(), &entry.tensor))
 }
 
 /// Loads what was written and compares it with the trained model; the largest difference.

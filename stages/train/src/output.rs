@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pft_dp::PrivacyReport;
-use pft_lm::checkpoint::{EvaluationProbe, SavedType, save_adapter, save_model};
+use pft_lm::checkpoint::{Checkpoint, EvaluationProbe, Origin, SavedType, save_adapter, save_model};
 use pft_stage::{Context, StageError};
 use serde_json::{Value, json};
 
@@ -39,7 +39,8 @@ pub(crate) fn write(
 ) -> Result<(), StageError> {
     let folder = context.output("model");
     let tokens = context.input("tokens")?;
-    write_weights(config, folder, &trained)?;
+    let origin = base_origin(config);
+    write_weights(config, folder, &trained, &origin)?;
     for name in ["tokenizer.json", "tokenizer_config.json"] {
         let from = tokens.join(name);
         if from.is_file() {
@@ -65,7 +66,7 @@ pub(crate) fn write(
     if !samples.is_empty() {
         write_json(&folder.join("samples.json"), &json!(samples))?;
     }
-    write_json(&folder.join("train.json"), &summary(config, &trained))?;
+    write_json(&folder.join("train.json"), &summary(config, &trained, &origin))?;
     context.metric("evaluation", evaluation);
     // Times are no part of the artifact: the same training has the same bits.
     let seconds: f64 = trained.rows.iter().map(|row| row.seconds).sum();
@@ -87,14 +88,31 @@ fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
     std::fs::write(path, format!("{value:#}\n")).map_err(|error| failed(path, &error))
 }
 
-fn base_name(config: &Config) -> String {
+/// Where the base model comes from, as far as its own files say so.
+fn base_origin(config: &Config) -> Origin {
+    let path = config.base_model.as_ref();
+    path.and_then(|path| Checkpoint::open(path.as_path()).ok())
+        .map(|checkpoint| checkpoint.origin())
+        .unwrap_or_default()
+}
+
+/// The base model's name on the hub, or else that of its file or folder.
+fn base_name(config: &Config, origin: &Origin) -> String {
+    if let Some(repository) = &origin.repository {
+        return repository.clone();
+    }
     let path = config.base_model.as_ref().or(config.random_init.as_ref());
     path.and_then(|path| path.as_path().file_name())
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
 }
 
-fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<(), StageError> {
+fn write_weights(
+    config: &Config,
+    folder: &Path,
+    trained: &Trained,
+    origin: &Origin,
+) -> Result<(), StageError> {
     let (model, bug) = (&trained.model, |error: &dyn std::fmt::Display| {
         StageError::bug(format!("cannot write the weights: {error}"))
     });
@@ -102,12 +120,12 @@ fn write_weights(config: &Config, folder: &Path, trained: &Trained) -> Result<()
         return save_model(folder, model.config(), model.parameters(), SavedType::F32)
             .map_err(|error| bug(&error));
     };
-    save_adapter(folder, model.config(), lora, model.parameters(), &base_name(config))
+    save_adapter(folder, model.config(), lora, model.parameters(), &base_name(config, origin))
         .map_err(|error| bug(&error))?;
     // The base model stays where it is; its hash says which one it was. What merges the adapters
     // must round it as training did.
     let base = json!({
-        "name": base_name(config),
+        "name": base_name(config, origin),
         "blake3": if config.base_model.is_some() { &trained.base_hashes[..] } else { &[] },
         "seed": config.seed,
         "precision": config.base_precision,
@@ -211,11 +229,12 @@ fn privacy(
 }
 
 /// What the model card says of training.
-fn summary(config: &Config, trained: &Trained) -> Value {
+fn summary(config: &Config, trained: &Trained, origin: &Origin) -> Value {
     let (parameters, trainable) = trained.model.parameters().count();
     json!({
         // A model that began at random has none.
-        "base_model": config.base_model.is_some().then(|| base_name(config)),
+        "base_model": config.base_model.is_some().then(|| base_name(config, origin)),
+        "base_origin": origin,
         "differential_privacy": trained.ledger.is_some(),
         "lora": config.lora,
         "optimizer": config.optimizer,

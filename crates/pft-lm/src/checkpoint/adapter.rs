@@ -1,5 +1,6 @@
 //! LoRA adapters in PEFT's layout.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ pub fn save_adapter(
     std::fs::write(&path, format!("{json:#}\n")).map_err(CheckpointError::io(&path, "write"))?;
     let adapters = parameters.iter().filter(|(_, parameter)| is_adapter(parameter.spec.kind));
     let tensors = adapters.map(|(_, parameter)| (parameter.spec.name.as_str(), &parameter.tensor));
-    save_tensors(&folder.join(WEIGHTS), tensors, SavedType::F32)
+    save_tensors(&folder.join(WEIGHTS), tensors, SavedType::F32, &BTreeMap::new())
 }
 
 fn is_adapter(kind: ParameterKind) -> bool {

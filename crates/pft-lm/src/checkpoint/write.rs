@@ -1,16 +1,21 @@
 //! Writing safetensors as transformers does.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
-use safetensors::{Dtype, View};
+use serde_json::{Map, Value, json};
 
 use super::CheckpointError;
 use crate::config::ModelConfig;
 use crate::parameters::{Parameters, Tensor, TensorData};
+
+/// Fields of a base's config that are not true of what is saved: its types under the newer name, by
+/// which they would win, how it was quantized, and programs that lie beside it.
+const STALE: [&str; 3] = ["dtype", "quantization_config", "auto_map"];
 
 /// What weights are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,45 +37,36 @@ impl SavedType {
             Self::Bf16 => "bfloat16",
         }
     }
-}
 
-/// A tensor that is converted when its turn comes to be written.
-struct Written<'a>(&'a Tensor, SavedType);
-
-impl View for Written<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.1 {
-            SavedType::F32 => Dtype::F32,
-            SavedType::F16 => Dtype::F16,
-            SavedType::Bf16 => Dtype::BF16,
+    /// The type's name in safetensors.
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
         }
     }
 
-    fn shape(&self) -> &[usize] {
-        &self.0.shape
+    fn size(self) -> usize {
+        if self == Self::F32 { 4 } else { 2 }
     }
+}
 
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(match (&self.0.data, self.1) {
-            (TensorData::F32(values), SavedType::F32) => bytes(values, |v| v.to_le_bytes()),
-            (TensorData::F32(values), SavedType::F16) => {
-                bytes(values, |v| f16::from_f32(*v).to_le_bytes())
-            }
-            (TensorData::F32(values), SavedType::Bf16) => {
-                bytes(values, |v| bf16::from_f32(*v).to_le_bytes())
-            }
-            (TensorData::Bf16(values), SavedType::F32) => {
-                bytes(values, |v| v.to_f32().to_le_bytes())
-            }
-            (TensorData::Bf16(values), SavedType::F16) => {
-                bytes(values, |v| f16::from_f32(v.to_f32()).to_le_bytes())
-            }
-            (TensorData::Bf16(values), SavedType::Bf16) => bytes(values, |v| v.to_le_bytes()),
-        })
-    }
-
-    fn data_len(&self) -> usize {
-        self.0.len() * if self.1 == SavedType::F32 { 4 } else { 2 }
+/// A tensor's values as they lie in a file.
+fn encoded(tensor: &Tensor, saved: SavedType) -> Vec<u8> {
+    match (&tensor.data, saved) {
+        (TensorData::F32(values), SavedType::F32) => bytes(values, |v| v.to_le_bytes()),
+        (TensorData::F32(values), SavedType::F16) => {
+            bytes(values, |v| f16::from_f32(*v).to_le_bytes())
+        }
+        (TensorData::F32(values), SavedType::Bf16) => {
+            bytes(values, |v| bf16::from_f32(*v).to_le_bytes())
+        }
+        (TensorData::Bf16(values), SavedType::F32) => bytes(values, |v| v.to_f32().to_le_bytes()),
+        (TensorData::Bf16(values), SavedType::F16) => {
+            bytes(values, |v| f16::from_f32(v.to_f32()).to_le_bytes())
+        }
+        (TensorData::Bf16(values), SavedType::Bf16) => bytes(values, |v| v.to_le_bytes()),
     }
 }
 
@@ -83,21 +79,42 @@ fn bytes<T: Sync, const N: usize>(values: &[T], one: impl Fn(&T) -> [u8; N] + Sy
     out
 }
 
-/// Writes tensors as one safetensors file.
+/// Writes tensors as one safetensors file, by name, with `format: pt` and further `metadata`. Each is
+/// converted when its turn comes. The crate safetensors writes entries of metadata in an order that
+/// changes from call to call, and files that their owner alone may read; here the same tensors give
+/// the same bytes, and umask says who reads them.
 pub(crate) fn save_tensors<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
     saved: SavedType,
+    metadata: &BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let views = tensors.map(|(name, tensor)| (name, Written(tensor, saved)));
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| {
-        let source = match error {
-            safetensors::SafeTensorError::IoError(source) => source,
-            other => std::io::Error::other(other.to_string()),
-        };
-        CheckpointError::Io { path: path.to_path_buf(), action: "write", source }
-    })
+    let tensors: BTreeMap<&str, &Tensor> = tensors.collect();
+    let mut entries = metadata.clone();
+    entries.insert("format".to_owned(), "pt".to_owned());
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!(entries))]);
+    let mut end = 0;
+    for (name, tensor) in &tensors {
+        let start = end;
+        end += tensor.len() * saved.size();
+        let entry = json!({
+            "dtype": saved.name(), "shape": tensor.shape, "data_offsets": [start, end],
+        });
+        header.insert((*name).to_owned(), entry);
+    }
+    let mut header = Value::Object(header).to_string();
+    // The tensors begin where any number may lie.
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    let write = || -> std::io::Result<()> {
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        for tensor in tensors.values() {
+            file.write_all(&encoded(tensor, saved))?;
+        }
+        file.flush()
+    };
+    write().map_err(CheckpointError::io(path, "write"))
 }
 
 /// Writes `config.json` and `model.safetensors` into an existing folder. Adapters among the
@@ -112,8 +129,7 @@ pub fn save_model(
     saved: SavedType,
 ) -> Result<(), CheckpointError> {
     let mut config = config.clone();
-    // The newer name of the same key, by which a base's type would win over what is saved here.
-    config.other.remove("dtype");
+    config.other.retain(|field, _| !STALE.contains(&field.as_str()));
     config.other.insert("torch_dtype".to_owned(), saved.torch_dtype().into());
     let path = folder.join("config.json");
     std::fs::write(&path, config.to_json()).map_err(CheckpointError::io(&path, "write"))?;
@@ -123,5 +139,5 @@ pub fn save_model(
         .iter()
         .map(|(_, parameter)| (parameter.spec.name.as_str(), &parameter.tensor))
         .filter(|(name, _)| names.contains(*name));
-    save_tensors(&folder.join("model.safetensors"), tensors, saved)
+    save_tensors(&folder.join("model.safetensors"), tensors, saved, &BTreeMap::new())
 }
