@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::pointer::{LFS_POINTER, is_lfs_pointer};
 
-/// Endings of files that models and tokenizers come in: a path with one is no name on the hub.
-const FILES: [&str; 7] = ["gguf", "safetensors", "json", "bin", "model", "pt", "txt"];
+/// Names of folders that people keep models in, which no organization on the hub is meant by.
+const FOLDERS: [&str; 5] = ["checkpoints", "data", "model", "models", "out"];
 
 /// What lies at `path`, and the way out, where a model or a tokenizer was expected and one of the
 /// things lies there that are often taken for one; to follow the path in a message. `None` where it
@@ -36,10 +36,13 @@ fn name_on_the_hub(path: &Path) -> Option<String> {
     let above = parent.parent()?;
     let name = path.file_name()?.to_str().filter(|name| is_name(name))?;
     let organization = parent.file_name()?.to_str().filter(|name| is_name(name))?;
-    let file = path.extension().and_then(|ending| ending.to_str());
-    let named = !parent.exists()
+    // `.gguf` and `.csv` are files; `phi-1.5` is not.
+    let is_ending = |text: &str| text.len() > 1 && text.chars().all(|c| c.is_ascii_alphabetic());
+    let file = path.extension().and_then(|ending| ending.to_str()).is_some_and(is_ending);
+    let named = !file
+        && !parent.exists()
         && (above.as_os_str().is_empty() || above.exists())
-        && !file.is_some_and(|ending| FILES.contains(&ending));
+        && !FOLDERS.contains(&organization);
     named.then(|| {
         format!(
             "there is no such file or folder; if `{organization}/{name}` is the name of a model on \
@@ -122,10 +125,10 @@ mod tests {
         }
         assert_eq!(mistaken(&snapshot), None);
 
-        let told = mistaken(&place.path().join("org/name-7b")).unwrap();
-        assert!(told.contains("hf download org/name-7b --local-dir"), "{told}");
+        let told = mistaken(&place.path().join("org/name-1.5")).unwrap();
+        assert!(told.contains("hf download org/name-1.5 --local-dir"), "{told}");
         assert!(mistaken(Path::new("hf://org/name")).unwrap().contains("read from the disk"));
-        for file in ["org/model.gguf", "nothing", "a/b/c"] {
+        for file in ["org/model.gguf", "org/rows.csv", "nothing", "a/b/c", "models/name"] {
             assert_eq!(mistaken(&place.path().join(file)), None, "{file}");
         }
         let file = place.path().join("model.safetensors");

@@ -30,7 +30,7 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
         let relation = if config.format == Format::Peft { "adapter" } else { "finetune" };
         line("base_model_relation", relation.to_string());
     }
-    for (key, value) in licence(config, &trained.train["base_origin"]) {
+    for (key, value) in licence(config, trained) {
         line(key, quoted(value));
     }
     if !config.language.is_empty() {
@@ -96,10 +96,14 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, manifest: &Manifest
 }
 
 /// The licence of the settings, or else the one that the base model's own files name.
-fn licence<'a>(config: &'a Config, origin: &'a Value) -> Vec<(&'static str, &'a str)> {
+pub(crate) fn licence<'a>(
+    config: &'a Config,
+    trained: &'a Trained,
+) -> Vec<(&'static str, &'a str)> {
     if let Some(license) = &config.license {
         return vec![("license", license)];
     }
+    let origin = &trained.train["base_origin"];
     let keys = ["license", "license_name", "license_link"].into_iter();
     keys.filter_map(|key| Some((key, origin[key].as_str()?))).collect()
 }

@@ -143,6 +143,9 @@ fn write_weights(
     if let Some(kind) = config.gguf {
         let path = output.join("model.gguf");
         save_gguf(&path, &model_config, &merged, kind.into(), |writer| {
+            for (key, value) in card::licence(config, trained) {
+                writer.string(&format!("general.{}", key.replace('_', ".")), value);
+            }
             tokenizer.write_gguf(writer);
         })
         .map_err(checkpoint_error)?;

@@ -175,20 +175,22 @@ fn transformers_4_and_5_give_the_ids_of_training() {
         assert!(!settings.to_string().contains("<lost>"), "{settings}");
         let prefix = json["pre_tokenizer"].to_string().contains("\"add_prefix_space\":true");
         assert_eq!(settings["add_prefix_space"] == true, prefix, "{name}: {settings}");
-        kept.push((bundle, texts(&known), said));
+        let prompt = ids(&known, TEXTS[0]);
+        let logits = bundle.logits(&prompt);
+        kept.push((bundle, texts(&known), said, prompt, logits));
     }
     for (version, folder) in [("4.", None), ("5.", Some(transformers5()))] {
         let mut arguments: Vec<PathBuf> = Vec::new();
-        for (bundle, texts, dtype) in &kept {
+        for (bundle, texts, dtype, prompt, logits) in &kept {
             let told = json!({
                 "version": version, "texts": texts, "special": ["Ġwithin", "Ġpipeline"],
                 "named": { "image_token": "Ġpipeline" }, "templates": { "default": "D", "tool": "T" },
-                "rows": house::ROWS, "dtype": dtype,
+                "rows": house::ROWS, "dtype": dtype, "prompt": prompt, "logits": logits,
             });
             arguments.push(bundle.folder());
             arguments.push(write(bundle.root.path().join("told.json"), &told));
         }
-        python("bundle_tokenizers.py", &arguments, folder.as_deref());
+        python("bundles.py", &arguments, folder.as_deref());
     }
 }
 
@@ -207,6 +209,28 @@ fn a_post_processor_with_a_token_without_a_row_is_refused() {
     });
     let error = Bundle::export(model(false), &json, json!({}), Config::default()).unwrap_err();
     assert!(error.message().contains("<lost>") && error.message().contains("no row"), "{error}");
+}
+
+/// Whoever gives a model on is bound by the licence of what it was made from.
+#[test]
+fn the_licence_of_the_base_goes_with_the_bundle() {
+    let json = tokenizer(byte_level(false, true));
+    for (license, expected) in [(None, ["other", "some"]), (Some("mit"), ["mit", ""])] {
+        let config = Config {
+            gguf: Some(GgufType::F32),
+            license: license.map(str::to_owned),
+            ..Config::default()
+        };
+        let bundle = Bundle::export(model(false), &json, json!({}), config).unwrap();
+        let card = std::fs::read_to_string(bundle.path("README.md")).unwrap();
+        let file = pft_gguf::Gguf::open(&bundle.path("model.gguf")).unwrap();
+        for (name, value) in ["license", "license.name"].into_iter().zip(expected) {
+            let line = format!("{}: \"{value}\"\n", name.replace('.', "_"));
+            assert_eq!(card.contains(&line), !value.is_empty(), "{card}");
+            let found = file.str(&format!("general.{name}")).unwrap_or_default();
+            assert_eq!(found, value);
+        }
+    }
 }
 
 /// Flags of added tokens and settings of the model that GGUF has no word for.

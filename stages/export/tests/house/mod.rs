@@ -123,6 +123,7 @@ impl Bundle {
         for (name, value) in [
             ("tokenizer.json", tokenizer),
             ("tokenizer_config.json", &all),
+            ("train.json", &json!({ "base_origin": { "license": "other", "license_name": "some" } })),
             ("privacy.json", &json!({ "statement": "None.", "fit_for_release": false, "epsilon": [] })),
         ] {
             std::fs::write(folder.join(name), value.to_string()).unwrap();

@@ -1,16 +1,17 @@
-"""Loads the tokenizers of exported bundles with transformers and compares their ids.
+"""Loads exported bundles with transformers and compares token ids, logits and what they say.
 
     python tests/reference/bundle_tokenizers.py (BUNDLE EXPECTED.json)...
 
 EXPECTED holds `version`, which transformers must begin with; `texts`, each with `text` and the `ids`
-that it must become; and what the bundle must say of its tokens: `special` (texts), `named` (texts by
-name), `templates` (chat templates by name), `rows` (of the model). Fails with a message where the
-two disagree.
+that it must become; `prompt` (ids) with `logits`; and what the bundle must say: `special` (texts),
+`named` (texts by name), `templates` (chat templates by name), `rows` and `dtype` of the model. Fails
+with a message where the two disagree.
 """
 
 import json
 import sys
 
+import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -35,6 +36,12 @@ def check(bundle, expected):
     # Without a word of the caller the model has the type that the bundle names.
     model = AutoModelForCausalLM.from_pretrained(bundle)
     assert str(model.dtype) == f"torch.{expected['dtype']}", (version, model.dtype)
+    wide = AutoModelForCausalLM.from_pretrained(bundle, dtype=torch.float32)
+    with torch.no_grad():
+        found = wide(torch.tensor([expected["prompt"]])).logits[0]
+    logits = torch.tensor(expected["logits"]).reshape(found.shape)
+    difference = (found - logits).abs().max().item()
+    assert difference <= 1e-4 * logits.abs().max().item(), f"{bundle}, {version}: {difference}"
     padded = tokenizer(["a", "a b c"], padding=True, return_tensors="pt")
     model.generate(**padded, max_new_tokens=2, do_sample=False)
 
