@@ -88,9 +88,9 @@ fn value(front: &str, key: &str) -> Option<String> {
     if text.is_empty() {
         text = lines.next()?.trim().strip_prefix("- ")?.trim();
     }
-    let text = text.strip_prefix('[').map_or(text, |list| {
-        list.split([',', ']']).next().unwrap_or_default().trim()
-    });
+    let text = text
+        .strip_prefix('[')
+        .map_or(text, |list| list.split([',', ']']).next().unwrap_or_default().trim());
     let unquoted = ['"', '\''].iter().find_map(|quote| {
         let inner = text.strip_prefix(*quote)?;
         inner.find(*quote).map(|end| &inner[..end])
@@ -116,10 +116,15 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let card = format!("---\n{front}\n---\n# Model\nlicense: body\n");
             std::fs::write(folder.path().join("README.md"), card).unwrap();
-            assert_eq!(Origin::of_folder(folder.path(), None).license.as_deref(), license, "{front}");
+            assert_eq!(
+                Origin::of_folder(folder.path(), None).license.as_deref(),
+                license,
+                "{front}"
+            );
         }
         let folder = tempfile::tempdir().unwrap();
-        let card = "---\r\nlicense: other\r\nlicense_name: llama3.2\r\nlicense_link: LICENSE\r\n---\r\n";
+        let card =
+            "---\r\nlicense: other\r\nlicense_name: llama3.2\r\nlicense_link: LICENSE\r\n---\r\n";
         std::fs::write(folder.path().join("README.md"), card).unwrap();
         let origin = Origin::of_folder(folder.path(), None);
         assert_eq!(origin.license_name.as_deref(), Some("llama3.2"));

@@ -59,7 +59,8 @@ fn is_name(text: &str) -> bool {
 
 /// A folder of the hub's cache above the one that holds a model.
 fn cache(folder: &Path) -> Option<String> {
-    let name = |path: &Path| path.file_name().is_some_and(|name| is_cached(&name.to_string_lossy()));
+    let name =
+        |path: &Path| path.file_name().is_some_and(|name| is_cached(&name.to_string_lossy()));
     let snapshots = [folder.join("snapshots"), folder.to_path_buf()];
     let snapshots = snapshots.into_iter().find(|snapshots| {
         snapshots.is_dir()
@@ -73,11 +74,13 @@ fn cache(folder: &Path) -> Option<String> {
             snapshot(&snapshots).unwrap_or_else(|| snapshots.join("COMMIT")).display()
         ));
     }
-    [folder.to_path_buf(), folder.join("hub")].iter().any(|folder| holds_caches(folder)).then(|| {
-        "is the hub's cache, which holds many models; name a snapshot of one, as in \
+    [folder.to_path_buf(), folder.join("hub")].iter().any(|folder| holds_caches(folder)).then(
+        || {
+            "is the hub's cache, which holds many models; name a snapshot of one, as in \
          models--ORG--NAME/snapshots/COMMIT"
-            .to_owned()
-    })
+                .to_owned()
+        },
+    )
 }
 
 fn is_cached(name: &str) -> bool {

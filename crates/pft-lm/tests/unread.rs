@@ -214,7 +214,8 @@ fn what_is_no_checkpoint_is_named_with_the_way_out() {
 fn weights_are_written_for_others_to_read_and_the_same_each_time() {
     use std::os::unix::fs::PermissionsExt;
     let config = ModelConfig::from_json(
-        &LLAMA.replace('{', r#"{"quantization_config":{"bits":4},"auto_map":{},"dtype":"float16","#),
+        &LLAMA
+            .replace('{', r#"{"quantization_config":{"bits":4},"auto_map":{},"dtype":"float16","#),
     )
     .unwrap();
     let parameters = init::random(&config, 5).unwrap();

@@ -79,7 +79,11 @@ fn variants() -> Vec<(&'static str, Value, Result<&'static str, &'static str>)> 
         ),
         ("normalizer", with(bytes, true, nfc()), Err("NFC")),
         ("qwen 2 as published", with(qwen2, true, nfc()), Err("NFC")),
-        ("tekken", with(sequence(&[split(TEKKEN), whole.clone()]), false, Value::Null), Err("Split")),
+        (
+            "tekken",
+            with(sequence(&[split(TEKKEN), whole.clone()]), false, Value::Null),
+            Err("Split"),
+        ),
         ("o200k", with(sequence(&[split(O200K), whole.clone()]), false, Value::Null), Err("Split")),
         (
             "prefix in a sequence",

@@ -15,9 +15,8 @@ use crate::settings::chat_templates;
 pub(crate) fn load(path: &Path) -> Result<LoadedTokenizer, StageError> {
     let file =
         Gguf::open(path).map_err(|error| StageError::config(format!("tokenizer: {error}")))?;
-    let wrong = |message: String| {
-        StageError::config(format!("tokenizer: {}: {message}", path.display()))
-    };
+    let wrong =
+        |message: String| StageError::config(format!("tokenizer: {}: {message}", path.display()));
     let vocabulary = Vocabulary::read(&file).map_err(wrong)?;
     let json = vocabulary.tokenizer_json().map_err(wrong)?;
     let templates = chat_templates(vocabulary.chat_template, vocabulary.chat_templates);

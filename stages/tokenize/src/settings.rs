@@ -180,7 +180,7 @@ pub(crate) fn chat_templates(
         return default.map(Value::String);
     }
     let default = default.map(|template| ("default".to_string(), template));
-    let entry = |(name, template)| json!({ "name": name, "template": template });
+    let entry = |(name, template): (String, String)| json!({ "name": name, "template": template });
     Some(default.into_iter().chain(others).map(entry).collect())
 }
 

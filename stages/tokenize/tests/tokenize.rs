@@ -255,7 +255,10 @@ fn what_holds_no_tokenizer_is_named_with_the_way_out() {
     std::fs::write(pieces.join("tokenizer.model"), b"\n\x05").unwrap();
     for path in [pieces.clone(), pieces.join("tokenizer.model")] {
         let message = told(&path);
-        assert!(message.contains("SentencePiece") && message.contains("save_pretrained"), "{message}");
+        assert!(
+            message.contains("SentencePiece") && message.contains("save_pretrained"),
+            "{message}"
+        );
     }
     let adapter = folder("adapter");
     std::fs::write(adapter.join("adapter_config.json"), "{}").unwrap();

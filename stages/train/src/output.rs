@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use pft_dp::PrivacyReport;
-use pft_lm::checkpoint::{Checkpoint, EvaluationProbe, Origin, SavedType, save_adapter, save_model};
+use pft_lm::checkpoint::{
+    Checkpoint, EvaluationProbe, Origin, SavedType, save_adapter, save_model,
+};
 use pft_stage::{Context, StageError};
 use serde_json::{Value, json};
 

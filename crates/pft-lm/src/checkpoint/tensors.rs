@@ -250,7 +250,8 @@ impl SafetensorsSource {
     ) -> Result<(), CheckpointError> {
         let wanted: BTreeSet<&str> =
             specs.iter().filter_map(|spec| self.find(&spec.name)).map(|(name, _)| name).collect();
-        for (name, file) in self.by_name.iter().filter(|(name, _)| !wanted.contains(name.as_str())) {
+        for (name, file) in self.by_name.iter().filter(|(name, _)| !wanted.contains(name.as_str()))
+        {
             let file = &self.files[*file];
             if name == HEAD && config.tie_word_embeddings {
                 self.check_tied(file, specs)?;

@@ -39,17 +39,16 @@ impl Tokenizer {
     /// Says which part of the tokenizer it is.
     pub(crate) fn check_gguf(&self) -> Result<(), StageError> {
         self.vocabulary().and_then(|vocabulary| self.compare(&vocabulary)).map_err(|problem| {
-            StageError::config(format!("gguf: this tokenizer cannot be put into a GGUF file: {problem}"))
-                .with_help(
-                    "leave `gguf` out: texts would become other tokens in llama.cpp than in training",
-                )
+            StageError::config(format!(
+                "gguf: this tokenizer cannot be put into a GGUF file: {problem}"
+            ))
+            .with_help(
+                "leave `gguf` out: texts would become other tokens in llama.cpp than in training",
+            )
         })
     }
 
-    /// Adds the `tokenizer.*` entries.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::check_gguf`].
+    /// Adds the `tokenizer.*` entries of a tokenizer that [`Tokenizer::check_gguf`] has passed.
     pub(crate) fn write_gguf(&self, writer: &mut GgufWriter) {
         if let Ok(vocabulary) = self.vocabulary() {
             vocabulary.write(writer);
@@ -70,7 +69,9 @@ impl Tokenizer {
         ] {
             let value = &model[setting];
             if !value.is_null() && *value != off {
-                return Err(format!("its model has {setting}: {value}, which llama.cpp leaves out"));
+                return Err(format!(
+                    "its model has {setting}: {value}, which llama.cpp leaves out"
+                ));
             }
         }
         let normalizer = &self.json["normalizer"];
@@ -111,7 +112,8 @@ impl Tokenizer {
         };
         let mut kinds: Vec<TokenType> = self.tokens.iter().map(kind).collect();
         for added in self.json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
-            let set = ["lstrip", "rstrip", "single_word"].into_iter().find(|key| added[*key] == true);
+            let set =
+                ["lstrip", "rstrip", "single_word"].into_iter().find(|key| added[*key] == true);
             if let Some(setting) = set {
                 return Err(format!(
                     "its token {} has {setting}, which llama.cpp has no word for",

@@ -47,7 +47,7 @@ impl Tokenizer {
         // Llama 2 was published with a padding token that its model has no row for. transformers counts
         // such a token among the model's, and looks its row up: it is left out.
         let mut without_row = Vec::new();
-        if let Some(added) = json["added_tokens"].as_array_mut() {
+        if let Some(added) = json.get_mut("added_tokens").and_then(Value::as_array_mut) {
             added.retain(|token| {
                 let Some(text) = token["content"].as_str() else { return true };
                 let slot = index(&token["id"]).and_then(|id| tokens.get_mut(id));
@@ -79,7 +79,8 @@ impl Tokenizer {
 
     /// What to tell of tokens that are not in the bundle.
     pub(crate) fn left_out(&self) -> Option<String> {
-        let tokens: Vec<String> = self.without_row.iter().map(|token| format!("{token:?}")).collect();
+        let tokens: Vec<String> =
+            self.without_row.iter().map(|token| format!("{token:?}")).collect();
         let tokens = (!tokens.is_empty()).then(|| tokens.join(", "))?;
         Some(format!("left out of the tokenizer, since the model has no row for them: {tokens}"))
     }

@@ -14,7 +14,7 @@ use pft_stage::{Context, Stage, StageError};
 use serde_json::{Map, Value, json};
 
 /// Rows of the model, of which the last is the end of a text.
-pub const ROWS: usize = 512;
+pub(crate) const ROWS: usize = 512;
 
 /// What the merges are learned from: texts on which tokenizers part ways, often enough to be merged.
 const LEARNED: &str = "The applicant lived in the city in 1961 and 1984, and 123456 days more. \
@@ -26,7 +26,7 @@ const LEARNED: &str = "The applicant lived in the city in 1961 and 1984, and 123
 const WHOLE: [&str; 3] = ["Ġwithin", "Ġpipeline", "Ġdocuments"];
 
 /// The config of a small LLaMA; `scaled` has Llama 3's rotary scaling with constants of its own.
-pub fn model(scaled: bool) -> ModelConfig {
+pub(crate) fn model(scaled: bool) -> ModelConfig {
     let scaling = json!({ "rope_type": "llama3", "factor": 5.0, "low_freq_factor": 1.5,
         "high_freq_factor": 3.0, "original_max_position_embeddings": 48 });
     let json = json!({
@@ -41,7 +41,7 @@ pub fn model(scaled: bool) -> ModelConfig {
     ModelConfig::from_json(&json.to_string()).unwrap()
 }
 
-pub fn byte_level(add_prefix_space: bool, use_regex: bool) -> Value {
+pub(crate) fn byte_level(add_prefix_space: bool, use_regex: bool) -> Value {
     json!({ "type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": true,
         "use_regex": use_regex })
 }
@@ -58,10 +58,9 @@ fn stand_in(byte: u8) -> char {
 
 /// A byte-level tokenizer that cuts texts so. Its merges are learned from text that was not cut:
 /// which of them apply is left to the cutting.
-pub fn tokenizer(pre_tokenizer: Value) -> Value {
+pub(crate) fn tokenizer(pre_tokenizer: Value) -> Value {
     let mut tokens: Vec<String> = (0..=255u8).map(|byte| stand_in(byte).to_string()).collect();
-    let mut text: Vec<String> =
-        LEARNED.bytes().map(|byte| stand_in(byte).to_string()).collect();
+    let mut text: Vec<String> = LEARNED.bytes().map(|byte| stand_in(byte).to_string()).collect();
     let mut merges: Vec<String> = Vec::new();
     while tokens.len() + WHOLE.len() + 1 < ROWS {
         let mut counts: HashMap<(&String, &String), usize> = HashMap::new();
@@ -98,13 +97,13 @@ pub fn tokenizer(pre_tokenizer: Value) -> Value {
 }
 
 /// An exported model.
-pub struct Bundle {
-    pub root: tempfile::TempDir,
+pub(crate) struct Bundle {
+    pub(crate) root: tempfile::TempDir,
 }
 
 impl Bundle {
     /// Exports a model with random weights and this tokenizer.
-    pub fn export(
+    pub(crate) fn export(
         model: ModelConfig,
         tokenizer: &Value,
         settings: Value,
@@ -123,8 +122,14 @@ impl Bundle {
         for (name, value) in [
             ("tokenizer.json", tokenizer),
             ("tokenizer_config.json", &all),
-            ("train.json", &json!({ "base_origin": { "license": "other", "license_name": "some" } })),
-            ("privacy.json", &json!({ "statement": "None.", "fit_for_release": false, "epsilon": [] })),
+            (
+                "train.json",
+                &json!({ "base_origin": { "license": "other", "license_name": "some" } }),
+            ),
+            (
+                "privacy.json",
+                &json!({ "statement": "None.", "fit_for_release": false, "epsilon": [] }),
+            ),
         ] {
             std::fs::write(folder.join(name), value.to_string()).unwrap();
         }
@@ -139,20 +144,20 @@ impl Bundle {
         Export::run(config, &context).map(|()| Self { root })
     }
 
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.root.path().join("bundle")
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }
 
-    pub fn json(&self, name: &str) -> Value {
+    pub(crate) fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap()
     }
 
     /// What the bundle's weights give.
-    pub fn logits(&self, ids: &[u32]) -> Vec<f32> {
+    pub(crate) fn logits(&self, ids: &[u32]) -> Vec<f32> {
         let checkpoint = Checkpoint::open(&self.folder()).unwrap();
         let parameters = checkpoint.parameters(Precision::F32).unwrap();
         let config = checkpoint.config().clone();
@@ -162,7 +167,7 @@ impl Bundle {
 }
 
 /// The folder of transformers 5, beside the environment that `PFT_PYTHON` is of (`make python`).
-pub fn transformers5() -> PathBuf {
+pub(crate) fn transformers5() -> PathBuf {
     let python = std::env::var_os("PFT_PYTHON").map(PathBuf::from).unwrap_or_default();
     let folder = std::env::var_os("PFT_TRANSFORMERS5").map(PathBuf::from);
     folder.unwrap_or_else(|| python.parent().unwrap_or(&python).join("../transformers5"))
@@ -170,7 +175,7 @@ pub fn transformers5() -> PathBuf {
 
 /// Runs a script of tests/reference where `PFT_PYTHON` names a Python (`make test` sets it), with the
 /// packages of `first` before all others.
-pub fn python(script: &str, arguments: &[PathBuf], first: Option<&Path>) {
+pub(crate) fn python(script: &str, arguments: &[PathBuf], first: Option<&Path>) {
     let Some(python) = std::env::var_os("PFT_PYTHON") else { return };
     assert!(first.is_none_or(Path::is_dir), "{first:?} is not there; run `make python`");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference").join(script);

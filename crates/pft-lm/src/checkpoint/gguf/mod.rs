@@ -176,9 +176,8 @@ impl GgufSource {
 
     /// Where the model comes from, as the file's metadata says it.
     pub(crate) fn origin(&self) -> Origin {
-        let text = |key: &str| {
-            self.file.str(key).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
-        };
+        let text =
+            |key: &str| self.file.str(key).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
         let origin = Origin {
             repository: None,
             license: text("general.license"),
@@ -245,7 +244,9 @@ fn refuse_parts(file: &Gguf) -> Result<(), CheckpointError> {
     if parts > 1 {
         return Err(CheckpointError::unusable(
             file.path(),
-            format!("is one of {parts} parts of a model; `llama-gguf-split --merge` makes one file"),
+            format!(
+                "is one of {parts} parts of a model; `llama-gguf-split --merge` makes one file"
+            ),
         ));
     }
     match file.str("general.type") {

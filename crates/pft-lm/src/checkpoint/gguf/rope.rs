@@ -41,9 +41,7 @@ pub(super) fn llama3_scaling(found: &[f32], theta: f64, head_dim: usize) -> Opti
     });
     let gives = |scaling: &RopeScaling| {
         let expected = llama3_factors(*scaling, theta, head_dim);
-        let near = |(a, b): (&f32, &f32)| {
-            f64::from((a - b).abs()) <= TOLERANCE * f64::from(*b)
-        };
+        let near = |(a, b): (&f32, &f32)| f64::from((a - b).abs()) <= TOLERANCE * f64::from(*b);
         found.len() == expected.len() && found.iter().zip(&expected).all(near)
     };
     let scaling = usual.chain(fitted(found, theta, head_dim)).find(gives)?;
@@ -62,10 +60,8 @@ fn fitted(found: &[f32], theta: f64, head_dim: usize) -> Option<RopeScaling> {
     let is = |value: f64| move |(_, y): &&(f64, f64)| (y - value).abs() <= TOLERANCE * value;
     let kept = points.iter().take_while(is(1.0)).last().map(|(x, _)| *x);
     let divided = points.iter().find(is(lowest)).map(|(x, _)| *x)?;
-    let between: Vec<&(f64, f64)> = points
-        .iter()
-        .filter(|(x, _)| *x > divided && kept.is_none_or(|kept| *x < kept))
-        .collect();
+    let between: Vec<&(f64, f64)> =
+        points.iter().filter(|(x, _)| *x > divided && kept.is_none_or(|kept| *x < kept)).collect();
     let (low, high) = match (between.first(), between.last()) {
         (Some((x, y)), Some((other_x, other_y))) => {
             let slope = if x == other_x {
