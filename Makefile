@@ -81,9 +81,12 @@ fmt: ## Formats the code
 
 python: $(VENV)/.installed ## The Python packages that tests compare with
 
-$(VENV)/.installed: tests/requirements.txt
+$(VENV)/.installed: tests/requirements.txt tests/requirements-transformers5.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	rm -rf $(VENV)/transformers5
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(VENV)/transformers5 -r tests/requirements-transformers5.txt
 	touch $@
 
 $(PIPELINES): models build

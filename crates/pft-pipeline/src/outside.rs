@@ -138,6 +138,10 @@ fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
         }
         return Err(RunError::config(format!("{text}: no file matches")));
     }
+    // A model's name on the hub, which was taken for a path.
+    if let Some(problem) = pft_hub::mistaken(path).filter(|_| !text.contains("://")) {
+        return Err(RunError::config(format!("{text}: {problem}")));
+    }
     let hint = if path.iter().any(|part| part == "models") {
         " (`make models` fetches the default model files)"
     } else {

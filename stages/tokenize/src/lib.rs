@@ -3,12 +3,13 @@
 //! An example never mixes two documents, so it never mixes two privacy units, and no block border
 //! depends on a neighbour. Each token knows whether it touches personal data, by the byte offsets
 //! of `tags`. Depends on the artifact and contract crates, on `pft-gguf` for tokenizers inside
-//! GGUF files, and on `tokenizers`.
+//! GGUF files, on `pft-hub` for what else a path may be, and on `tokenizers`.
 
 mod config;
 mod examples;
 mod gguf;
 mod load;
+mod loaded;
 mod settings;
 mod words;
 
@@ -24,8 +25,8 @@ use rayon::prelude::*;
 
 pub use config::{Config, Mode, SplitName};
 pub use examples::{Cutter, DocumentExamples};
-pub use gguf::{GgufVocabulary, tokenizer_json};
-pub use load::{LoadedTokenizer, load_tokenizer};
+pub use load::load_tokenizer;
+pub use loaded::LoadedTokenizer;
 pub use words::{Encoded, Sink, WordEncoder};
 
 /// Documents are tokenized in batches of about this many bytes for each thread, in parallel within a
@@ -38,7 +39,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 5;
+    const REVISION: u32 = 6;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 

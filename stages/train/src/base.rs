@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pft_artifact::hash_file;
 use pft_dp::{Base, BaseCheckpoint, BaseFile, Origin, Record};
-use pft_lm::checkpoint::Checkpoint;
+use pft_lm::checkpoint::{Checkpoint, Origin as PublishedOrigin};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
@@ -62,9 +62,21 @@ fn base_file(path: &Path) -> Result<BaseFile, StageError> {
     Ok(BaseFile { name: name.unwrap_or_default(), blake3: hash_file(path)? })
 }
 
-/// What the base model is called: the last part of its path. An artifact's folder in a store is
+/// Where the base model comes from, as far as its own files say so.
+pub(crate) fn origin(config: &Config) -> PublishedOrigin {
+    let path = config.base_model.as_ref();
+    path.and_then(|path| Checkpoint::open(path.as_path()).ok())
+        .map(|checkpoint| checkpoint.origin())
+        .unwrap_or_default()
+}
+
+/// What the base model is called: its name on the hub where its files know it, or else the last part
+/// of its path. An artifact's folder in a store is
 /// called by its hash, which is made of private data and must not reach a bundle.
 pub(crate) fn name(config: &Config) -> String {
+    if let Some(repository) = origin(config).repository {
+        return repository;
+    }
     let path = config.base_model.as_ref().or(config.random_init.as_ref());
     let name = path
         .and_then(|path| path.as_path().file_name())

@@ -75,7 +75,7 @@ impl Rope {
 }
 
 /// Llama 3.1's frequencies: long wavelengths are stretched, short ones kept.
-fn llama3(frequency: f64, scaling: RopeScaling) -> f64 {
+pub(crate) fn llama3(frequency: f64, scaling: RopeScaling) -> f64 {
     let RopeScaling::Llama3 {
         factor,
         low_freq_factor,

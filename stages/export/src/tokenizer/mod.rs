@@ -1,8 +1,9 @@
 //! The tokenizer files of a bundle, as transformers and llama.cpp want them.
 
+mod gguf;
+
 use std::path::Path;
 
-use pft_gguf::GgufWriter;
 use pft_lm::config::ModelConfig;
 use pft_stage::StageError;
 use serde_json::{Map, Value, json};
@@ -19,6 +20,8 @@ pub(crate) struct Tokenizer {
     pad: Option<String>,
     /// Token texts by id.
     tokens: Vec<Option<String>>,
+    /// Added tokens that the model has no row for.
+    without_row: Vec<String>,
     /// `generation_config.json` of the base model, where it had one.
     generation: Value,
 }
@@ -27,7 +30,7 @@ impl Tokenizer {
     /// Reads `tokenizer.json` and `tokenizer_config.json`, and `generation_config.json` where it is there.
     pub(crate) fn read(folder: &Path, config: &ModelConfig) -> Result<Self, StageError> {
         let path = folder.join("tokenizer.json");
-        let json = read_json(&path)?;
+        let mut json = read_json(&path)?;
         let wrong = |problem: &str| {
             StageError::input(format!("{}: {problem}", path.display()))
                 .with_help("train the model again")
@@ -41,13 +44,25 @@ impl Tokenizer {
             };
             *slot = Some(text.to_string());
         }
-        // Llama 2 was published with a padding token that its model has no row for: no text
-        // becomes it, so it stays in the file and the model never sees it.
-        for token in json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
-            let slot = index(&token["id"]).and_then(|id| tokens.get_mut(id));
-            if let (Some(slot), Some(text)) = (slot, token["content"].as_str()) {
-                *slot = Some(text.to_string());
-            }
+        // Llama 2 was published with a padding token that its model has no row for. transformers counts
+        // such a token among the model's, and looks its row up: it is left out.
+        let mut without_row = Vec::new();
+        if let Some(added) = json.get_mut("added_tokens").and_then(Value::as_array_mut) {
+            added.retain(|token| {
+                let Some(text) = token["content"].as_str() else { return true };
+                let slot = index(&token["id"]).and_then(|id| tokens.get_mut(id));
+                match slot {
+                    Some(slot) => *slot = Some(text.to_string()),
+                    None => without_row.push(text.to_string()),
+                }
+                !without_row.iter().any(|token| token == text)
+            });
+        }
+        if let Some(token) = without_row.iter().find(|token| sets(&json["post_processor"], token)) {
+            return Err(StageError::input(format!(
+                "{}: sets the token {token:?} beside texts, for which the model has no row",
+                path.display()
+            )));
         }
         let settings = read_json(&folder.join("tokenizer_config.json"))?;
         let text = |id: Option<u32>| tokens.get(id? as usize)?.clone();
@@ -59,7 +74,15 @@ impl Tokenizer {
         let pad = pad.or_else(|| eos.clone());
         let path = folder.join("generation_config.json");
         let generation = if path.is_file() { read_json(&path)? } else { Value::Null };
-        Ok(Self { json, settings, bos, eos, pad, tokens, generation })
+        Ok(Self { json, settings, bos, eos, pad, tokens, without_row, generation })
+    }
+
+    /// What to tell of tokens that are not in the bundle.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        let tokens: Vec<String> =
+            self.without_row.iter().map(|token| format!("{token:?}")).collect();
+        let tokens = (!tokens.is_empty()).then(|| tokens.join(", "))?;
+        Some(format!("left out of the tokenizer, since the model has no row for them: {tokens}"))
     }
 
     fn id(&self, token: &Option<String>) -> Option<usize> {
@@ -67,16 +90,27 @@ impl Tokenizer {
         self.tokens.iter().position(|text| text.as_ref() == Some(token))
     }
 
-    /// The chat template; of several with names, the one named `default`.
-    fn chat_template(&self) -> Option<&str> {
-        let template = &self.settings["chat_template"];
-        let named = template.as_array().into_iter().flatten();
-        let default = named.filter(|entry| entry["name"] == "default");
-        template.as_str().or_else(|| default.filter_map(|entry| entry["template"].as_str()).next())
-    }
-
     fn adds_bos(&self) -> bool {
         self.settings["add_bos_token"].as_bool().unwrap_or(false)
+    }
+
+    /// The settings without tokens that the vocabulary lacks: transformers would add them as new
+    /// ones, beyond the model's rows.
+    fn known_settings(&self) -> Map<String, Value> {
+        let mut settings = self.settings.as_object().cloned().unwrap_or_default();
+        let known = |token: &Value| content(token).is_none_or(|text| self.holds(&text));
+        settings.retain(|key, token| !is_token(key) || known(token));
+        if let Some(Value::Array(tokens)) = settings.get_mut("additional_special_tokens") {
+            tokens.retain(known);
+        }
+        if let Some(Value::Object(tokens)) = settings.get_mut("extra_special_tokens") {
+            tokens.retain(|_, token| known(token));
+        }
+        settings
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        self.tokens.iter().flatten().any(|token| token == text)
     }
 
     /// Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` and
@@ -89,7 +123,7 @@ impl Tokenizer {
         }
         write_json(&folder.join("tokenizer.json"), &json)?;
 
-        let mut settings = self.settings.as_object().cloned().unwrap_or_default();
+        let mut settings = self.known_settings();
         let mut special = Map::new();
         for (key, token) in
             [("bos_token", &self.bos), ("eos_token", &self.eos), ("pad_token", &self.pad)]
@@ -98,7 +132,6 @@ impl Tokenizer {
                 settings.insert(key.to_string(), json!(token));
             }
         }
-        let is_token = |key: &str| key.ends_with("_token") && !key.starts_with("add_");
         for (key, token) in &settings {
             if (is_token(key) && !token.is_null()) || key == "additional_special_tokens" {
                 special.insert(key.clone(), token.clone());
@@ -110,6 +143,10 @@ impl Tokenizer {
         // GPT-2 takes for tokens.
         settings.insert("model_input_names".to_string(), json!(["input_ids", "attention_mask"]));
         settings.entry("clean_up_tokenization_spaces").or_insert(json!(false));
+        // Where the settings do not say it, transformers 4 turns the space before texts off.
+        if prefix_space(&json["pre_tokenizer"]) {
+            settings.insert("add_prefix_space".to_string(), json!(true));
+        }
         write_json(&folder.join("tokenizer_config.json"), &Value::Object(settings))?;
         write_json(&folder.join("special_tokens_map.json"), &Value::Object(special))?;
 
@@ -137,82 +174,24 @@ impl Tokenizer {
         let generation = Value::Object(generation);
         write_json(&folder.join("generation_config.json"), &generation)
     }
+}
 
-    /// The `tokenizer.ggml.*` entries of a GGUF file.
-    ///
-    /// # Errors
-    /// When llama.cpp has no name for the pre-tokenizer, or the tokenizer is no byte-level BPE.
-    pub(crate) fn check_gguf(&self) -> Result<(), StageError> {
-        self.pre_tokenizer().map(|_| ()).ok_or_else(|| {
-            StageError::config("gguf: only byte-level BPE tokenizers of GPT-2, SmolLM and Llama 3 can be put into a GGUF file")
-                .with_help("leave `gguf` out, and convert the folder with llama.cpp's own converter")
-        })
-    }
+/// Whether an entry of the settings names a token.
+fn is_token(key: &str) -> bool {
+    key.ends_with("_token") && !key.starts_with("add_")
+}
 
-    fn pre_tokenizer(&self) -> Option<&'static str> {
-        let model = &self.json["model"];
-        if model["type"] != "BPE" || model["byte_fallback"] == json!(true) {
-            return None;
-        }
-        let pre = &self.json["pre_tokenizer"];
-        let kinds: Vec<&str> = match pre["pretokenizers"].as_array() {
-            Some(parts) => parts.iter().filter_map(|part| part["type"].as_str()).collect(),
-            None => pre["type"].as_str().into_iter().collect(),
-        };
-        match kinds.as_slice() {
-            ["ByteLevel"] => Some("gpt-2"),
-            ["Digits", "ByteLevel"] => Some("smollm"),
-            ["Split", "ByteLevel"] => Some("llama-bpe"),
-            _ => None,
-        }
-    }
+/// Whether a post-processor, or one of several, sets a token beside texts.
+fn sets(post_processor: &Value, token: &str) -> bool {
+    let parts = post_processor["processors"].as_array().into_iter().flatten();
+    parts.chain([post_processor]).any(|part| !part["special_tokens"][token].is_null())
+}
 
-    /// Adds the `tokenizer.ggml.*` entries.
-    pub(crate) fn write_gguf(&self, writer: &mut GgufWriter) {
-        const NORMAL: i32 = 1;
-        const CONTROL: i32 = 3;
-        const USER_DEFINED: i32 = 4;
-        const UNUSED: i32 = 5;
-        let mut kinds: Vec<i32> =
-            self.tokens.iter().map(|token| if token.is_some() { NORMAL } else { UNUSED }).collect();
-        for added in self.json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
-            let id = added["id"].as_u64().and_then(|id| usize::try_from(id).ok());
-            if let Some(kind) = id.and_then(|id| kinds.get_mut(id)) {
-                *kind = if added["special"] == json!(true) { CONTROL } else { USER_DEFINED };
-            }
-        }
-        let texts: Vec<String> = self
-            .tokens
-            .iter()
-            .enumerate()
-            .map(|(id, token)| token.clone().unwrap_or_else(|| format!("[PAD{id}]")))
-            .collect();
-        let merges: Vec<String> = self.json["model"]["merges"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice)
-            .iter()
-            .map(|merge| match merge {
-                Value::Array(pair) => {
-                    pair.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
-                }
-                text => text.as_str().unwrap_or_default().to_string(),
-            })
-            .collect();
-        writer.string("tokenizer.ggml.model", "gpt2");
-        writer.string("tokenizer.ggml.pre", self.pre_tokenizer().unwrap_or("gpt-2"));
-        writer.strings("tokenizer.ggml.tokens", &texts);
-        writer.i32s("tokenizer.ggml.token_type", &kinds);
-        writer.strings("tokenizer.ggml.merges", &merges);
-        writer.bool("tokenizer.ggml.add_bos_token", self.adds_bos());
-        for (key, token) in [("bos", &self.bos), ("eos", &self.eos)] {
-            if let Some(id) = self.id(token).and_then(|id| u32::try_from(id).ok()) {
-                writer.u32(&format!("tokenizer.ggml.{key}_token_id"), id);
-            }
-        }
-        if let Some(template) = self.chat_template() {
-            writer.string("tokenizer.chat_template", template);
-        }
-    }
+/// Whether bytes become letters with a space before the text.
+fn prefix_space(pre_tokenizer: &Value) -> bool {
+    let parts = pre_tokenizer["pretokenizers"].as_array().into_iter().flatten();
+    (pre_tokenizer["type"] == "ByteLevel" && pre_tokenizer["add_prefix_space"] == true)
+        || parts.into_iter().any(prefix_space)
 }
 
 /// The text of a token, which is written alone or in an object.
