@@ -5,8 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use pft_artifact::Store;
+use pft_stage::{Glob, OutsidePath};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::RunError;
 
@@ -106,37 +109,27 @@ fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
     if path.is_file() {
         return Ok(vec![(file_name(path), path.to_path_buf())]);
     }
+    let below = |root: &Path, path: PathBuf| {
+        (path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned(), path)
+    };
     if path.is_dir() {
-        let mut files = Vec::new();
-        // Links are followed, as stages do: the folders of a hub's cache hold nothing else.
-        for entry in walkdir::WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            let entry = entry.map_err(|error| RunError::config(error.to_string()))?;
-            if entry.file_type().is_file() {
-                let relative = entry.path().strip_prefix(path).unwrap_or(entry.path());
-                let name = relative.to_string_lossy().into_owned();
-                files.push((name, entry.into_path()));
-            }
-        }
+        let files = files_below(path)?;
         if files.is_empty() {
             return Err(RunError::config(format!("{text}: the folder holds no file")));
         }
-        return Ok(files);
+        return Ok(files.into_iter().map(|file| below(path, file)).collect());
     }
-    if text.contains(['*', '?', '[']) {
-        let matches = glob::glob(text)
-            .map_err(|error| RunError::config(format!("{text}: not a valid glob: {error}")))?;
-        let fixed: PathBuf = path
-            .components()
-            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
-            .collect();
-        let name =
-            |path: &Path| path.strip_prefix(&fixed).unwrap_or(path).to_string_lossy().into_owned();
-        let files: Vec<_> =
-            matches.filter_map(Result::ok).filter(|p| p.is_file()).map(|p| (name(&p), p)).collect();
-        if !files.is_empty() {
-            return Ok(files);
+    if path.exists() {
+        return Err(RunError::config(format!(
+            "{text}: is a pipe, a socket or a device, not a file: write the data to a file first"
+        )));
+    }
+    if let Some(glob) = OutsidePath::glob(text) {
+        let files = files_of(text, &glob)?;
+        if files.is_empty() {
+            return Err(RunError::config(format!("{text}: no file matches")));
         }
-        return Err(RunError::config(format!("{text}: no file matches")));
+        return Ok(files.into_iter().map(|file| below(&glob.root, file)).collect());
     }
     // A model's name on the hub, which was taken for a path.
     if let Some(problem) = pft_hub::mistaken(path).filter(|_| !text.contains("://")) {
@@ -148,6 +141,41 @@ fn expand(text: &str) -> Result<Vec<(String, PathBuf)>, RunError> {
         ""
     };
     Err(RunError::config(format!("{text}: there is no such file or folder{hint}")))
+}
+
+/// The files below a folder. Links are followed, as stages do: the folders of a hub's cache hold nothing
+/// else. Stores are left out, as stages do: a run writes into its own.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
+    let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+    let is_store = |entry: &DirEntry| {
+        entry.depth() > 0 && entry.file_type().is_dir() && Store::is_at(entry.path())
+    };
+    let mut files = Vec::new();
+    for entry in entries.filter_entry(|entry| !is_store(entry)) {
+        let entry = entry.map_err(|error| RunError::config(error.to_string()))?;
+        if entry.file_type().is_file() {
+            files.push(entry.into_path());
+        }
+    }
+    Ok(files)
+}
+
+/// The files that match a glob, and those below folders that do.
+fn files_of(text: &str, glob: &Glob) -> Result<Vec<PathBuf>, RunError> {
+    let matches = glob::glob(&glob.pattern)
+        .map_err(|error| RunError::config(format!("{text}: not a valid glob: {error}")))?;
+    let mut files = Vec::new();
+    for path in matches.filter_map(Result::ok) {
+        if path.ancestors().take_while(|folder| *folder != glob.root).any(Store::is_at) {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else if path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 #[cfg(test)]
@@ -205,6 +233,27 @@ mod tests {
         assert_ne!(identity("*/x").unwrap(), glob);
         assert!(identity("snapshot").unwrap_err().message.contains("weights"));
         assert!(identity("empty").unwrap_err().message.contains("holds no file"));
+    }
+
+    #[test]
+    fn stores_are_left_out_and_folders_that_match_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        std::fs::create_dir_all(at("data [1]/part")).unwrap();
+        std::fs::write(at("data [1]/part/x"), "one").unwrap();
+        let identity = |name: &str| OutsideFiles::open(at("memory").into()).identity(&at(name));
+        let paths = ["data [1]", "data [1]/*", "data*"];
+        let before = paths.map(|path| identity(path).unwrap());
+        Store::open(Path::new(&at("data [1]/.pft"))).unwrap();
+        std::fs::write(at("data [1]/.pft/artifacts/x"), "made from it").unwrap();
+        assert_eq!(paths.map(|path| identity(path).unwrap()), before);
+        std::fs::write(at("data [1]/part/x"), "two").unwrap();
+        for (path, before) in paths.into_iter().zip(before) {
+            assert_ne!(identity(path).unwrap(), before, "{path}");
+        }
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        assert!(made.success());
+        assert!(identity("pipe").unwrap_err().message.contains("is a pipe"));
     }
 
     #[test]

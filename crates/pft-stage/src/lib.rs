@@ -59,7 +59,7 @@ pub use config::{ConfigSource, Override, load_config};
 pub use context::Context;
 pub use describe::{Description, Port};
 pub use error::StageError;
-pub use outside_path::OutsidePath;
+pub use outside_path::{Glob, OutsidePath};
 pub use pft_artifact::{Kind, UnitNotes};
 pub use progress::{Bar, Event, Progress, ProgressMode, noun};
 

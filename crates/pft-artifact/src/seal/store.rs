@@ -62,6 +62,13 @@ impl Store {
         Ok(Self { root })
     }
 
+    /// Whether a folder is a store. Whoever reads the files below a folder leaves the stores in it out:
+    /// what is made from a corpus is no part of it.
+    pub fn is_at(folder: &Path) -> bool {
+        let has = |part: &str| folder.join(part).is_dir();
+        has("actions") && has("artifacts") && folder.join("CACHEDIR.TAG").is_file()
+    }
+
     /// The store's folder, absolute.
     pub fn root(&self) -> &Path {
         &self.root
