@@ -25,6 +25,26 @@ impl KeyLock {
             Err(TryLockError::Error(error)) => Err(ArtifactError::io(path, "lock")(error)),
         }
     }
+
+    /// Takes the lock for reading, together with others, and waits where it has to.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn shared(path: &Path) -> Result<Self, ArtifactError> {
+        let file = open(path)?;
+        file.lock_shared().map_err(ArtifactError::io(path, "lock"))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock alone, and waits where it has to.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn exclusive(path: &Path) -> Result<Self, ArtifactError> {
+        let file = open(path)?;
+        file.lock().map_err(ArtifactError::io(path, "lock"))?;
+        Ok(Self { _file: file })
+    }
 }
 
 fn open(path: &Path) -> Result<File, ArtifactError> {
