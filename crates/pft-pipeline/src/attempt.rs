@@ -1,10 +1,12 @@
 //! Starting a stage, as often as its pipeline allows, and taking what it made into the store.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use pft_artifact::Action;
+use pft_stage::schema;
 
 use crate::RunError;
 use crate::decide::Ready;
@@ -98,6 +100,9 @@ impl Run<'_> {
         std::fs::create_dir_all(&cache).map_err(failed)?;
         let config = work.join("config.json");
         std::fs::write(&config, format!("{:#}\n", node.config)).map_err(failed)?;
+        let outside = work.join("outside.json");
+        std::fs::write(&outside, serde_json::json!(self.outside_of(node)).to_string())
+            .map_err(failed)?;
         let Some(recorder) = &self.recorder else {
             return Err(RunError::bug("the run was not recorded"));
         };
@@ -109,6 +114,7 @@ impl Run<'_> {
             output: &work.join("output"),
             scratch: &self.store.scratch(&ready.key.hash)?,
             cache: &cache,
+            outside: &outside,
             threads: attempt.threads,
             log: &log,
             timeout: node.limits.timeout,
@@ -119,6 +125,22 @@ impl Run<'_> {
         })?;
         attempt.peak_memory = attempt.peak_memory.max(ended.peak_memory);
         ended.result
+    }
+
+    /// Where the files lie that the configs of a stage and of those before it name. Artifacts say where
+    /// they lay when they were made, which may be on another machine.
+    fn outside_of(&self, node: &Node) -> Vec<String> {
+        let (mut paths, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            let (mut config, schema) = (node.config.clone(), &node.binary.description.config);
+            schema::visit_paths(&mut config, schema, &mut |path| paths.push(path.clone()));
+            let from = node.inputs.values().map(|(from, _)| *from);
+            open.extend(from.filter(|from| seen.insert(*from)).map(|from| &self.graph.nodes[from]));
+        }
+        paths.sort();
+        paths.dedup();
+        paths
     }
 
     /// Whether another attempt may go better: not where config or input is wrong.

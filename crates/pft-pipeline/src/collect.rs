@@ -166,13 +166,20 @@ impl Garbage {
         drop(lock);
         for (path, _) in &garbage.others {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if !is_worked_on(store, &name) {
-                let _ = if path.is_dir() {
-                    std::fs::remove_dir_all(path)
-                } else {
-                    std::fs::remove_file(path)
-                };
-            }
+            // Held until it is removed: nobody begins to work there in between.
+            let lock = store.lock_path(&name);
+            let _lock = match lock.is_file() {
+                true => match KeyLock::try_acquire(&lock) {
+                    Ok(Some(lock)) => Some(lock),
+                    _ => continue,
+                },
+                false => None,
+            };
+            let _ = if path.is_dir() {
+                std::fs::remove_dir_all(path)
+            } else {
+                std::fs::remove_file(path)
+            };
         }
         let _ = std::fs::remove_dir_all(&away);
         unlink_dead(&store.root().join("latest"));

@@ -98,7 +98,7 @@ pub(crate) fn metrics(store: &Store, hash: &str) -> Value {
 pub(crate) fn of(store: &Store, hash: &str) -> Option<Figures> {
     let manifest = Manifest::open(&store.artifact_path(hash)).ok()?;
     let metrics = &manifest.provenance["metrics"];
-    if manifest.kind == Kind::Model {
+    if manifest.kind == Kind::Model && metrics.is_object() {
         return Some(Figures::Model(Box::new(ModelFigures::of(metrics))));
     }
     if metrics["spans_by_label"].is_object() {

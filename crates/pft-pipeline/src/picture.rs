@@ -137,7 +137,9 @@ pub(crate) fn mermaid(boxes: &[Box]) -> String {
         let _ = writeln!(text, "  s{index}[\"{label}\"]");
     }
     for (index, one) in boxes.iter().enumerate() {
-        one.needs.iter().for_each(|need| drop(writeln!(text, "  s{need} --> s{index}")));
+        for need in &one.needs {
+            let _ = writeln!(text, "  s{need} --> s{index}");
+        }
     }
     text
 }

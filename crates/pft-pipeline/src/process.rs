@@ -22,6 +22,8 @@ pub(crate) struct Job<'a> {
     pub(crate) scratch: &'a Path,
     /// A folder that all runs of this stage share, for caches that are not part of the key.
     pub(crate) cache: &'a Path,
+    /// A file that lists where the outside files of this stage and of those before it lie now.
+    pub(crate) outside: &'a Path,
     pub(crate) threads: usize,
     pub(crate) log: &'a Path,
     /// After this time it is told to stop, and half a minute later it is stopped.
@@ -67,6 +69,7 @@ pub(crate) fn run(
         .arg(job.scratch)
         .args(["--threads", &job.threads.to_string(), "--progress", "json"])
         .env("PFT_CACHE_DIR", job.cache)
+        .env("PFT_OUTSIDE", job.outside)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
