@@ -57,13 +57,14 @@ impl From<Output> for Finished {
     }
 }
 
-/// Runs a binary of the workspace to its end.
+/// Runs a binary of the workspace to its end. The store is `.pft` in `folder`, wherever a pipeline file
+/// lies.
 ///
 /// # Panics
 /// When it cannot be started.
 pub fn run(name: &str, arguments: &[&str], folder: &Path) -> Finished {
     let mut command = Command::new(binary(name));
-    command.args(arguments).current_dir(folder);
+    command.args(arguments).current_dir(folder).env("PFT_STORE", folder.join(".pft"));
     command.output().expect("the binary starts").into()
 }
 

@@ -7,6 +7,7 @@
 
 mod card;
 mod config;
+mod moved;
 mod tokenizer;
 mod trained;
 mod verify;

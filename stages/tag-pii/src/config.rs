@@ -37,6 +37,7 @@ pub enum Backend {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<i32>,
         /// The pipeline's folder, which holds `config.cfg`.
+        #[schemars(extend("x-reads" = ["config.cfg", "meta.json", "tokenizer", "vocab/*", "ner/*", "tok2vec/*"]))]
         model: OutsidePath,
         /// The labels, in pft's own names, that this one is heard for; empty for all that count.
         #[serde(default)]
@@ -48,6 +49,7 @@ pub enum Backend {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<i32>,
         /// The checkpoint's folder, with weights in safetensors, pytorch_model.bin, model.onnx or onnx/model.onnx.
+        #[schemars(extend("x-reads" = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "*.index.json", ["model.safetensors", "*.safetensors", "pytorch_model.bin", "*.bin", "model.onnx", "onnx/model.onnx"]]))]
         model: OutsidePath,
         /// The labels, in pft's own names, that this one is heard for; empty for all that count.
         #[serde(default)]
@@ -65,12 +67,14 @@ pub enum Backend {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<i32>,
         /// The model file, or a folder that holds it as `pytorch_model.bin`.
+        #[schemars(extend("x-reads" = ["pytorch_model.bin"]))]
         model: OutsidePath,
         /// The labels, in pft's own names, that this one is heard for; empty for all that count.
         #[serde(default)]
         labels: Vec<String>,
         /// The tokenizer.json of the transformer that a model saved before Flair 0.12 is based on, or
         /// the folder that holds it. Later files have their own.
+        #[schemars(extend("x-reads" = ["tokenizer.json", "tokenizer_config.json"]))]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tokenizer: Option<OutsidePath>,
     },

@@ -20,7 +20,7 @@ use pft_artifact::{
     ArtifactError, CorpusReader, ExampleRow, Quoted, Split, StoredDocument, StoredTags, TagsReader,
     TokensWriter,
 };
-use pft_stage::{Context, Kind, Port, Stage, StageError};
+use pft_stage::{Context, Facts, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
 
 pub use config::{Config, Mode, SplitName};
@@ -53,6 +53,14 @@ impl Stage for Tokenize {
 
     fn validate(config: &Config) -> Result<(), StageError> {
         config.validate()
+    }
+
+    fn facts(config: &Config) -> Result<Facts, StageError> {
+        let longest = match config.mode {
+            Mode::Truncate => config.max_length,
+            Mode::Blocks => config.block_size,
+        };
+        Ok(Facts::default().give("tokens", "sequence_length", longest.into()))
     }
 
     fn run(config: Config, context: &Context) -> Result<(), StageError> {

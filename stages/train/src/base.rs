@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use std::path::Path;
+
 use pft_artifact::hash_file;
 use pft_dp::{Base, BaseCheckpoint, BaseFile, Origin, Record};
 use pft_lm::checkpoint::{Checkpoint, Origin as PublishedOrigin};
@@ -86,6 +88,27 @@ pub(crate) fn name(config: &Config) -> String {
     if is_hash { "an earlier model of this store".into() } else { name }
 }
 
+/// How many tokens the model can tell the places of, from its config alone.
+pub(crate) fn positions(config: &Config) -> Result<usize, StageError> {
+    match (&config.base_model, &config.random_init) {
+        (Some(path), _) => Checkpoint::open(path.as_path())
+            .map(|checkpoint| checkpoint.config().max_position_embeddings)
+            .map_err(|error| StageError::config(error.to_string())),
+        (None, Some(path)) => {
+            read_config(path.as_path()).map(|config| config.max_position_embeddings)
+        }
+        (None, None) => Err(StageError::config("base_model: is missing")),
+    }
+}
+
+fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        StageError::config(format!("random_init: {}: {error}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    ModelConfig::from_json(&text).map_err(|error| wrong(&error))
+}
+
 /// Loads or initialises the model, with adapters where config asks for them.
 pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {
     let unusable = |error: &dyn std::fmt::Display| StageError::config(error.to_string());
@@ -97,10 +120,7 @@ pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {
             (checkpoint.config().clone(), parameters)
         }
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path.as_path())
-                .map_err(|error| StageError::config(format!("random_init: {}: {error}", path.0)))?;
-            let model_config = ModelConfig::from_json(&text)
-                .map_err(|error| StageError::config(format!("random_init: {}: {error}", path.0)))?;
+            let model_config = read_config(path.as_path())?;
             let parameters = init::random_in(&model_config, config.seed, config.base_precision)
                 .map_err(|e| unusable(&e))?;
             (model_config, parameters)
