@@ -396,6 +396,14 @@ pub fn save_gguf(
             Some(scaling @ RopeScaling::Llama3 { .. }) => {
                 rope_freqs = llama3_factors(scaling, config.rope_theta, config.head_dim);
             }
+            Some(RopeScaling::Yarn(yarn)) => {
+                writer.string("llama.rope.scaling.type", "yarn");
+                writer.f32("llama.rope.scaling.factor", yarn.factor as f32);
+                writer.u32(
+                    "llama.rope.scaling.original_context_length",
+                    size(yarn.original_max_position_embeddings),
+                );
+            }
             None => {}
         }
     }
