@@ -19,7 +19,7 @@ use pft_artifact::Manifest;
 use pft_artifact::kinds::{bundle, model as files};
 use pft_dp::RECORD_KEY;
 use pft_lm::checkpoint::{
-    Notes, SavedType, save_adapter_with_notes, save_gguf, save_model_with_notes,
+    Notes, SavedType, check_gguf, save_adapter_with_notes, save_gguf, save_model_with_notes,
 };
 use pft_lm::model::LanguageModel;
 use pft_lm::parameters::{Parameters, Precision, Tensor};
@@ -69,6 +69,7 @@ impl Stage for Export {
             progress.note(note);
         }
         if config.gguf.is_some() {
+            check_gguf(model.config()).map_err(checkpoint_error)?;
             tokenizer.check_gguf()?;
         }
         let reference = Reference::of(&trained, &mut model)?;

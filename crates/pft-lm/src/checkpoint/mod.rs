@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use adapter::{load_adapter, read_adapter_config, save_adapter, save_adapter_with_notes};
 pub use error::CheckpointError;
-pub use gguf::save_gguf;
+pub use gguf::{check_gguf, save_gguf};
 pub use notes::{Notes, read_note};
 pub use pft_hub::Origin;
 pub use probe::EvaluationProbe;

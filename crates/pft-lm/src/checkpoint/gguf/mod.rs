@@ -17,7 +17,7 @@ use super::{CheckpointError, Precision, check_layers};
 use crate::config::{Architecture, ModelConfig};
 use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
 use config::{gpt2_config, llama_config};
-pub use write::save_gguf;
+pub use write::{check_gguf, save_gguf};
 
 /// Parts of Hugging Face's LLaMA names and what llama.cpp calls them.
 const LLAMA_NAMES: [(&str, &str); 9] = [

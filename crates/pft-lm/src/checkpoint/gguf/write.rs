@@ -10,11 +10,35 @@ use crate::checkpoint::CheckpointError;
 use crate::config::{Architecture, ModelConfig, RopeScaling};
 use crate::parameters::{ParameterKind, ParameterSpec, Parameters, Tensor};
 
+/// Whether a model can be written as GGUF: one that llama.cpp computes as `llama` or `gpt2`.
+///
+/// # Errors
+/// Names what the file could not say.
+pub fn check_gguf(config: &ModelConfig) -> Result<(), CheckpointError> {
+    let refuse = |what: String| {
+        Err(CheckpointError::NotWritten(format!(
+            "GGUF: {what} cannot be written yet; leave `gguf` out, or convert the exported folder with \
+             llama.cpp's own converter"
+        )))
+    };
+    let family = config.architecture;
+    if !matches!(family, Architecture::Gpt2 | Architecture::Llama | Architecture::Mistral) {
+        return refuse(format!("the family {}", family.class_name()));
+    }
+    if config.design.layers.iter().any(|layer| layer.window.is_some()) {
+        return refuse("a sliding window".to_owned());
+    }
+    if matches!(config.rope_scaling, Some(RopeScaling::Yarn(_))) {
+        return refuse("YaRN's rotary positions".to_owned());
+    }
+    Ok(())
+}
+
 /// Writes a model as GGUF: matrices as `kind`, norms and biases in 32 bits. `tokenizer` adds the
 /// `tokenizer.ggml.*` entries.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the disk refuses, or as [`check_gguf`].
 pub fn save_gguf(
     path: &Path,
     config: &ModelConfig,
@@ -22,6 +46,7 @@ pub fn save_gguf(
     kind: WriteType,
     tokenizer: impl FnOnce(&mut GgufWriter),
 ) -> Result<(), CheckpointError> {
+    check_gguf(config)?;
     let mut writer = GgufWriter::new();
     let prefix = if config.architecture == Architecture::Gpt2 { "gpt2" } else { "llama" };
     writer.string("general.architecture", prefix);
@@ -55,7 +80,7 @@ pub fn save_gguf(
             Some(scaling @ RopeScaling::Llama3 { .. }) => {
                 rope_freqs = llama3_factors(scaling, config.rope_theta, config.head_dim);
             }
-            None => {}
+            Some(RopeScaling::Yarn(_)) | None => {}
         }
     }
     tokenizer(&mut writer);

@@ -1,9 +1,20 @@
 //! What a model looks like, as Hugging Face's `config.json` says it.
 
+mod architecture;
+mod design;
+mod families;
 mod read;
+mod yarn;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
+
+pub use architecture::Architecture;
+pub use design::{
+    Design, FeedForward, LayerDesign, NormKind, NormPlacement, Projections, QueryKeyNorm, Residual,
+    RopeConfig,
+};
+pub use yarn::Yarn;
 
 /// A `config.json` that cannot be used, with the field that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,37 +36,6 @@ pub enum ConfigError {
         /// What is wrong with it, and what is accepted.
         problem: String,
     },
-}
-
-/// The decoder families, by the name of the class in transformers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    /// `GPT2LMHeadModel`: learned positions, LayerNorm, GELU, weights stored `[in, out]`.
-    Gpt2,
-    /// `LlamaForCausalLM`: rotary positions, RMSNorm, SwiGLU, grouped-query attention.
-    Llama,
-    /// `MistralForCausalLM` without a sliding window, which computes as LLaMA does.
-    Mistral,
-}
-
-impl Architecture {
-    /// The class name in transformers.
-    pub fn class_name(self) -> &'static str {
-        match self {
-            Self::Gpt2 => "GPT2LMHeadModel",
-            Self::Llama => "LlamaForCausalLM",
-            Self::Mistral => "MistralForCausalLM",
-        }
-    }
-
-    /// The `model_type` field.
-    pub fn model_type(self) -> &'static str {
-        match self {
-            Self::Gpt2 => "gpt2",
-            Self::Llama => "llama",
-            Self::Mistral => "mistral",
-        }
-    }
 }
 
 /// The nonlinearity of the feed-forward layer.
@@ -112,12 +92,14 @@ pub enum RopeScaling {
         /// The context that the model was first trained with.
         original_max_position_embeddings: usize,
     },
+    /// YaRN.
+    Yarn(Yarn),
 }
 
 /// The shape and constants of a decoder.
 ///
-/// Field names are those of LLaMA's `config.json`; GPT-2's `n_embd`, `n_layer`, `n_head`,
-/// `n_positions`, `n_inner` and `activation_function` are mapped onto them.
+/// Field names are those of LLaMA's `config.json`; those of other families (GPT-2's `n_embd`,
+/// GPT-NeoX's `rotary_pct`) are mapped onto them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The family.
@@ -140,13 +122,13 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     /// Epsilon of LayerNorm or RMSNorm.
     pub norm_eps: f64,
-    /// Base of the rotary frequencies (unused by GPT-2).
+    /// Base of the rotary frequencies, of full attention where there are several (unused by GPT-2).
     pub rope_theta: f64,
     /// Stretching of the rotary frequencies.
     pub rope_scaling: Option<RopeScaling>,
     /// Whether the head is the token embedding.
     pub tie_word_embeddings: bool,
-    /// Whether the attention projections have biases (always true for GPT-2).
+    /// Whether the projections of queries, keys and values have biases (always true for GPT-2).
     pub attention_bias: bool,
     /// Whether the feed-forward projections have biases (always true for GPT-2).
     pub mlp_bias: bool,
@@ -154,6 +136,8 @@ pub struct ModelConfig {
     pub activation: Activation,
     /// Standard deviation of random initial weights.
     pub initializer_range: f64,
+    /// What blocks compute beyond plain LLaMA.
+    pub design: Design,
     /// Beginning-of-sequence token.
     pub bos_token_id: Option<u32>,
     /// End-of-sequence tokens; generation stops at any of them.
@@ -193,21 +177,23 @@ impl ModelConfig {
                 ),
             ));
         }
-        if self.architecture != Architecture::Gpt2 && !self.head_dim.is_multiple_of(2) {
-            return Err(invalid(
-                "head_dim",
-                format!("is {}; rotary positions need an even one", self.head_dim),
-            ));
+        for rope in &self.design.ropes {
+            if !rope.rotary_dim.is_multiple_of(2) || rope.rotary_dim > self.head_dim {
+                return Err(invalid(
+                    "head_dim",
+                    format!(
+                        "is {}, of which {} turn; rotary positions need an even number within it",
+                        self.head_dim, rope.rotary_dim
+                    ),
+                ));
+            }
         }
-        let gpt2 = self.architecture == Architecture::Gpt2;
-        if gpt2 == (self.activation == Activation::Silu) {
-            let (field, known) = if gpt2 {
-                ("activation_function", "gelu_new, gelu_pytorch_tanh and gelu")
-            } else {
-                ("hidden_act", "silu")
-            };
-            let found = self.activation.as_str();
-            return Err(invalid(field, format!("is \"{found}\"; this family computes {known}")));
+        let plain = self.design.feed_forward == FeedForward::Plain;
+        if plain && self.activation == Activation::Silu {
+            return Err(invalid(
+                self.architecture.activation_field(),
+                "is \"silu\"; this family computes gelu_new, gelu_pytorch_tanh and gelu",
+            ));
         }
         let vocabulary = self.vocab_size as u64;
         let outside = |id: &u32| u64::from(*id) >= vocabulary;
@@ -240,35 +226,23 @@ impl ModelConfig {
                 several => json!(several),
             },
         );
-        match self.architecture {
-            Architecture::Gpt2 => {
-                set("n_embd", json!(self.hidden_size));
-                set("n_layer", json!(self.num_hidden_layers));
-                set("n_head", json!(self.num_attention_heads));
-                set("n_positions", json!(self.max_position_embeddings));
-                set("n_inner", json!(self.intermediate_size));
-                set("activation_function", json!(self.activation.as_str()));
-                set("layer_norm_epsilon", json!(self.norm_eps));
-            }
-            Architecture::Llama | Architecture::Mistral => {
-                set("hidden_size", json!(self.hidden_size));
-                set("num_hidden_layers", json!(self.num_hidden_layers));
-                set("num_attention_heads", json!(self.num_attention_heads));
-                set("num_key_value_heads", json!(self.num_key_value_heads));
-                set("head_dim", json!(self.head_dim));
-                set("intermediate_size", json!(self.intermediate_size));
-                set("max_position_embeddings", json!(self.max_position_embeddings));
-                set("hidden_act", json!(self.activation.as_str()));
-                set("rms_norm_eps", json!(self.norm_eps));
-                set("rope_theta", json!(self.rope_theta));
-                set("rope_scaling", self.rope_scaling.map_or(Value::Null, rope_scaling_json));
-                if self.architecture == Architecture::Llama {
-                    set("attention_bias", json!(self.attention_bias));
-                    set("mlp_bias", json!(self.mlp_bias));
-                } else {
-                    set("sliding_window", Value::Null);
-                }
-            }
+        if self.architecture == Architecture::Gpt2 {
+            set("n_embd", json!(self.hidden_size));
+            set("n_layer", json!(self.num_hidden_layers));
+            set("n_head", json!(self.num_attention_heads));
+            set("n_positions", json!(self.max_position_embeddings));
+            set("n_inner", json!(self.intermediate_size));
+        } else {
+            set("hidden_size", json!(self.hidden_size));
+            set("num_hidden_layers", json!(self.num_hidden_layers));
+            set("num_attention_heads", json!(self.num_attention_heads));
+            set("intermediate_size", json!(self.intermediate_size));
+            set("max_position_embeddings", json!(self.max_position_embeddings));
+        }
+        set(self.architecture.activation_field(), json!(self.activation.as_str()));
+        set(self.architecture.norm_eps_field(), json!(self.norm_eps));
+        for (field, value) in families::written(self) {
+            set(field, value);
         }
         let mut text = serde_json::to_string_pretty(&Value::Object(object)).unwrap_or_default();
         text.push('\n');
@@ -291,6 +265,7 @@ fn rope_scaling_json(scaling: RopeScaling) -> Value {
             "high_freq_factor": high_freq_factor,
             "original_max_position_embeddings": original_max_position_embeddings,
         }),
+        RopeScaling::Yarn(yarn) => yarn.to_json(),
     }
 }
 
@@ -322,15 +297,14 @@ mod tests {
     fn what_cannot_be_computed_is_refused_by_field() {
         let cases = [
             (LLAMA.replace("LlamaForCausalLM", "BertModel"), "architectures"),
-            (LLAMA.replace("llama3", "yarn"), "rope_scaling"),
+            (LLAMA.replace("llama3", "longrope"), "rope_scaling"),
             (LLAMA.replace("\"num_key_value_heads\":2", "\"num_key_value_heads\":3"), "num_key"),
             (LLAMA.replace("\"vocab_size\":100,", ""), "vocab_size"),
             (LLAMA.replace("\"eos_token_id\":[1,2]", "\"eos_token_id\":100"), "eos_token_id"),
             (LLAMA.replace("\"hidden_size\":16", "\"hidden_size\":-1"), "hidden_size"),
-            (LLAMA.replace("\"vocab_size\"", "\"sliding_window\":8,\"vocab_size\""), "sliding"),
             (GPT2.replace("\"n_head\":4", "\"n_head\":5"), "n_head"),
             (
-                LLAMA.replace("\"vocab_size\"", "\"hidden_act\":\"gelu\",\"vocab_size\""),
+                LLAMA.replace("\"vocab_size\"", "\"hidden_act\":\"relu\",\"vocab_size\""),
                 "hidden_act",
             ),
             (
