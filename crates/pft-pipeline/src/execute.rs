@@ -199,12 +199,7 @@ impl Run<'_> {
         }
     }
 
-    fn record(
-        &self,
-        outcomes: &[Outcome],
-        started: String,
-        seconds: f64,
-    ) -> Result<(), RunError> {
+    fn record(&self, outcomes: &[Outcome], started: String, seconds: f64) -> Result<(), RunError> {
         let Some(recorder) = &self.recorder else {
             return Err(RunError::bug("the run was not recorded"));
         };

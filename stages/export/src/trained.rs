@@ -6,7 +6,8 @@ use pft_artifact::Lineage;
 use pft_artifact::kinds::model::{self as files, BaseModel, BaseOrigin};
 use pft_dp::{PrivacyStatement, RECORD_KEY, Record};
 use pft_lm::checkpoint::{
-    Checkpoint, CheckpointError, EvaluationProbe, Precision, load_adapter, read_note,
+    Checkpoint, CheckpointError, EvaluationProbe, Origin as PublishedOrigin, Precision,
+    load_adapter, read_note,
 };
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
@@ -23,6 +24,15 @@ pub(crate) struct Trained {
     pub(crate) probe: Option<EvaluationProbe>,
     /// The privacy statement.
     pub(crate) privacy: PrivacyStatement,
+    /// Where the base model comes from, and its licence, as its own files said.
+    pub(crate) published: PublishedOrigin,
+}
+
+/// What of `train.json` goes into a card.
+#[derive(Default, serde::Deserialize)]
+struct Summary {
+    #[serde(default)]
+    base_origin: PublishedOrigin,
 }
 
 /// The base model of adapters.
@@ -74,7 +84,18 @@ impl Trained {
         };
         refuse_another_history(&folder.join(weights.name), &privacy)?;
         let probe = EvaluationProbe::load(folder).map_err(checkpoint_error)?;
-        Ok((model, Self { base, probe, privacy }))
+        let published = read_summary(folder)?.base_origin;
+        Ok((model, Self { base, probe, privacy, published }))
+    }
+}
+
+fn read_summary(folder: &Path) -> Result<Summary, StageError> {
+    let path = folder.join(files::SUMMARY.name);
+    let wrong =
+        |error: serde_json::Error| StageError::input(format!("{}: {error}", path.display()));
+    match read_json(&path)? {
+        Value::Null => Ok(Summary::default()),
+        value => serde_json::from_value(value).map_err(wrong),
     }
 }
 

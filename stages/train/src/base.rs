@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use std::path::Path;
-
 use pft_artifact::hash_file;
 use pft_dp::{Base, BaseCheckpoint, BaseFile, Origin, Record};
 use pft_lm::checkpoint::{Checkpoint, Origin as PublishedOrigin};

@@ -1,6 +1,5 @@
 //! LoRA adapters in PEFT's layout.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};

@@ -16,13 +16,28 @@ pub(super) fn is_buffer(name: &str, shape: &[usize], config: &ModelConfig) -> bo
                 _ => false,
             }
         }
-        Architecture::Llama | Architecture::Mistral => {
+        Architecture::GptNeoX => {
+            let name = name.strip_prefix("gpt_neox.").unwrap_or(name);
+            let positions = config.max_position_embeddings;
+            match of_layer(name, "layers.", config) {
+                Some("attention.bias") => shape == [1, 1, positions, positions],
+                Some("attention.masked_bias") => shape.is_empty(),
+                Some("attention.rotary_emb.inv_freq") => frequencies(shape, config),
+                _ => false,
+            }
+        }
+        _ => {
             let name = name.strip_prefix("model.").unwrap_or(name);
-            let frequencies = name == "rotary_emb.inv_freq"
+            let named = name == "rotary_emb.inv_freq"
                 || of_layer(name, "layers.", config) == Some("self_attn.rotary_emb.inv_freq");
-            frequencies && shape == [config.head_dim / 2]
+            named && frequencies(shape, config)
         }
     }
+}
+
+/// Whether there are as many numbers as one kind of rotary positions has frequencies.
+fn frequencies(shape: &[usize], config: &ModelConfig) -> bool {
+    config.design.ropes.iter().any(|rope| shape == [rope.rotary_dim / 2])
 }
 
 /// What follows `PREFIX` and the number of one of the model's layers.

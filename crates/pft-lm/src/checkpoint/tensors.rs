@@ -16,6 +16,7 @@ use safetensors::{Dtype, SafeTensors};
 use super::buffers::is_buffer;
 use super::{CheckpointError, Precision};
 use crate::config::ModelConfig;
+use crate::names::HEADS;
 use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
 
 const SINGLE: &str = "model.safetensors";
@@ -213,10 +214,13 @@ impl SafetensorsSource {
         self.by_name.len()
     }
 
-    /// A parameter's name here: checkpoints saved from the bare model lack its prefix.
+    /// A parameter's name here: checkpoints saved from the bare model lack its prefix, and
+    /// transformers 5 calls GPT-NeoX's head as all others.
     fn find(&self, name: &str) -> Option<(&str, usize)> {
-        let bare = ["transformer.", "model."].iter().find_map(|prefix| name.strip_prefix(prefix));
-        [Some(name), bare]
+        let prefixes = ["transformer.", "model.", "gpt_neox."];
+        let bare = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+        let head = HEADS.contains(&name).then_some(HEAD);
+        [Some(name), bare, head]
             .into_iter()
             .flatten()
             .find_map(|name| self.by_name.get_key_value(name))
