@@ -103,8 +103,9 @@ fn check_inverse(path: &Path) -> usize {
         for (accountant, key) in
             [(Accountant::Pld, "sigma_pld_1e-4"), (Accountant::Rdp, "sigma_rdp")]
         {
-            let noise =
-                calibrate_noise_multiplier(accountant, &[phase], target, delta).expect("reachable");
+            let (q, steps) = (phase.sample_rate, phase.steps);
+            let noise = calibrate_noise_multiplier(accountant, &[], q, steps, target, delta)
+                .expect("reachable");
             close(noise, number(row, key), 3e-3, &format!("{accountant} {phase:?} {target}"));
             let spent = accountant
                 .epsilon(&[Phase { noise_multiplier: noise, ..phase }], delta)

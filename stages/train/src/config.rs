@@ -12,7 +12,7 @@ use pft_lm::layers::lora::LoraConfig;
 use pft_lm::optimizer::OptimizerConfig;
 use pft_lm::parameters::Precision;
 use pft_lm::schedule::ScheduleKind;
-use pft_stage::{OutsidePath, StageError};
+use pft_stage::OutsidePath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
