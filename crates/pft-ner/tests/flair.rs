@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pft_ner::flair::{FlairOptions, FlairTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_pii::{LoadError, Tagger};
 use proptest::prelude::*;
 use serde_json::Value;
 

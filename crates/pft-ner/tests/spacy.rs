@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pft_ner::spacy::SpacyTagger;
-use pft_ner::{Span, Tagger};
+use pft_pii::{Span, Tagger};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {

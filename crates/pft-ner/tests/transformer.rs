@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_pii::{LoadError, Tagger};
 use serde_json::Value;
 
 const FAMILIES: [&str; 5] = ["bert", "distilbert", "roberta", "xlm-roberta", "deberta-v3"];

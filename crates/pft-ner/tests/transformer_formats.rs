@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pft_ner::Tagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
+use pft_pii::Tagger;
 use serde_json::Value;
 use tempfile::TempDir;
 

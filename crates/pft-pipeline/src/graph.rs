@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::RunError;
 use crate::file::{Pipeline, StageEntry};
+use crate::limits::Limits;
 use crate::stages::{StageBinary, describe_all};
 
 /// A stage that is ready to be keyed and run once its inputs are there.
@@ -22,6 +23,8 @@ pub struct Node {
     pub config: Value,
     /// For each connected input port: the node it comes from, and that node's output port.
     pub inputs: BTreeMap<String, (usize, String)>,
+    /// What it may take, and how often it is tried.
+    pub limits: Limits,
     /// `file:line`, for messages.
     pub place: String,
 }
@@ -58,7 +61,8 @@ impl Graph {
             let inputs = connect(pipeline, entry, &binaries, &position)?;
             let config = config_of(entry, &binary, &overrides[index])?;
             let place = entry.place(entry.line);
-            nodes.push(Node { name: entry.name.clone(), binary, config, inputs, place });
+            let (name, limits) = (entry.name.clone(), entry.limits);
+            nodes.push(Node { name, binary, config, inputs, limits, place });
         }
         Ok(Self { pipeline: pipeline.name.clone(), nodes })
     }

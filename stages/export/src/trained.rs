@@ -13,7 +13,7 @@ use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
 use serde_json::Value;
 
-use crate::Config;
+use crate::{Config, moved};
 
 /// What training says of a model.
 pub(crate) struct Trained {
@@ -160,7 +160,7 @@ fn find_base(folder: &Path, lineage: &Lineage, config: &Config) -> Result<Base, 
         (BaseOrigin::Checkpoint, given) => {
             let path = match given {
                 Some(path) => path.as_path().to_path_buf(),
-                None => trained_on(lineage).ok_or_else(|| {
+                None => trained_on(lineage, &base.blake3).ok_or_else(|| {
                     StageError::input(format!(
                         "{}: nothing says where the base model of these adapters lies",
                         folder.display()
@@ -176,8 +176,9 @@ fn find_base(folder: &Path, lineage: &Lineage, config: &Config) -> Result<Base, 
 }
 
 /// Where training found the base model, by its settings.
-fn trained_on(lineage: &Lineage) -> Option<PathBuf> {
-    lineage.steps().last()?.config["base_model"].as_str().map(PathBuf::from)
+fn trained_on(lineage: &Lineage, hashes: &[String]) -> Option<PathBuf> {
+    let path = lineage.steps().last()?.config["base_model"].as_str()?;
+    Some(moved::find(PathBuf::from(path), hashes))
 }
 
 fn read_config(path: &Path) -> Result<ModelConfig, StageError> {

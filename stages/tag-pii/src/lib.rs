@@ -5,6 +5,7 @@
 //! found, looks for each unit's names in all its documents, and writes `tags`. Memory is bounded by a batch
 //! of documents and the units' names. It depends on `pft-ner` for the taggers, and on the artifact and stage crates.
 
+mod architecture;
 mod backends;
 pub mod cache;
 mod combining;

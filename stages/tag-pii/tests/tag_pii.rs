@@ -9,7 +9,7 @@ use pft_artifact::{
     CorpusWriter, Document, Kind, Manifest, Split, TaggedDocument, TagsReader, count_rows,
     text_hash,
 };
-use pft_ner::rules::UserPattern;
+use pft_pii::rules::UserPattern;
 use pft_stage::{Context, Stage, StageError};
 use tag_pii::{Backend, Config, TagPii, merge};
 use tempfile::TempDir;

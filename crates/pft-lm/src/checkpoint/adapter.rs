@@ -1,5 +1,6 @@
 //! LoRA adapters in PEFT's layout.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};

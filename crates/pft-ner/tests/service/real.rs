@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use pft_ner::Tagger;
-use pft_ner::combine::tag_texts;
 use pft_ner::service::{Connection, PresidioOptions, PresidioTagger};
+use pft_pii::Tagger;
+use pft_pii::combine::tag_texts;
 use serde_json::{Value, json};
 
 const TEXTS: [&str; 6] = [

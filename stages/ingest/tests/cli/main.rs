@@ -2,8 +2,14 @@
 
 mod bad_input;
 mod common;
+mod csv;
 mod formats;
+mod http;
 mod hub;
+mod labels;
 mod mbox;
+mod packed;
 mod parquet;
+mod places;
+mod reading;
 mod units;
