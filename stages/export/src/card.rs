@@ -104,9 +104,15 @@ pub(crate) fn licence<'a>(
     if let Some(license) = &config.license {
         return vec![("license", license)];
     }
-    let origin = &trained.train["base_origin"];
-    let keys = ["license", "license_name", "license_link"].into_iter();
-    keys.filter_map(|key| Some((key, origin[key].as_str()?))).collect()
+    let published = &trained.published;
+    [
+        ("license", &published.license),
+        ("license_name", &published.license_name),
+        ("license_link", &published.license_link),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value.as_deref()?)))
+    .collect()
 }
 
 /// A YAML double-quoted scalar, which JSON's strings are.
