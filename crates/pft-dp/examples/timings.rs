@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let epsilon = pld::epsilon(&[phase], 1e-5)?;
     println!("epsilon with bounds, 10,000 steps: {:?} ({:.6})", start.elapsed(), epsilon.epsilon);
     let start = Instant::now();
-    let noise = calibrate_noise_multiplier(Accountant::Pld, &[phase], 3.0, 1e-5)?;
+    let noise = calibrate_noise_multiplier(Accountant::Pld, &[], 0.01, 10_000, 3.0, 1e-5)?;
     println!("calibration, 10,000 steps: {:?} (σ {noise:.5})", start.elapsed());
 
     let secret = RunSecret::new(Randomness::FixedSeed(0))?;

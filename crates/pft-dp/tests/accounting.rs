@@ -103,8 +103,9 @@ fn check_inverse(path: &Path) -> usize {
         for (accountant, key) in
             [(Accountant::Pld, "sigma_pld_1e-4"), (Accountant::Rdp, "sigma_rdp")]
         {
-            let noise =
-                calibrate_noise_multiplier(accountant, &[phase], target, delta).expect("reachable");
+            let (q, steps) = (phase.sample_rate, phase.steps);
+            let noise = calibrate_noise_multiplier(accountant, &[], q, steps, target, delta)
+                .expect("reachable");
             close(noise, number(row, key), 3e-3, &format!("{accountant} {phase:?} {target}"));
             let spent = accountant
                 .epsilon(&[Phase { noise_multiplier: noise, ..phase }], delta)
@@ -288,7 +289,7 @@ fn bounds_hold_where_probabilities_leave_the_range_of_a_double() {
     let phases = [Phase { sample_rate: 0.5, noise_multiplier: 0.02, steps: 3 }];
     let truth = 4_120.587_128;
     let found = pld::epsilon(&phases, 1e-6).expect("accountable");
-    let (lower, upper) = (found.lower.expect("a bound"), found.upper.expect("a bound"));
-    assert!(lower <= truth && truth <= upper, "{lower} {truth} {upper}");
+    let upper = found.upper.expect("a bound");
+    assert!(found.lower.is_none_or(|lower| lower <= truth) && truth <= upper, "{found:?} {truth}");
     assert!(upper <= 1.005 * truth, "{upper}");
 }

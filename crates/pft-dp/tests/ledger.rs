@@ -117,7 +117,7 @@ fn another_run_cannot_go_on_with_it() {
     write(&path, &first, 2);
     let other_secret = header(Randomness::OperatingSystem);
     let mut other_plan = first.clone();
-    other_plan.plan.noise_multiplier = 2.0;
+    other_plan.plan.phase.noise_multiplier = 2.0;
     let mut other_input = first.clone();
     other_input.inputs.insert("tokens".into(), "cd".repeat(32));
     let mut other_history = first.clone();
@@ -273,7 +273,7 @@ fn steps_are_those_of_the_plan() {
     let mut loud = header(Randomness::OperatingSystem);
     write(&path, &loud, 3);
     // Hashes have no key: whoever changes the plan can chain the lines anew.
-    loud.plan.noise_multiplier = 2.0;
+    loud.plan.phase.noise_multiplier = 2.0;
     let steps = LedgerContents::read(&path).expect("a ledger").steps;
     let mut text = String::new();
     let mut previous = String::new();

@@ -104,13 +104,15 @@ pub(crate) fn licence<'a>(
     if let Some(license) = &config.license {
         return vec![("license", license)];
     }
-    let origin = &trained.published;
-    let fields = [
-        ("license", &origin.license),
-        ("license_name", &origin.license_name),
-        ("license_link", &origin.license_link),
-    ];
-    fields.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect()
+    let published = &trained.published;
+    [
+        ("license", &published.license),
+        ("license_name", &published.license_name),
+        ("license_link", &published.license_link),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value.as_deref()?)))
+    .collect()
 }
 
 /// A YAML double-quoted scalar, which JSON's strings are.

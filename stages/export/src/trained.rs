@@ -6,8 +6,8 @@ use pft_artifact::Lineage;
 use pft_artifact::kinds::model::{self as files, BaseModel, BaseOrigin};
 use pft_dp::{PrivacyStatement, RECORD_KEY, Record};
 use pft_lm::checkpoint::{
-    Checkpoint, CheckpointError, EvaluationProbe, Origin as PublishedOrigin, Precision,
-    load_adapter, read_note,
+    Checkpoint, CheckpointError, EvaluationProbe, Origin as Published, Precision, load_adapter,
+    read_note,
 };
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
@@ -24,15 +24,8 @@ pub(crate) struct Trained {
     pub(crate) probe: Option<EvaluationProbe>,
     /// The privacy statement.
     pub(crate) privacy: PrivacyStatement,
-    /// Where the base model comes from, and its licence, as its own files said.
-    pub(crate) published: PublishedOrigin,
-}
-
-/// What of `train.json` goes into a card.
-#[derive(Default, serde::Deserialize)]
-struct Summary {
-    #[serde(default)]
-    base_origin: PublishedOrigin,
+    /// Where the base model was published and under which licence, as far as it says.
+    pub(crate) published: Published,
 }
 
 /// The base model of adapters.
@@ -84,18 +77,19 @@ impl Trained {
         };
         refuse_another_history(&folder.join(weights.name), &privacy)?;
         let probe = EvaluationProbe::load(folder).map_err(checkpoint_error)?;
-        let published = read_summary(folder)?.base_origin;
+        let published = read_published(folder)?;
         Ok((model, Self { base, probe, privacy, published }))
     }
 }
 
-fn read_summary(folder: &Path) -> Result<Summary, StageError> {
+/// What training's summary says of where the base model was published.
+fn read_published(folder: &Path) -> Result<Published, StageError> {
     let path = folder.join(files::SUMMARY.name);
-    let wrong =
-        |error: serde_json::Error| StageError::input(format!("{}: {error}", path.display()));
-    match read_json(&path)? {
-        Value::Null => Ok(Summary::default()),
-        value => serde_json::from_value(value).map_err(wrong),
+    match read_json(&path)?["base_origin"].take() {
+        Value::Null => Ok(Published::default()),
+        origin => serde_json::from_value(origin).map_err(|error| {
+            StageError::input(format!("{}: base_origin: {error}", path.display()))
+        }),
     }
 }
 
@@ -212,9 +206,9 @@ fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
 /// Adapters are of use on the model that they were trained on alone, and their privacy statement is
 /// about that one; `hashes` are of its files.
 fn refuse_another_base(path: &Path, hashes: &[String]) -> Result<(), StageError> {
-    let base = open_base(path)?;
-    for (index, file) in base.files().iter().enumerate() {
-        if hashes.get(index) != Some(&pft_artifact::hash_file(file)?) {
+    let files = open_base(path)?.files();
+    for (index, file) in files.iter().enumerate() {
+        if files.len() != hashes.len() || hashes.get(index) != Some(&pft_artifact::hash_file(file)?) {
             return Err(StageError::input(format!(
                 "{}: is not of the base model that these adapters were trained on (its hash \
                  differs)",

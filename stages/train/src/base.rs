@@ -71,8 +71,8 @@ pub(crate) fn origin(config: &Config) -> PublishedOrigin {
 }
 
 /// What the base model is called: its name on the hub where its files know it, or else the last part
-/// of its path. An artifact's folder in a store is
-/// called by its hash, which is made of private data and must not reach a bundle.
+/// of its path. An artifact's folder in a store is called by its hash, which is made of private data
+/// and must not reach a bundle.
 pub(crate) fn name(config: &Config) -> String {
     if let Some(repository) = origin(config).repository {
         return repository;

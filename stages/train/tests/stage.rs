@@ -184,7 +184,7 @@ fn the_plan_of_a_run_follows_from_the_declared_units_alone() {
     let (without, steps) = plan(&house, "without");
     house.change_tokens();
     assert_eq!(plan(&house, "with"), (without, steps));
-    assert_eq!((without.steps, steps), (10, 10), "40 units at 4 a step");
+    assert_eq!((without.phase.steps, steps), (10, 10), "40 units at 4 a step");
 }
 
 #[test]

@@ -4,13 +4,16 @@
 //! coins, T steps are one Gaussian mechanism whose sensitivity is the root of the number K of steps
 //! that took the unit, so that by joint convexity of the hockey-stick divergence
 //!
-//! δ(ε) ≤ E_K\[δ_G(ε; √K / σ)\] ≤ P(K > k) + δ_G(ε; √k / σ), K ~ Bin(T, q), for every k.
+//! δ(ε) ≤ E_K\[δ_G(ε; √K / σ)\], K ~ Bin(T, q),
+//!
+//! whose right side grows with K and is bounded by rounding K up: to some levels for steps of one
+//! kind, and for several kinds to one level each, δ(ε) ≤ Σ P(Kᵢ > kᵢ) + δ_G(ε; √(Σ kᵢ / σᵢ²)).
 //!
 //! It forgoes what sampling hides beyond K, a factor of about ln(1/q) for each time that the unit
 //! takes part. With little noise that is next to nothing beside 1/(2σ²), and there a grid of losses
 //! reaches its limits; elsewhere [`pld`](super::pld) is tighter.
 
-use super::gdp::gaussian_epsilon;
+use super::gdp::{gaussian_epsilon, gaussian_log_delta};
 use super::{Neighbours, Phase};
 
 /// More than logarithms of factorials of up to 10¹² trials lose to rounding.
@@ -19,20 +22,74 @@ const ROUNDING: f64 = 1e-2;
 /// An upper bound on ε of `phases`, of which each spends something, at `delta`.
 pub(crate) fn epsilon(phases: &[Phase], delta: f64, neighbours: Neighbours) -> f64 {
     let delta = delta * (1.0 - 1e-6);
-    [0.5, 0.1, 0.9, 0.01]
+    let one_level = [0.5, 0.1, 0.9, 0.01]
         .into_iter()
         .map(|share| with_tail(phases, delta, share, neighbours))
-        .fold(f64::INFINITY, f64::min)
+        .fold(f64::INFINITY, f64::min);
+    match phases {
+        [phase] => by_levels(*phase, delta, neighbours, one_level),
+        _ => one_level,
+    }
+}
+
+/// Levels that a count is rounded up to.
+const LEVELS: u64 = 64;
+
+/// The bound of identical steps, where it is below `known`.
+fn by_levels(phase: Phase, delta: f64, neighbours: Neighbours, known: f64) -> f64 {
+    let (members, factor) = trials_and_factor(neighbours);
+    let trials = phase.steps.saturating_mul(members);
+    let low = ((trials as f64 * phase.sample_rate).floor() as u64).min(trials);
+    let (high, _) = quantile(trials, phase.sample_rate, 0.01 * delta);
+    let count = (high - low).min(LEVELS);
+    let level =
+        |index: u64| low + ((high - low) as u128 * index as u128 / count.max(1) as u128) as u64;
+    let levels: Vec<(f64, f64)> = (0..=count)
+        .map(|index| {
+            let more_than = |count| tail(trials, phase.sample_rate, count);
+            // The chance of what is rounded up to this level.
+            let chance = if index == 0 { 1.0 } else { more_than(level(index - 1)) };
+            (chance, (factor * level(index) as f64).sqrt() / phase.noise_multiplier)
+        })
+        .collect();
+    let beyond = tail(trials, phase.sample_rate, high);
+    let is_enough = |epsilon: f64| {
+        let within = levels.iter().filter(|(_, mu)| *mu > 0.0);
+        let sum: f64 =
+            within.map(|&(chance, mu)| chance * gaussian_log_delta(mu, epsilon).exp()).sum();
+        beyond + sum <= delta
+    };
+    if !is_enough(known) {
+        return known;
+    }
+    let (mut short, mut enough) = (0.0, known);
+    if is_enough(short) {
+        return short;
+    }
+    while enough - short > 1e-9 * enough {
+        let middle = 0.5 * (short + enough);
+        if is_enough(middle) {
+            enough = middle;
+        } else {
+            short = middle;
+        }
+    }
+    enough
+}
+
+/// How often a differing unit may take part in a step, and what the square of a sum of so many
+/// gradients is at most. Replacing a unit moves a sum by up to twice the norm. Members of a group who
+/// take part together add up: Σ jₜ² ≤ members · Σ jₜ.
+fn trials_and_factor(neighbours: Neighbours) -> (u64, f64) {
+    match neighbours {
+        Neighbours::AddOrRemove { members } => (u64::from(members), f64::from(members)),
+        Neighbours::ReplaceOne => (1, 4.0),
+    }
 }
 
 /// The bound where at most `share` of δ is left to units that take part more often than planned.
 fn with_tail(phases: &[Phase], delta: f64, share: f64, neighbours: Neighbours) -> f64 {
-    // Replacing a unit moves a sum by up to twice the norm. Members of a group who take part
-    // together add up: Σ jₜ² ≤ members · Σ jₜ.
-    let (members, factor) = match neighbours {
-        Neighbours::AddOrRemove { members } => (u64::from(members), f64::from(members)),
-        Neighbours::ReplaceOne => (1, 4.0),
-    };
+    let (members, factor) = trials_and_factor(neighbours);
     let allowed = share * delta / phases.len() as f64;
     let (mut left, mut squares) = (delta, 0.0);
     for phase in phases {

@@ -17,6 +17,11 @@ const TOLERANCE: f64 = 2e-5;
 const MAX_GAP: f64 = 3e-4;
 /// Share of δ that the tails cut off may have.
 const TAIL: f64 = 1e-7;
+/// Grids and tilts tried, of which each may take a second.
+const ATTEMPTS: u32 = 12;
+/// Above this a probability under one neighbour is no double that the other's can be compared with:
+/// bounds from below lag behind.
+const LARGE_LOSS: f64 = 600.0;
 /// The largest group: nobody's data are spread over more units.
 const MAX_MEMBERS: u32 = 1000;
 
@@ -74,8 +79,14 @@ fn between(
         let gap = upper - lower;
         // Where losses are so large that probabilities leave a double's range, a finer grid does not
         // bring the bounds together.
-        if gap <= MAX_GAP * upper + 1e-9 || gap > 0.5 * last_gap || refinement == 3 {
-            return Ok(Epsilon { epsilon: upper, upper: Some(upper), lower: Some(lower) });
+        let is_large = upper > LARGE_LOSS;
+        if gap <= MAX_GAP * upper + 1e-9 || gap > 0.5 * last_gap || refinement == 3 || is_large {
+            let tells = !is_large || lower > 0.95 * upper;
+            return Ok(Epsilon {
+                epsilon: upper,
+                upper: Some(upper),
+                lower: tells.then_some(lower),
+            });
         }
         last_gap = gap;
         tolerance /= 8.0;
@@ -177,7 +188,7 @@ fn directed(
         Side::Below => delta * (1.0 + 1e-6),
     };
     let relative = (tolerance / TOLERANCE).sqrt() / 256.0;
-    for _ in 0..40 {
+    for _ in 0..ATTEMPTS {
         let resolution = Resolution { width, relative, z };
         let parts: Vec<Repeated> = pairs
             .iter()
@@ -190,7 +201,11 @@ fn directed(
             })
             .collect();
         if parts.iter().any(|part| part.losses.points.is_empty()) {
-            return Ok(0.0);
+            // Nothing is left of the losses: no bound from above, and none from below.
+            return match side {
+                Side::Above => Err(AccountingError::Numerical("no loss can be told".into())),
+                Side::Below => Ok(0.0),
+            };
         }
         match compose::epsilon(&parts, width, tilt, delta) {
             Ok(Some(epsilon)) => return Ok(epsilon),
