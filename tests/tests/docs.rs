@@ -4,6 +4,8 @@
 //! with `file=NAME` behind their language become files. In blocks of the language `console`, lines
 //! that begin with `$ ` are commands; what follows is output, with `…` for anything.
 
+#![allow(clippy::unwrap_used)]
+
 use pft_tests::{root, shell};
 
 /// A command of a page, and the lines of output that it promises.

@@ -1,6 +1,8 @@
 //! The shipped pipelines, run by the real binaries: each validates, the three answers share one
 //! tagging, and real judgments go through when they are there.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use pft_tests::{TINY_LLAMA, real_data, root, run, run_pipeline, stage};

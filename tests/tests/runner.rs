@@ -1,5 +1,7 @@
 //! The runner with stages written in Python: any executable that keeps the contract is a stage.
 
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -3,6 +3,8 @@
 //! A change here is a change for users. To accept one that is meant, run
 //! `INSTA_UPDATE=always cargo test --release -p pft-tests --test said` and read the diff.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! The example for users of the library runs, and sees damage.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,6 +1,8 @@
 //! Logits, gradients and training steps against PyTorch, on tiny random models of every shape that
 //! matters (made by `tests/reference/gradients.py`, and those of every family by `families.py`).
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 

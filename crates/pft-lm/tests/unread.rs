@@ -1,6 +1,8 @@
 //! Nothing of a checkpoint goes unread without a word: heads beside a tied embedding, tensors without a
 //! place, and things that are no checkpoint.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

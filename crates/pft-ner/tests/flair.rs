@@ -1,6 +1,8 @@
 //! The Flair backend against flair on small random models (tests/reference/ner_flair.py), and what
 //! it says about broken ones.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,8 @@
 //! The transformer backend against transformers on small random checkpoints
 //! (tests/reference/ner_transformer.py), and what it says about broken ones.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

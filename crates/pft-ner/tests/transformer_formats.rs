@@ -1,6 +1,8 @@
 //! Checkpoints with weights in PyTorch's form and in ONNX (tests/reference/ner_formats.py) against
 //! transformers on the same models, and what is said about those that are not read.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

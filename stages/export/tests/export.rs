@@ -1,6 +1,8 @@
 //! Models trained "elsewhere" (tests/fixtures/checkpoints) through the stage: what comes out loads
 //! with transformers and peft, what must stay private stays, and a broken model is told.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! Tokenizers of every kind in bundles and GGUF files: transformers 4 and 5 and llama.cpp give the ids
 //! of training, or the bundle is refused by name.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "house/mod.rs"]
 mod house;
 

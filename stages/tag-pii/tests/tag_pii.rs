@@ -1,5 +1,7 @@
 //! The stage as a whole, through its library and through its binary.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! `tag-pii train` through its binary: models learn, and load where models of their kind load.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

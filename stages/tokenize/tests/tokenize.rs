@@ -1,5 +1,7 @@
 //! Examples against their documents, and tokenizers against the reference implementation.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use pft_artifact::{DocumentRow, Example, SpanRow, Split};
