@@ -3,7 +3,7 @@
 #
 # Expected: `epsilon_from_gdp(significance=0.05)` is above the true ε in at most one audit of twenty.
 # Seen:     scores of honest Gaussian noise with σ 2 (ε 1.993 at δ 1e-5): with 20 canaries on each side all 20
-#   of 20 audits come out above it, with 100 17, and with 10,000 still 13. It is an estimate, as its doc says,
+#   of 20 audits come out above it, with 100 17, and with 1,000 still 14. It is an estimate, as its doc says,
 #   and no lower bound; `epsilon_one_run` on the same scores never exceeds it.
 # Matters:  a report of 'measured ε' by this method refutes correct implementations. Say which bound an audit
 #   uses, and for how many canaries.

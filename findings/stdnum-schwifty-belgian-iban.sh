@@ -4,7 +4,7 @@
 # Expected: two validators of ISO 13616 agree on BE68 5390 0754 7034, whose check digits, also the national
 #   ones, are right.
 # Seen:     python-stdnum looks the bank up in its list, does not find 539, and raises InvalidComponent;
-#   schwifty finds it valid, also with `validate_bban`. Of eight other countries' examples both say the same.
+#   schwifty finds it valid, also with `validate_bban`. Of four other countries' examples both say the same.
 # Matters:  a recognizer that lets a library confirm an IBAN misses numbers whose bank is not in that
 #   library's list: real ones of closed banks too. Trust the check digits.
 # Ran with: python-stdnum 2.2, schwifty 2026.10.1, Python 3.11. Takes seconds.

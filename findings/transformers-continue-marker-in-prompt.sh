@@ -32,5 +32,5 @@ template = "{{ messages[-1].content }} | {{ messages[-1].content }}"
 chat = [{"role": "user", "content": "well?"}, {"role": "assistant", "content": "Sure,"}]
 text = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False, continue_final_message=True)
 print("transformers", transformers.__version__, repr(text))
-assert text == "Sure,CONTINUE_FINAL_MESSAGE_TAG | Sure,", "the marker is gone now"
+assert text.startswith("Sure,CONTINUE_FINAL_MESSAGE_TAG") and text.endswith("| Sure,"), "the marker is gone now"
 PYTHON
