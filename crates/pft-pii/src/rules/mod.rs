@@ -24,7 +24,7 @@ use words::Words;
 pub use words::WordList;
 
 /// Bumped when what the rules find in a text changes.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 
 /// Score of a match whose format carries a checksum, or of the user's own pattern.
 const CERTAIN: f32 = 1.0;
@@ -475,6 +475,83 @@ mod tests {
         assert_misses("I. THE CIRCUMSTANCES OF THE CASE", "PERSON");
         assert_finds("lives in Karlstad. The Court", "Karlstad", "GPE");
         assert_finds("a lawyer practising in Karlstad.", "Karlstad", "GPE");
+    }
+
+    /// What a docket has before its number and behind its year tells it from all others.
+    #[test]
+    fn dockets_are_found_whole() {
+        for docket in [
+            "2-1234/2005",
+            "3-123/05",
+            "C-362/14",
+            "C\u{2011}362/14",
+            "12-A-45/2004",
+            "1234/2005-3",
+            "1234/2005-AB",
+            "45/2004/II",
+            "2-1234/2005/7",
+        ] {
+            for text in [format!("file {docket}"), format!("see {docket}, and ({docket}).")] {
+                assert_finds(&text, docket, "CASE_NUMBER");
+            }
+        }
+        assert_finds("nos. 12345/67-12350/67", "12350/67", "CASE_NUMBER");
+        assert_misses("COVID-19/20 and pages 2-3/4", "CASE_NUMBER");
+    }
+
+    /// The validation of phonenumbers 9.0 (leniency VALID) takes some of these for phones.
+    #[test]
+    fn dockets_and_sums_are_no_phones() {
+        for docket in ["12345/2001/99", "12345/67", "2-1234/2005", "1234/2005-3"] {
+            for before in ["no. ", "application no. ", "cell ", "office: ", "home ", "work no. "] {
+                let text = format!("{before}{docket} was");
+                assert_misses(&text, "PHONE");
+                assert_finds(&text, docket, "CASE_NUMBER");
+            }
+        }
+        for number in
+            ["536-22-1948", "12,352,710,000", "1 898 208 000", "12.345.678,90", "1998/12345"]
+        {
+            assert_misses(&format!("no. {number} was"), "PHONE");
+            assert_misses(&format!("a sum of {number} was"), "PHONE");
+        }
+        assert_finds("office: 020 7946 0958 was", "020 7946 0958", "PHONE");
+        assert_finds("Tel. 030/12345678 was", "030/12345678", "PHONE");
+    }
+
+    /// A form of address that stays before a mask says which sex the person has.
+    #[test]
+    fn forms_of_address_are_covered_and_called_alike() {
+        let titles = ["Mr", "Mrs", "Ms", "Miss", "Mx", "Madam", "Madame", "Sir", "Lady", "Lord"];
+        let dotted = ["Mr.", "Mrs.", "Ms.", "Miss.", "Madam."];
+        for title in titles
+            .into_iter()
+            .chain(dotted)
+            .flat_map(|title| [format!("{title} "), format!("{title}\u{a0}")])
+        {
+            for name in ["Ingrid Berg", "Berg", "I. Berg", "van der Berg"] {
+                for before in ["", "A letter from ", "He lives near ", "and "] {
+                    let text = format!("{before}{title}{name} said so.");
+                    let whole = format!("{title}{name}");
+                    let found = found(&text);
+                    assert!(
+                        found.contains(&(whole.as_str(), "PERSON".to_string())),
+                        "{text:?}: {found:?}"
+                    );
+                    assert!(
+                        found.iter().all(|(_, label)| label == "PERSON"),
+                        "{text:?}: {found:?}"
+                    );
+                }
+            }
+        }
+        for title in ["Mr", "Mrs", "Ms", "Madam", "Mr."] {
+            let text = format!("signed by {title}\nBerg today");
+            assert_finds(&text, &format!("{title}\nBerg"), "PERSON");
+        }
+        assert_finds("Dear Madam Ingrid Berg,", "Madam Ingrid Berg", "PERSON");
+        assert_misses("Dear Madam, I write to you", "PERSON");
+        assert_finds("moved to St. Petersburg in", "St. Petersburg", "GPE");
     }
 
     #[test]

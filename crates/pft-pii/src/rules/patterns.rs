@@ -3,6 +3,10 @@
 //! Boundaries are checked in code (see [`Edge`]) rather than with `\b`: a Unicode word boundary
 //! makes the regex engine leave its fast automaton on any non-ASCII text.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::checksum;
 
 /// What may stand right before and after a match.
@@ -45,6 +49,7 @@ const WEEKDAY: &str = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sund
 const GAP: &str = "(?:[ \t\u{a0}\u{202f}\u{2009}]{1,3}(?:\r?\n)?|\r?\n)";
 /// What groups of digits have between them: a space of any width, or a hyphen or dash.
 const BETWEEN: &str = "[ \u{a0}\u{2009}\u{202f}\u{2010}\u{2011}\u{2013}-]";
+const DASH: &str = "[\u{2010}\u{2011}\u{2013}-]";
 const NUMBER: &str = "[0-9]{1,3}(?:[,.\u{a0} ’'][0-9]{3}){0,6}(?:[.,][0-9]{1,3})?";
 const LONG_NUMBER: &str = "[0-9]{1,15}(?:[.,][0-9]{1,4})?";
 const COUNT_WORD: &str = "(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion)";
@@ -53,7 +58,42 @@ const CURRENCY_CODE: &str = "(?:EUR|USD|GBP|CHF|TRL|TRY|YTL|PLN|PLZ|ATS|DEM|FRF|
 const CURRENCY_SIGN: &str = "[$€£¥₤₺₽₴₹]";
 const CURRENCY_NAME: &str = "(?i:euros?|dollars?|cents?|pounds?(?: sterling)?|francs?|marks?|lir[ae]s?|liras?|zlot(?:ys?|ies)|(?:Austrian )?schillings?|kron(?:or|er|a|e|as|ur)|koruna[sy]?|crowns?|guilders?|pesetas?|escudos?|drachmas?|roubles?|rubles?|hryvnias?|forints?|le[iv]|levs?|lats|lit(?:ai|as)|kunas?|denars?|dinars?|rupees?|yen|yuan)";
 const CURRENCY_ORIGIN: &str = "(?:(?:New|Old|new|old)[ \u{a0}])?(?:\\p{Lu}\\p{Ll}+(?:[ -]\\p{Lu}\\p{Ll}+)?[ \u{a0}]|GDR[ \u{a0}])?";
-const TITLE: &str = "(?:Mr|Mrs|Ms|Miss|Messrs|Mister|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Judge|Justice|Mme|Mlle|Maître|Herr|Frau|Señora?|Capt|Captain|Lieutenant|Lt|Sgt|Sergeant|Colonel|Col|Major|General|Father|Sister|Brother|Rev|Reverend|Bishop|Imam|Sheikh|MR|MRS|MS|DR)";
+/// Forms of address, which are part of the name behind them: a text that keeps `Mrs` and hides `Mr` says
+/// of everybody in it whether it is a woman. Nothing but a name follows these, also on the next line.
+const COURTESY: &[&str] = &[
+    "Mr", "Mrs", "Ms", "Mx", "Miss", "Messrs", "Mister", "Madam", "Madame", "Mesdames", "Monsieur",
+    "Mme", "Mlle", "Maître", "Herr", "Frau", "Señor", "Señora", "Dr", "Prof", "MR", "MRS", "MS",
+    "MISS", "MADAM", "DR",
+];
+/// Titles that are words of their own as well.
+const TITLES: &[&str] = &[
+    "Professor",
+    "Doctor",
+    "Sir",
+    "Dame",
+    "Lady",
+    "Lord",
+    "Judge",
+    "Justice",
+    "Capt",
+    "Captain",
+    "Lieutenant",
+    "Lt",
+    "Sgt",
+    "Sergeant",
+    "Colonel",
+    "Col",
+    "Major",
+    "General",
+    "Father",
+    "Sister",
+    "Brother",
+    "Rev",
+    "Reverend",
+    "Bishop",
+    "Imam",
+    "Sheikh",
+];
 /// Initials (`K.H.`, `Cz.`, `J.-P.`) or a capitalised word.
 const NAME_WORD: &str = "(?:(?:\\p{Lu}\\p{Ll}{0,2}\\.[ ]?-?){1,4}|\\p{Lu}[\\p{L}\\p{M}]*(?:[’'\u{2010}\u{2011}-]\\p{L}[\\p{L}\\p{M}]*)*)";
 /// What stands before the sign of a mail address, also in other scripts.
@@ -62,6 +102,9 @@ const LOCAL: &str = "[\\p{L}\\p{N}\\p{M}._%+&-]+(?:['’=!#*/~][\\p{L}\\p{N}\\p{
 const DOMAIN: &str = "(?:[\\p{L}\\p{N}\\p{M}-]+\\.)+[\\p{L}\\p{M}]{2}[\\p{L}\\p{N}\\p{M}-]*";
 /// What may stand between the groups of a phone number.
 const DIALLED: &str = "(?: ?[./\u{2013}-] ?|[ \u{a0}\u{2009}\u{202f}\u{2010}\u{2011}])?";
+/// A phone number behind the word that says what it is.
+const LABELLED: &str =
+    "(?: ?(?i:number|no))?[.:#= \t]{1,4}(?P<e>\\(?[0-9+][0-9 \u{a0}\u{202f}().\\-/]{5,20}[0-9])";
 const PARTICLE: &str = "(?:van|von|der|den|de|du|des|la|le|di|da|del|della|dos|das|el|al|bin|ibn|bint|ter|ten|zu|zum|zur|af|av|y|e|i|do|ul|ud|vom|d’|d'|Van|Von|De|El|Al)";
 /// Capitalised words; the first may be preceded by an article that is not part of the entity.
 const CAPITALISED: &str =
@@ -70,6 +113,21 @@ const CAPITALISED: &str =
 fn name() -> String {
     format!(
         "{NAME_WORD}(?:[ \u{a0}]?(?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}|[ \u{a0}](?:{PARTICLE}[ \u{a0}]){{0,3}}{NAME_WORD}){{0,5}}"
+    )
+}
+
+/// A name behind a form of address.
+fn titled_name(name: &str) -> String {
+    let courtesy = format!("(?:{})", COURTESY.join("|"));
+    let title = format!("(?:{courtesy}|{})", TITLES.join("|"));
+    format!(
+        "(?:{title}\\.?(?:[ \u{a0}](?:and|or|&)[ \u{a0}]{title}\\.?)?[ \u{a0}]{{1,2}}|{courtesy}\\.?{GAP})(?:(?:{title}|med|iur|jur)\\.?[ \u{a0}]){{0,2}}(?:{PARTICLE}[ \u{a0}]){{0,3}}{name}"
+    )
+}
+
+fn docket_pattern() -> String {
+    format!(
+        "(?:[0-9A-Z][0-9A-Za-z]{{0,4}}{DASH}){{0,3}}[0-9]{{1,7}}/(?:(?:19|20)[0-9]{{2}}|[0-9]{{2}})(?:/[0-9]{{1,5}}|/[IVX]{{1,4}}|{DASH}[0-9]{{1,5}}|{DASH}[A-Z]{{1,5}}){{0,3}}"
     )
 }
 
@@ -346,9 +404,12 @@ pub(super) fn built_in() -> Vec<Pattern> {
         pattern("PHONE", format!("(?:1[ .-])?(?:\\([2-9][0-9]{{2}}\\) ?|[2-9][0-9]{{2}}(?:[./]|{BETWEEN}))[2-9][0-9]{{2}}(?:\\.|{BETWEEN})[0-9]{{4}}(?: ?(?:x|ext\\.?) ?[0-9]{{1,6}})?"), Edge::Format, keep, None),
         // A national number with its leading zero and at least nine digits.
         pattern("PHONE", format!("0[1-9][0-9]{{1,4}}(?:(?: ?[/-] ?|{BETWEEN})[0-9]{{2,6}}){{1,3}}"), Edge::Prefix, checksum::national_phone_prefix, None),
-        pattern("PHONE", r"(?i:tel|phone|telephone|fax|mobile|cell|pager|ph|office|home|work)(?: ?(?i:number|no))?[.:#= \t]{1,4}(?P<e>\(?[0-9+][0-9 \x{a0}\x{202f}().\-/]{5,20}[0-9])".into(), Edge::Prefix, checksum::phone_prefix, None),
+        pattern("PHONE", format!("(?i:tel|phone|telephone|fax|mobile|pager|ph){LABELLED}"), Edge::Prefix, checksum::phone_prefix, None),
+        pattern("PHONE", format!("(?i:cell|office|home|work){LABELLED}"), Edge::Prefix, phone_or_docket, None),
         // Application numbers of the European courts, and case numbers by year.
         pattern("CASE_NUMBER", r"[0-9]{1,7}/(?:(?:19|20)[0-9]{2}|[0-9]{2})(?:/[0-9]{1,5}){0,3}".into(), Edge::Format, case_number, None),
+        // The same with what a court or a registry writes before and behind them: 2-1234/2005, C-362/14, 1234/2005-3.
+        pattern("CASE_NUMBER", docket_pattern(), Edge::Format, docket, None),
         pattern("CASE_NUMBER", r"(?:[IVX]{1,5}[ .]{1,2})?\p{Lu}\p{L}{0,4}[ .]{0,2}[0-9]{1,6}/[0-9]{2,4}".into(), Edge::Word, keep, None),
         pattern("CASE_NUMBER", r"(?:[0-9]{1,2} )?(?:[A-Z][A-Za-z]{0,3} )[0-9]{1,6}/[0-9]{2,4}(?:-[0-9]{1,4})?".into(), Edge::Word, keep, None),
         pattern("CASE_NUMBER", r"[0-9]{1,2}:[0-9]{2}-[a-z]{2}-[0-9]{3,6}(?:-[A-Z]{2,4}){0,2}".into(), Edge::Word, keep, None),
@@ -376,7 +437,7 @@ pub(super) fn built_in() -> Vec<Pattern> {
         pattern("QUANTITY", format!("(?:{NUMBER}|{LONG_NUMBER})[ \u{a0}-]?(?:km/h|km|kg|grams?|kilograms?|kilomet(?:re|er)s?|met(?:re|er)s?|mm|cm|m²|sq\\.? ?m|m2|square[ \u{a0}](?:met(?:re|er)s|kilomet(?:re|er)s|feet|miles)|hectares?|ha|acres?|lit(?:re|er)s?|miles?|feet|tons?|tonnes?|barrels?|MW|kWh|MMBtu)"), Edge::Word, keep, None),
         pattern("AGE", r"(?:[0-9]{1,3}|(?i:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-[a-z]{3,5})?)(?:[ \u{a0}-]years?[ \u{a0}-]old|[ \u{a0}]years of age)".into(), Edge::Word, keep, None),
         pattern("AGE", r"(?:aged?|age of)[ \u{a0}](?P<e>[0-9]{1,3})".into(), Edge::Number, keep, None),
-        pattern("PERSON", format!("(?:{TITLE}\\.?(?:[ \u{a0}](?:and|or|&)[ \u{a0}]{TITLE}\\.?)?[ \u{a0}]{{1,2}}(?:(?:{TITLE}|med|iur|jur)\\.?[ \u{a0}]){{0,2}})(?:{PARTICLE}[ \u{a0}]){{0,3}}{name}"), Edge::Word, keep, None),
+        pattern("PERSON", titled_name(&name), Edge::Word, keep, None),
         pattern("PERSON", format!("(?:represented|assisted|advised|accompanied|defended)[ \u{a0}](?:before the Court[ \u{a0}])?by[ \u{a0}](?P<e>{NAME_WORD}[ \u{a0}]{name}),[ \u{a0}](?:an?|both|of|their|his|her|lawyers?)[ \u{a0}]"), Edge::Word, keep, None),
         pattern("PERSON", format!("(?:\\p{{Lu}}\\.[ \u{a0}]?-?){{1,3}}(?:{PARTICLE}[ \u{a0}]){{0,2}}\\p{{Lu}}[\\p{{L}}\\p{{M}}]+(?:[’'\u{2010}\u{2011}-]\\p{{L}}[\\p{{L}}\\p{{M}}]*)*"), Edge::Word, initial_and_surname, None),
         // Initials that stand for a person: "the applicant, M.Ş.", "v. K.H.".
@@ -396,6 +457,26 @@ fn case_number(text: &str) -> Option<usize> {
     let (number, year) = text.split_once('/')?;
     let long = number.len() >= 3 || year.len() >= 4;
     long.then_some(text.len())
+}
+
+/// The number and the year of a docket are as long as [`case_number`] wants them.
+fn docket(text: &str) -> Option<usize> {
+    let slash = text.find('/')?;
+    let is_digit = |byte: &u8| byte.is_ascii_digit();
+    let number = text.as_bytes()[..slash].iter().rev().take_while(|byte| is_digit(byte)).count();
+    let year = text.as_bytes()[slash + 1..].iter().take_while(|byte| is_digit(byte)).count();
+    (number >= 3 || year >= 4).then_some(text.len())
+}
+
+/// A number behind a word that more than telephones have (`office`, `home`, `cell`) may be a docket.
+fn phone_or_docket(text: &str) -> Option<usize> {
+    static DOCKET: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(&format!("^(?:{})$", docket_pattern())).unwrap_or_else(|error| panic!("{error}"))
+    });
+    if DOCKET.is_match(text) && docket(text).is_some() {
+        return None;
+    }
+    checksum::phone_prefix(text)
 }
 
 /// A reference holds a digit and does not end in punctuation.
@@ -442,7 +523,11 @@ fn place(text: &str) -> Option<usize> {
     let month = is_month(first);
     let general =
         GENERIC.contains(&first) || NO_PLACE.contains(&first) || first.chars().count() < 3;
-    (!month && !general).then_some(text.len())
+    // Another rule's: that of a name behind its title.
+    let word = first.trim_end_matches('.');
+    let goes_on = text[first.len()..].starts_with([' ', '\u{a0}']);
+    let person = COURTESY.contains(&word) || (goes_on && TITLES.contains(&word));
+    (!month && !general && !person).then_some(text.len())
 }
 
 fn is_month(word: &str) -> bool {
