@@ -52,7 +52,10 @@ fn a_plan_says_what_would_run_and_why() {
     let text = said(folder, &["plan", "p.yml"]);
     assert!(text.contains("p: 2 cached, 0 to run, 0 waiting"), "{text}");
     let text = said(folder, &["plan", "p.yml", "--set", "b.text=c", "--set", "b.length=2"]);
-    assert!(text.contains("config `length` changed from 1.0 to 2.0, config `text` changed from b to c"), "{text}");
+    assert!(
+        text.contains("config `length` changed from 1.0 to 2.0, config `text` changed from b to c"),
+        "{text}"
+    );
     assert!(text.contains("by earlier runs"), "{text}");
     let text = said(folder, &["explain", "p.yml", "b", "--set", "b.text=c"]);
     assert!(text.contains("≠  config.text"), "{text}");
@@ -169,12 +172,17 @@ fn wrong_settings_of_any_stage_are_found_before_anything_starts() {
 fn with_keep_going_a_failure_stops_its_own_branch_alone() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    write(folder, "stages:\n  a: { stage: FOLD, set: { file: gone.txt, log: LOG } }\n  b: { stage: FOLD, inputs: { model: a } }\n  c: { stage: FOLD, set: { text: c, fail_with: 3, log: LOG } }\n  d: { stage: FOLD, inputs: { model: c } }\n  e: { stage: FOLD, set: { text: e, log: LOG } }\n");
+    write(
+        folder,
+        "stages:\n  a: { stage: FOLD, set: { file: gone.txt, log: LOG } }\n  b: { stage: FOLD, inputs: { model: a } }\n  c: { stage: FOLD, set: { text: c, fail_with: 3, log: LOG } }\n  d: { stage: FOLD, inputs: { model: c } }\n  e: { stage: FOLD, set: { text: e, log: LOG } }\n",
+    );
     let finished = pft(folder, &["run", "p.yml", "--keep-going", "--json"]);
     assert_ne!(finished.code, 0);
     let result = pft_tests::result(&finished);
-    let statuses: Vec<&str> =
-        ["a", "b", "c", "d", "e"].iter().map(|n| stage(&result, n)["status"].as_str().unwrap()).collect();
+    let statuses: Vec<&str> = ["a", "b", "c", "d", "e"]
+        .iter()
+        .map(|n| stage(&result, n)["status"].as_str().unwrap())
+        .collect();
     assert_eq!(statuses, ["failed", "skipped", "failed", "skipped", "ran"]);
     assert_eq!(started(folder), 2);
 }
@@ -210,7 +218,8 @@ fn what_is_damaged_is_set_aside_and_made_again() {
         std::fs::remove_file(path).unwrap();
         std::fs::write(path, bytes).unwrap();
     };
-    let text = |name: &str| Path::new(stage(&result, name)["path"].as_str().unwrap()).join("text.txt");
+    let text =
+        |name: &str| Path::new(stage(&result, name)["path"].as_str().unwrap()).join("text.txt");
     // The last artifact of a pipeline, which nothing reads.
     flip(&text("b"));
     assert_eq!(pft(folder, &["verify"]).code, 3);
@@ -226,7 +235,10 @@ fn what_is_damaged_is_set_aside_and_made_again() {
     assert_eq!(std::fs::read_dir(folder.join(".pft/damaged")).unwrap().count(), 2);
     assert_eq!(pft(folder, &["verify"]).code, 0);
 
-    write(folder, "stages:\n  s: { stage: FOLD, set: { damaged_scratch: true, fail_with: 3, log: LOG } }\n");
+    write(
+        folder,
+        "stages:\n  s: { stage: FOLD, set: { damaged_scratch: true, fail_with: 3, log: LOG } }\n",
+    );
     let failed = run("pft-pipeline", &["run", "p.yml", "--json"], folder);
     let result = pft_tests::result(&failed);
     let key = stage(&result, "s")["key"].as_str().unwrap().to_string();
@@ -256,7 +268,8 @@ fn every_flipped_bit_is_found() {
     let mut state = 42u64;
     let mut random = |below: usize| {
         // A multiplicative congruential generator: which bits are tried is the same each time.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
     for round in 0..400 {
@@ -286,7 +299,10 @@ fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
 fn a_sweep_shares_what_stands_on_none_of_its_settings() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    write(folder, "sweep: { b.text: [x, y] }\nstages:\n  a: { stage: FOLD, set: { text: a, log: LOG } }\n  b: { stage: FOLD, inputs: { model: a }, set: { log: LOG } }\n  c: { stage: FOLD, inputs: { model: b }, set: { text: c, log: LOG } }\n");
+    write(
+        folder,
+        "sweep: { b.text: [x, y] }\nstages:\n  a: { stage: FOLD, set: { text: a, log: LOG } }\n  b: { stage: FOLD, inputs: { model: a }, set: { log: LOG } }\n  c: { stage: FOLD, inputs: { model: b }, set: { text: c, log: LOG } }\n",
+    );
     let result = run_pipeline(&["p.yml", "--jobs", "2"], folder);
     assert_eq!(started(folder), 5);
     assert_eq!(stage(&result, "text=y/c")["status"], "ran");

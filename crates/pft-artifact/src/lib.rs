@@ -35,10 +35,10 @@ mod table;
 
 pub use error::ArtifactError;
 pub use kind::Kind;
+pub use kinds::columns_of;
 pub use kinds::corpus::StoredDocument;
 pub use kinds::tags::StoredTags;
 pub use quoted::Quoted;
-pub use kinds::columns_of;
 pub use seal::action::Action;
 pub use seal::hash::{canonical_json, hash_bytes, hash_file, text_hash};
 pub use seal::lock::KeyLock;

@@ -57,11 +57,7 @@ pub(crate) fn check(graph: &Graph, nodes: &[usize]) -> Vec<(usize, RunError)> {
     wrong
 }
 
-fn clashes(
-    graph: &Graph,
-    index: usize,
-    facts: &BTreeMap<usize, Facts>,
-) -> Vec<(usize, RunError)> {
+fn clashes(graph: &Graph, index: usize, facts: &BTreeMap<usize, Facts>) -> Vec<(usize, RunError)> {
     let (node, mut found) = (&graph.nodes[index], Vec::new());
     for (port, (from, output)) in &node.inputs {
         let limits = facts.get(&index).and_then(|facts| facts.takes.get(port));

@@ -63,7 +63,8 @@ impl Garbage {
         }
         // What a run that goes on has found is marked as used since it began.
         let folders = runs.iter().map(|run| crate::record::folder(store, &run.id));
-        let begun = folders.filter(|f| is_running(f)).filter_map(|f| f.metadata().ok()?.created().ok());
+        let begun =
+            folders.filter(|f| is_running(f)).filter_map(|f| f.metadata().ok()?.created().ok());
         let recently = rules.age.and_then(|age| SystemTime::now().checked_sub(age));
         let since = begun.chain(recently).min();
         garbage.choose(store, rules, &roots, since);
@@ -132,12 +133,14 @@ impl Garbage {
         let now = SystemTime::now();
         let age = rules.age.unwrap_or(Duration::ZERO);
         for part in ["scratch", "tmp", "locks", "damaged"] {
-            let entries = std::fs::read_dir(store.root().join(part)).into_iter().flatten().flatten();
+            let entries =
+                std::fs::read_dir(store.root().join(part)).into_iter().flatten().flatten();
             for entry in entries {
                 let path = entry.path();
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let changed = entry.metadata().and_then(|metadata| metadata.modified());
-                let old = changed.is_ok_and(|time| now.duration_since(time).is_ok_and(|d| d >= age));
+                let old =
+                    changed.is_ok_and(|time| now.duration_since(time).is_ok_and(|d| d >= age));
                 if name == "gc" || !old || is_worked_on(store, &name) {
                     continue;
                 }

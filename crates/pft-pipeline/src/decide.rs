@@ -35,9 +35,10 @@ impl Run<'_> {
         if let Some(error) = self.refused.get(&index) {
             return Outcome::failed(error.clone());
         }
-        let waits = node.inputs.values().find(|(from, _)| {
-            board.get(*from).is_some_and(|source| source.status.is_to_come())
-        });
+        let waits = node
+            .inputs
+            .values()
+            .find(|(from, _)| board.get(*from).is_some_and(|source| source.status.is_to_come()));
         let mended = |error: &RunError| format!("once this is mended: {error}");
         if let Some((from, _)) = waits {
             let mut reason = format!("`{}` would run first", self.graph.nodes[*from].name);
@@ -63,7 +64,8 @@ impl Run<'_> {
             Found::Whole(action) => self.found(&mut outcome, &action),
             Found::Nothing(damage) => {
                 outcome.status = Status::WouldRun;
-                outcome.reason = Some(self.why(node, &ready.key, self.options.forced[index], damage));
+                outcome.reason =
+                    Some(self.why(node, &ready.key, self.options.forced[index], damage));
             }
         }
         outcome
@@ -86,8 +88,9 @@ impl Run<'_> {
             paths.insert(port.clone(), path.clone());
         }
         let key = key(&node.binary.description, &node.config, &hashes, &self.outside);
-        let key = key.map_err(|error| {
-            RunError { message: format!("{}: {}", node.place, error.message), ..error }
+        let key = key.map_err(|error| RunError {
+            message: format!("{}: {}", node.place, error.message),
+            ..error
         })?;
         Ok(Ready { key, paths })
     }

@@ -68,7 +68,8 @@ impl ModelFigures {
         }];
         let show = |name: &str, set: Perplexities| {
             let all = set.all?;
-            let pii = set.pii.map(|pii| format!(" ({pii:.2} in personal data)")).unwrap_or_default();
+            let pii =
+                set.pii.map(|pii| format!(" ({pii:.2} in personal data)")).unwrap_or_default();
             Some(format!("{name} perplexity {all:.2}{pii}"))
         };
         parts.extend(show("held-out", self.held_out));
@@ -135,7 +136,8 @@ impl Figures {
 fn counts(labels: &Value) -> String {
     let mut counts = by_label(labels);
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let parts: Vec<String> = counts.iter().map(|(label, count)| format!("{label} {count}")).collect();
+    let parts: Vec<String> =
+        counts.iter().map(|(label, count)| format!("{label} {count}")).collect();
     if parts.is_empty() { "nothing".to_string() } else { parts.join(", ") }
 }
 

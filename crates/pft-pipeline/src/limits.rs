@@ -37,9 +37,10 @@ impl Limits {
         };
         let measured = |key: &str, units: &[(&str, f64)], example: &str| match node.get(key) {
             None => Ok(None),
-            Some(value) => measure(value, units)
-                .map(Some)
-                .ok_or((value.line, format!("`{key}` must be a positive amount such as {example}"))),
+            Some(value) => measure(value, units).map(Some).ok_or((
+                value.line,
+                format!("`{key}` must be a positive amount such as {example}"),
+            )),
         };
         let threads = whole("threads")?.map(|threads| threads.max(1) as usize);
         let memory = measured("memory", &BYTES, "8 GB")?.map(|bytes| bytes as u64);
@@ -180,19 +181,17 @@ mod tests {
         assert_eq!(limits.memory, Some(1_500_000_000));
         assert_eq!((limits.threads, limits.retries), (Some(2), 3));
         assert_eq!(read("{ timeout: 30 }").unwrap().timeout, Some(Duration::from_secs(30)));
-        for wrong in ["{ timeout: soon }", "{ memory: -1 }", "{ retries: 1.5 }", "{ threads: many }"] {
+        for wrong in
+            ["{ timeout: soon }", "{ memory: -1 }", "{ retries: 1.5 }", "{ threads: many }"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn stages_that_need_more_than_there_is_run_one_after_another() {
-        let machine = Machine {
-            cores: 2,
-            memory: 100,
-            used: Mutex::default(),
-            freed: Condvar::new(),
-        };
+        let machine =
+            Machine { cores: 2, memory: 100, used: Mutex::default(), freed: Condvar::new() };
         let large = Limits { memory: Some(500), ..Limits::default() };
         let most = Mutex::new((0, 0));
         std::thread::scope(|scope| {

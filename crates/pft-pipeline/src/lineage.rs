@@ -60,7 +60,8 @@ impl Makers {
         let none = Value::Null;
         let parts = parts.unwrap_or(&none);
         let outside = parts["outside"].as_object().into_iter().flatten();
-        let files = outside.flat_map(|(_, identity)| identity["files"].as_array().into_iter().flatten());
+        let files =
+            outside.flat_map(|(_, identity)| identity["files"].as_array().into_iter().flatten());
         let text = |value: &Value| value.as_str().unwrap_or("?").to_string();
         steps.push(Step {
             depth,

@@ -36,12 +36,7 @@ impl Run<'_> {
         outcome
     }
 
-    fn try_make(
-        &self,
-        index: usize,
-        board: &Board,
-        outcome: &mut Outcome,
-    ) -> Result<(), RunError> {
+    fn try_make(&self, index: usize, board: &Board, outcome: &mut Outcome) -> Result<(), RunError> {
         let node = &self.graph.nodes[index];
         if let Some(error) = self.refused.get(&index) {
             return Err(error.clone());

@@ -215,8 +215,9 @@ mod tests {
         std::fs::write(at("blobs/x"), "one").unwrap();
         std::os::unix::fs::symlink(at("blobs/x"), at("snapshot/weights")).unwrap();
         std::os::unix::fs::symlink(at("snapshot"), at("latest")).unwrap();
-        let identity =
-            |name: &str| OutsideFiles::open(at("memory")).identity(&at(name).to_string_lossy(), None);
+        let identity = |name: &str| {
+            OutsideFiles::open(at("memory")).identity(&at(name).to_string_lossy(), None)
+        };
         let (snapshot, latest) = (identity("snapshot").unwrap(), identity("latest").unwrap());
         assert_eq!(snapshot, latest);
         assert_eq!(snapshot["files"].as_array().unwrap().len(), 1);

@@ -166,7 +166,8 @@ pub(crate) fn lines(boxes: &[Box]) -> String {
         .iter()
         .map(|one| {
             let needs: Vec<&str> = one.needs.iter().map(|&need| &boxes[need].name[..]).collect();
-            let from = if needs.is_empty() { String::new() } else { format!("← {}", needs.join(", ")) };
+            let from =
+                if needs.is_empty() { String::new() } else { format!("← {}", needs.join(", ")) };
             vec![one.name.clone(), one.note.clone(), from]
         })
         .collect();

@@ -13,7 +13,11 @@ const COMPARED_BYTES: u64 = 256 << 20;
 pub(crate) fn reasons(old: &Value, new: &Value, store: Option<&Store>) -> Vec<String> {
     let mut reasons = Vec::new();
     if old["stage"] != new["stage"] {
-        reasons.push(format!("stage changed from {} to {}", show(&old["stage"]), show(&new["stage"])));
+        reasons.push(format!(
+            "stage changed from {} to {}",
+            show(&old["stage"]),
+            show(&new["stage"])
+        ));
     }
     if old["revision"] != new["revision"] {
         reasons.push(format!("stage revision {} → {}", old["revision"], new["revision"]));
@@ -21,7 +25,10 @@ pub(crate) fn reasons(old: &Value, new: &Value, store: Option<&Store>) -> Vec<St
     let outside = (&old["outside"], &new["outside"]);
     for (key, old, new) in leaves(&old["config"], &new["config"]) {
         let files = |label: Option<&Value>, all: &Value| {
-            label.and_then(Value::as_str).map(|label| all[label]["files"].clone()).unwrap_or_default()
+            label
+                .and_then(Value::as_str)
+                .map(|label| all[label]["files"].clone())
+                .unwrap_or_default()
         };
         let (before, after) = (files(old.as_ref(), outside.0), files(new.as_ref(), outside.1));
         reasons.push(match (old, new) {
@@ -102,8 +109,11 @@ fn changed_files(key: &str, old: &Value, new: &Value) -> String {
     };
     let (old, new) = (list(old), list(new));
     let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let changed: Vec<&str> =
-        all.iter().filter(|name| old.get(**name) != new.get(**name)).map(|name| &name[..]).collect();
+    let changed: Vec<&str> = all
+        .iter()
+        .filter(|name| old.get(**name) != new.get(**name))
+        .map(|name| &name[..])
+        .collect();
     match (&changed[..], all.len()) {
         ([one], 1) => format!("file of `{key}` changed: {}", show(&Value::from(*one))),
         (changed, all) => {
@@ -145,8 +155,13 @@ fn how_much(store: &Store, old: &Value, new: &Value) -> Option<String> {
         let (changed, total) = (changed.count(), new.len());
         let added = new.keys().filter(|id| !old.contains_key(*id)).count();
         let gone = old.keys().filter(|id| !new.contains_key(*id)).count();
-        let parts = [(changed, format!("{changed} of {total} {noun}")), (added, format!("{added} new")), (gone, format!("{gone} gone"))];
-        let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(_, t)| t).collect();
+        let parts = [
+            (changed, format!("{changed} of {total} {noun}")),
+            (added, format!("{added} new")),
+            (gone, format!("{gone} gone")),
+        ];
+        let parts: Vec<String> =
+            parts.into_iter().filter(|(n, _)| *n > 0).map(|(_, t)| t).collect();
         return (!parts.is_empty()).then(|| parts.join(", "));
     }
     let differ = before.rows != after.rows;

@@ -37,8 +37,7 @@ pub(crate) fn text(graph: &Graph, store: &Store, outcomes: &[Outcome], seconds: 
 
 fn head(graph: &Graph, outcomes: &[Outcome], seconds: f64) -> String {
     let count = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
-    let (ran, cached, failed) =
-        (count(Status::Ran), count(Status::Cached), count(Status::Failed));
+    let (ran, cached, failed) = (count(Status::Ran), count(Status::Cached), count(Status::Failed));
     let to_come = outcomes.iter().filter(|outcome| outcome.status.is_to_come()).count();
     let name = &graph.pipeline;
     if to_come > 0 {

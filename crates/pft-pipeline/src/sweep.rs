@@ -93,7 +93,8 @@ pub(crate) fn expand(stages: Vec<StageEntry>, axes: &[Axis]) -> Result<Vec<Stage
         if !stages.iter().any(|entry| own(entry, axis)) {
             let known: Vec<&str> = stages.iter().map(|entry| entry.name.as_str()).collect();
             let hint = pft_stage::schema::suggestion(&axis.stage, &known);
-            let message = format!("{}: the pipeline has no stage `{}`{hint}", axis.place, axis.stage);
+            let message =
+                format!("{}: the pipeline has no stage `{}`{hint}", axis.place, axis.stage);
             return Err(RunError::config(message));
         }
     }

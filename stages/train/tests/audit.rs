@@ -33,7 +33,10 @@ fn the_true_step_keeps_its_claim_and_is_seen() {
 
 #[test]
 fn several_poisson_steps_keep_their_claim() {
-    let claimed = mechanism(Plan { phase: Phase { sample_rate: 0.5, noise_multiplier: 1.0, steps: 4 }, ..plan() });
+    let claimed = mechanism(Plan {
+        phase: Phase { sample_rate: 0.5, noise_multiplier: 1.0, steps: 4 },
+        ..plan()
+    });
     let settings = AuditSettings { canaries: 4_000, guesses: 120, ..SETTINGS };
     let findings = audit_step(&settings, &claimed, &claimed, Randomness::FixedSeed(2)).unwrap();
     assert!(findings.refutations().is_empty(), "{findings:?}");
@@ -53,7 +56,11 @@ fn half_the_noise_is_caught() {
 fn clipping_left_out_is_caught() {
     let claimed = mechanism(plan());
     let clipping = Clipping { max_grad_norm: 100.0, ..Clipping::default() };
-    let run = mechanism(Plan { clipping, phase: Phase { noise_multiplier: 0.015, ..plan().phase }, ..plan() });
+    let run = mechanism(Plan {
+        clipping,
+        phase: Phase { noise_multiplier: 0.015, ..plan().phase },
+        ..plan()
+    });
     let findings = audit_step(&SETTINGS, &claimed, &run, Randomness::FixedSeed(4)).unwrap();
     assert!(findings.refutations()[0].contains("canaries"), "{findings:?}");
 }
@@ -63,8 +70,14 @@ fn clipping_left_out_is_caught() {
 #[test]
 fn another_sample_rate_is_caught() {
     let settings = AuditSettings { canaries: 1_000, guesses: 60, ..SETTINGS };
-    let claimed = mechanism(Plan { phase: Phase { sample_rate: 0.05, noise_multiplier: 2.0, ..plan().phase }, ..plan() });
-    let run = mechanism(Plan { phase: Phase { sample_rate: 0.06, noise_multiplier: 2.0, ..plan().phase }, ..plan() });
+    let claimed = mechanism(Plan {
+        phase: Phase { sample_rate: 0.05, noise_multiplier: 2.0, ..plan().phase },
+        ..plan()
+    });
+    let run = mechanism(Plan {
+        phase: Phase { sample_rate: 0.06, noise_multiplier: 2.0, ..plan().phase },
+        ..plan()
+    });
     let findings = audit_step(&settings, &claimed, &run, Randomness::FixedSeed(5)).unwrap();
     assert!(findings.refutations()[0].contains("Poisson"), "{findings:?}");
 }

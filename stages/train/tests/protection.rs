@@ -84,7 +84,10 @@ fn next_to_no_noise_has_a_statement_which_says_that_it_promises_nothing() {
         let phase = Phase { sample_rate: 4.0 / 25.0, noise_multiplier: noise, steps: 10 };
         let before = Spent::of(&[phase], delta).unwrap();
         assert_eq!(report.epsilon, before.epsilon, "as before the first step");
-        assert_eq!((&report.groups, report.replace_one_epsilon), (&before.groups, before.replace_one));
+        assert_eq!(
+            (&report.groups, report.replace_one_epsilon),
+            (&before.groups, before.replace_one)
+        );
         assert!(before.quoted() > 100.0 && before.quoted() < 1e6, "{}", before.quoted());
     }
 }
@@ -165,11 +168,7 @@ fn a_clip_only_run_is_a_private_one_without_noise_and_says_that_it_is_not_privat
     }
     // Whoever trains on it privately has no bound either.
     let base = clipped.to_string_lossy().as_ref().into();
-    let config = Config {
-        random_init: None,
-        base_model: Some(base),
-        ..house.config(private())
-    };
+    let config = Config { random_init: None, base_model: Some(base), ..house.config(private()) };
     let after = house.run("after", config, 1).unwrap();
     assert_eq!(statement(&after).not_for_release(), [Reason::EarlierNotPrivate]);
 }
@@ -189,7 +188,8 @@ fn a_clip_only_run_goes_on_with_the_same_bits() {
 fn a_plan_that_is_no_mechanism_is_refused_before_the_model_is_read() {
     let house = House::new();
     let privacy = private().map(|privacy| Privacy { target_delta: Some(0.9), ..privacy });
-    let config = Config { random_init: Some("/no/such/model.json".into()), ..house.config(privacy) };
+    let config =
+        Config { random_init: Some("/no/such/model.json".into()), ..house.config(privacy) };
     let error = house.run("early", config, 1).unwrap_err();
     assert!(error.message().contains("target_delta"), "{error}");
     let ledger = house.path("early").join("ledger.jsonl");

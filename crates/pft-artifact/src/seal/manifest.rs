@@ -101,7 +101,9 @@ impl Manifest {
     /// Whether the manifest file in `folder` is this one to the byte.
     pub fn is_written_in(&self, folder: &Path) -> bool {
         let json = self.to_json(folder);
-        json.is_ok_and(|json| std::fs::read(folder.join(MANIFEST)).is_ok_and(|b| b == json.as_bytes()))
+        json.is_ok_and(|json| {
+            std::fs::read(folder.join(MANIFEST)).is_ok_and(|b| b == json.as_bytes())
+        })
     }
 
     /// Reads the manifest of an artifact folder, and checks that it is consistent and that every

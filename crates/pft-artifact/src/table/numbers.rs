@@ -49,7 +49,8 @@ pub fn read_table(path: &Path) -> Result<Vec<(String, Vec<Option<f64>>)>, Artifa
     for batch in &batches {
         for (index, field) in batch.schema().fields().iter().enumerate() {
             let values = batch.column(index).as_primitive_opt::<Float64Type>();
-            let values = values.ok_or_else(|| invalid(&format!("`{}` is no number", field.name())))?;
+            let values =
+                values.ok_or_else(|| invalid(&format!("`{}` is no number", field.name())))?;
             if columns.len() == index {
                 columns.push((field.name().clone(), Vec::new()));
             }

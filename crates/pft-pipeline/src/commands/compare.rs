@@ -51,8 +51,10 @@ impl CompareArguments {
             print("these runs made no models");
             return Ok(0);
         }
-        let head =
-            ["run", "model", "ε", "held-out", "in PII", "training", "in PII", "gap", "audit", "time", "memory"];
+        let head = [
+            "run", "model", "ε", "held-out", "in PII", "training", "in PII", "gap", "audit",
+            "time", "memory",
+        ];
         let mut rows = vec![row(head)];
         for model in &models {
             let figures = &model.figures;

@@ -51,9 +51,8 @@ impl DiffArguments {
 
 /// The stages that differ, each with its changes in words.
 fn differences(store: &Store, before: &RunRecord, after: &RunRecord) -> Vec<Value> {
-    let find = |run: &RunRecord, name: &str| {
-        run.stages.iter().find(|stage| stage.name == name).cloned()
-    };
+    let find =
+        |run: &RunRecord, name: &str| run.stages.iter().find(|stage| stage.name == name).cloned();
     let names: BTreeSet<&String> =
         before.stages.iter().chain(&after.stages).map(|stage| &stage.name).collect();
     names
@@ -85,7 +84,8 @@ fn difference(store: &Store, old: &StageRecord, new: &StageRecord) -> Option<Val
             changes.extend(reasons(&before, &after, Some(store)));
         }
     } else if old.outputs != new.outputs {
-        changes.push("made anew from the same settings and inputs, with another result".to_string());
+        changes
+            .push("made anew from the same settings and inputs, with another result".to_string());
     }
     let metrics = |stage: &StageRecord| {
         stage.outputs.values().next().map(|hash| figures::metrics(store, hash)).unwrap_or_default()

@@ -35,10 +35,8 @@ impl ExplainArguments {
         let graph = self.settings.graph(files)?;
         let store = Store::at(&self.settings.store_of(files));
         let found = graph.find(&self.stage)?;
-        let options = crate::execute::Options {
-            wanted: graph.needed_for(&self.stage)?,
-            ..all_of(&graph)
-        };
+        let options =
+            crate::execute::Options { wanted: graph.needed_for(&self.stage)?, ..all_of(&graph) };
         let outcomes = plan(&graph, &options, &store)?;
         let history = History::open(&store);
         let mut all = Vec::new();
@@ -47,9 +45,12 @@ impl ExplainArguments {
             let status = outcome.status.name();
             let reason = outcome.reason.clone().unwrap_or_default();
             let Some(key) = &outcome.key else {
-                all.push((format!("{}: {status}: {reason}", node.name), json!({
-                    "name": node.name, "status": status, "reason": reason, "key": null,
-                })));
+                all.push((
+                    format!("{}: {status}: {reason}", node.name),
+                    json!({
+                        "name": node.name, "status": status, "reason": reason, "key": null,
+                    }),
+                ));
                 continue;
             };
             let last = history.last(&graph.pipeline, &node.name);
@@ -101,7 +102,8 @@ fn text(key: &Key, earlier: Option<&Key>, store: &Store) -> String {
     };
     add(&key.parts, false);
     earlier.into_iter().for_each(|earlier| add(&earlier.parts, true));
-    let before = earlier.map_or(String::new(), |earlier| format!("earlier {}", short(&earlier.hash)));
+    let before =
+        earlier.map_or(String::new(), |earlier| format!("earlier {}", short(&earlier.hash)));
     let mut rows = vec![row(["", "field", &format!("now {}", short(&key.hash)), &before])];
     for (field, (now, then)) in &fields {
         let mark = if earlier.is_some() && now != then { "≠" } else { "" };

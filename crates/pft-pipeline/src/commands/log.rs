@@ -36,9 +36,8 @@ impl LogArguments {
                 Some(name.strip_suffix(".log")?.to_string())
             })
             .collect();
-        let is_meant = |name: &String| {
-            *name == self.stage || name.rsplit('/').next() == Some(&self.stage)
-        };
+        let is_meant =
+            |name: &String| *name == self.stage || name.rsplit('/').next() == Some(&self.stage);
         let known = names.join(", ");
         names.retain(is_meant);
         let [name] = &names[..] else {

@@ -55,7 +55,12 @@ struct Planned<'a> {
 }
 
 impl<'a> Planned<'a> {
-    fn new(graph: &'a Graph, store: &'a Store, outcomes: &'a [Outcome], wanted: &'a [bool]) -> Self {
+    fn new(
+        graph: &'a Graph,
+        store: &'a Store,
+        outcomes: &'a [Outcome],
+        wanted: &'a [bool],
+    ) -> Self {
         let history = History::open(store);
         let estimate = |(node, outcome): (_, &Outcome)| {
             outcome.status.is_to_come().then(|| history.estimate(graph, node)).flatten()

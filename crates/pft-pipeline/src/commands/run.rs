@@ -68,8 +68,7 @@ impl RunArguments {
         let store =
             Store::open(&root).map_err(|error| RunError::config(format!("--store: {error}")))?;
         let interrupted = watch_signals()?;
-        let (outcomes, run) =
-            execute(&graph, &options, &store, interrupted.clone(), &reporter)?;
+        let (outcomes, run) = execute(&graph, &options, &store, interrupted.clone(), &reporter)?;
         say(&summary::text(&graph, &store, &outcomes, started.elapsed().as_secs_f64()));
         if self.json {
             print(&report::to_json(&graph, &store, &run, &outcomes).to_string());

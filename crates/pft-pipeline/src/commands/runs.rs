@@ -29,12 +29,16 @@ impl RunsArguments {
         let mut runs = all(&self.store.existing()?);
         runs.retain(|run| self.pipeline.as_ref().is_none_or(|name| run.pipeline == *name));
         let skipped = runs.len().saturating_sub(self.last);
-        let mut rows = vec![row(["run", "pipeline", "", "ran", "cached", "failed", "time", "settings"])];
+        let mut rows =
+            vec![row(["run", "pipeline", "", "ran", "cached", "failed", "time", "settings"])];
         for run in &runs[skipped..] {
             let State::Ended(record) = &run.state else {
                 if self.json {
                     let state = run.state.name();
-                    print(&json!({ "run": run.id, "pipeline": run.pipeline, "status": state }).to_string());
+                    print(
+                        &json!({ "run": run.id, "pipeline": run.pipeline, "status": state })
+                            .to_string(),
+                    );
                 }
                 rows.push(row([&run.id, &run.pipeline, &run.state.name(), "", "", "", "", ""]));
                 continue;

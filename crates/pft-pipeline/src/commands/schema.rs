@@ -56,9 +56,8 @@ fn pipeline() -> Value {
     };
     let text = |about: &str| described(json!({ "type": "string" }), about);
     let amount = |about: &str| described(json!({ "type": ["string", "number"] }), about);
-    let whole = |least: u32, about: &str| {
-        described(json!({ "type": "integer", "minimum": least }), about)
-    };
+    let whole =
+        |least: u32, about: &str| described(json!({ "type": "integer", "minimum": least }), about);
     let stage = json!({
         "type": "object",
         "required": ["stage"],

@@ -48,7 +48,8 @@ impl StatusArguments {
                 .collect();
             let bytes: serde_json::Map<String, Value> =
                 sizes.iter().map(|(part, bytes)| ((*part).to_string(), json!(bytes))).collect();
-            let all = json!({ "store": store.root(), "running": running, "last": last, "bytes": bytes });
+            let all =
+                json!({ "store": store.root(), "running": running, "last": last, "bytes": bytes });
             print(&all.to_string());
             return Ok(0);
         }

@@ -39,7 +39,10 @@ impl VerifyArguments {
         if self.json {
             let (checked, damaged) = (findings.checked, &findings.damaged);
             let unsealed = &findings.unsealed;
-            print(&json!({ "checked": checked, "damaged": damaged, "unsealed": unsealed }).to_string());
+            print(
+                &json!({ "checked": checked, "damaged": damaged, "unsealed": unsealed })
+                    .to_string(),
+            );
         } else {
             findings.damaged.iter().for_each(|line| print(line));
             findings.unsealed.iter().for_each(|line| say(line));

@@ -55,7 +55,9 @@ pub(crate) fn figure(chart: &Chart<'_>) -> String {
         );
     }
     let title = escape(chart.title);
-    format!("<figure>{svg}<figcaption>{title}</figcaption><ul class=\"legend\">{legend}</ul></figure>\n")
+    format!(
+        "<figure>{svg}<figcaption>{title}</figcaption><ul class=\"legend\">{legend}</ul></figure>\n"
+    )
 }
 
 fn dashes(index: usize, scatter: bool) -> &'static str {
@@ -121,7 +123,10 @@ fn draw(chart: &Chart<'_>) -> Result<String, Box<dyn std::error::Error>> {
 fn themed(mut svg: String, chart: &Chart<'_>) -> String {
     let hex = |colour: RGBColor| format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2);
     for (index, colour) in COLOURS.into_iter().enumerate() {
-        let dashed = format!("stroke=\"var(--c{index})\" stroke-dasharray=\"{}\"", dashes(index, chart.scatter));
+        let dashed = format!(
+            "stroke=\"var(--c{index})\" stroke-dasharray=\"{}\"",
+            dashes(index, chart.scatter)
+        );
         svg = svg.replace(&format!("stroke=\"{}\"", hex(colour)), &dashed);
         svg = svg.replace(&hex(colour), &format!("var(--c{index})"));
     }

@@ -57,7 +57,8 @@ pub(crate) fn public(report: &Report) -> Vec<Section> {
         let _ = write!(text, "<h3>{}</h3>{}", escape(&bundle.name), statement(&bundle.privacy));
     }
     if report.bundles.is_empty() {
-        text = "<p>These runs made no bundle, so there is no statement to give away.</p>".to_string();
+        text =
+            "<p>These runs made no bundle, so there is no statement to give away.</p>".to_string();
     }
     let stages = section("graph", "Stages", graphs(report, false));
     [section("privacy", "Privacy", text), stages].into_iter().flatten().collect()
@@ -76,7 +77,10 @@ fn statement(privacy: &serde_json::Value) -> String {
     let none = privacy["epsilon"].as_array().is_none_or(Vec::is_empty);
     let class = if none { "statement none" } else { "statement" };
     let mut text = format!("<p class=\"{class}\">{}</p>", escape(said));
-    for (key, title) in [("couplings", "Units decided about each other"), ("other_uses", "What else touched the data")] {
+    for (key, title) in [
+        ("couplings", "Units decided about each other"),
+        ("other_uses", "What else touched the data"),
+    ] {
         let items: Vec<String> = privacy[key]
             .as_array()
             .into_iter()
@@ -85,7 +89,11 @@ fn statement(privacy: &serde_json::Value) -> String {
             .map(|item| format!("<li>{}</li>", escape(item)))
             .collect();
         if !items.is_empty() {
-            let _ = write!(text, "<details><summary>{title}</summary><ul>{}</ul></details>", items.join(""));
+            let _ = write!(
+                text,
+                "<details><summary>{title}</summary><ul>{}</ul></details>",
+                items.join("")
+            );
         }
     }
     text
@@ -155,8 +163,18 @@ fn models(report: &Report) -> String {
         })
         .collect();
     let head = [
-        "model", "ε", "before", "held-out", "in personal data", "in other text", "training",
-        "in personal data", "gap", "audit", "time", "memory",
+        "model",
+        "ε",
+        "before",
+        "held-out",
+        "in personal data",
+        "in other text",
+        "training",
+        "in personal data",
+        "gap",
+        "audit",
+        "time",
+        "memory",
     ];
     let caption = "Perplexities: before training, on held-out text, on training text. Gap: loss on held-out \
                    personal data less that on personal data of training, in nats a token";
@@ -177,9 +195,10 @@ fn frontier(report: &Report) -> String {
         }
         figure(&Chart { title, x: "ε", y, series, scatter: true })
     };
-    let utility = scatter("Utility: held-out perplexity by ε, lower is better", "perplexity", &|one| {
-        one.model.figures.held_out.all
-    });
+    let utility =
+        scatter("Utility: held-out perplexity by ε, lower is better", "perplexity", &|one| {
+            one.model.figures.held_out.all
+        });
     let memory = scatter("Memorisation: the gap by ε, lower is better", "nats a token", &|one| {
         one.model.figures.memorisation_gap
     });
@@ -237,7 +256,12 @@ fn counts(report: &Report) -> String {
         .collect();
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     let numbers: Vec<usize> = (1..head.len()).collect();
-    table("Spans of personal data by label, as taggers found them and as they were replaced", &head, &numbers, &rows)
+    table(
+        "Spans of personal data by label, as taggers found them and as they were replaced",
+        &head,
+        &numbers,
+        &rows,
+    )
 }
 
 fn graphs(report: &Report, private: bool) -> String {
@@ -263,9 +287,7 @@ fn boxes(run: &RunRecord, private: bool) -> Vec<Box> {
     let index = |name: &str| run.stages.iter().position(|stage| stage.name == name);
     let boxes = run.stages.iter().map(|stage| {
         let sources = stage.inputs.values();
-        let source = |from: &String| {
-            from.rsplit_once('.').and_then(|(stage, _)| index(stage))
-        };
+        let source = |from: &String| from.rsplit_once('.').and_then(|(stage, _)| index(stage));
         let mut needs: Vec<usize> = sources.filter_map(source).collect();
         needs.sort_unstable();
         needs.dedup();
@@ -329,8 +351,12 @@ fn lineage(report: &Report) -> String {
             .lineage
             .iter()
             .map(|step| {
-                let files: Vec<String> =
-                    step.files.iter().take(8).map(|(name, hash)| format!("{name} {}", short(hash))).collect();
+                let files: Vec<String> = step
+                    .files
+                    .iter()
+                    .take(8)
+                    .map(|(name, hash)| format!("{name} {}", short(hash)))
+                    .collect();
                 let more = step.files.len().saturating_sub(8);
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 let port = step.port.clone().unwrap_or_default();
@@ -339,7 +365,8 @@ fn lineage(report: &Report) -> String {
             })
             .collect();
         let caption = format!("What {} was made from", one.model.stage);
-        text += &table(&caption, &["stage", "as", "artifact", "files outside the store"], &[], &rows);
+        text +=
+            &table(&caption, &["stage", "as", "artifact", "files outside the store"], &[], &rows);
     }
     text
 }

@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn an_infinite_budget_survives_json() {
-        for (epsilon, text) in [(None, "null"), (Some(8.0), "8.0"), (Some(f64::INFINITY), "\".inf\"")] {
+        for (epsilon, text) in
+            [(None, "null"), (Some(8.0), "8.0"), (Some(f64::INFINITY), "\".inf\"")]
+        {
             let privacy = Privacy { target_epsilon: epsilon, ..Privacy::default() };
             let json = serde_json::to_value(&privacy).unwrap();
             assert_eq!(json["target_epsilon"].to_string(), text);
