@@ -124,19 +124,24 @@ pub fn execute(
     run.refuse(run.missing_paths())?;
     let looked = run.look();
     let to_come = to_come(&looked.snapshot());
-    let recorder = Recorder::begin(store, &graph.pipeline)?;
-    let outcomes = if to_come.is_empty() {
-        run.recorder = Some(recorder);
-        let outcomes = looked.into_outcomes();
-        for (node, outcome) in graph.nodes.iter().zip(&outcomes) {
-            run.tell(node, outcome);
+    run.refuse(checks::check(graph, &to_come))?;
+    let outcomes = match (Recorder::begin(store, &graph.pipeline), to_come.first()) {
+        (Ok(recorder), Some(_)) => {
+            run.recorder = Some(recorder);
+            run.schedule()
         }
-        outcomes
-    } else {
-        drop(looked);
-        run.refuse(checks::check(graph, &to_come))?;
-        run.recorder = Some(recorder);
-        run.schedule()
+        (Ok(recorder), None) => {
+            run.recorder = Some(recorder);
+            run.done(looked.into_outcomes())
+        }
+        // What is made already can be had from a store that cannot be written to.
+        (Err(_), None) => run.done(looked.into_outcomes()),
+        (Err(error), Some(&first)) => {
+            let mut outcomes = looked.into_outcomes();
+            to_come.iter().for_each(|&index| outcomes[index] = Outcome::skipped());
+            outcomes[first] = Outcome::failed(error);
+            run.done(outcomes)
+        }
     };
     run.outside.save();
     run.checked.save();
@@ -185,6 +190,14 @@ impl Run<'_> {
         Err(RunError { message: messages.join("\n"), exit_code: first.exit_code })
     }
 
+    /// Says what became of all stages.
+    fn done(&self, outcomes: Vec<Outcome>) -> Vec<Outcome> {
+        for (node, outcome) in self.graph.nodes.iter().zip(&outcomes) {
+            self.tell(node, outcome);
+        }
+        outcomes
+    }
+
     /// Says what became of a stage, to people and in the record.
     pub(crate) fn tell(&self, node: &Node, outcome: &Outcome) {
         self.reporter.outcome(node, outcome);
@@ -200,9 +213,7 @@ impl Run<'_> {
     }
 
     fn record(&self, outcomes: &[Outcome], started: String, seconds: f64) -> Result<(), RunError> {
-        let Some(recorder) = &self.recorder else {
-            return Err(RunError::bug("the run was not recorded"));
-        };
+        let Some(recorder) = &self.recorder else { return Ok(()) };
         let undone = |(outcome, wanted): (&Outcome, &bool)| *wanted && outcome.status.blocks();
         let status = match outcomes.iter().zip(&self.options.wanted).any(undone) {
             true if self.interrupted.load(Ordering::Relaxed) => RunStatus::Interrupted,

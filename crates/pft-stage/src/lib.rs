@@ -2,7 +2,8 @@
 //!
 //! A stage is a binary with one command line (`STAGE --config FILE --input PORT=PATH --output
 //! DIR`), one way to describe itself (`STAGE --describe`), one set of exit codes and one progress
-//! protocol. This crate implements the contract for stages written in Rust through the [`Stage`]
+//! protocol. A stage whose description says `checks` also answers `STAGE --check --config FILE`: it
+//! checks the config and prints its [`Facts`]. This crate implements the contract for stages written in Rust through the [`Stage`]
 //! trait and [`run_stage`], and holds the types that the runner shares with them
 //! ([`Description`], [`schema`], [`yaml`]). It may depend on `pft-artifact`, and knows no stage.
 //!
