@@ -194,7 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::load::parse;
+    use crate::loaded::parse;
 
     /// A byte-level tokenizer over a vocabulary of bytes and a few merges.
     fn tokenizer(pre_tokenizer: &Value) -> Tokenizer {
