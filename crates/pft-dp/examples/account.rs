@@ -13,9 +13,9 @@ fn main() -> Result<(), AccountingError> {
         println!("{}: ε = {:.4} at δ = {delta:e}", accountant.as_str(), epsilon.epsilon);
     }
 
-    // The least noise with which the same steps stay within ε = 1. What the phase says of noise is
-    // not looked at.
-    let noise = calibrate_noise_multiplier(Accountant::Pld, &[run], 1.0, delta)?;
+    // The least noise with which so many steps stay within ε = 1, with nothing spent before.
+    let (q, steps) = (run.sample_rate, run.steps);
+    let noise = calibrate_noise_multiplier(Accountant::Pld, &[], q, steps, 1.0, delta)?;
     println!("ε = 1 needs a noise multiplier of {noise:.4}");
 
     // Two runs on the same units compose. The sum of their ε would be too much, the larger too little.

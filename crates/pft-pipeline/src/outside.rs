@@ -271,7 +271,8 @@ mod tests {
         let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         std::fs::create_dir_all(at("data [1]/part")).unwrap();
         std::fs::write(at("data [1]/part/x"), "one").unwrap();
-        let identity = |name: &str| OutsideFiles::open(at("memory").into()).identity(&at(name));
+        let identity =
+            |name: &str| OutsideFiles::open(at("memory").into()).identity(&at(name), None);
         let paths = ["data [1]", "data [1]/*", "data*"];
         let before = paths.map(|path| identity(path).unwrap());
         Store::open(Path::new(&at("data [1]/.pft"))).unwrap();

@@ -208,7 +208,8 @@ fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
 fn refuse_another_base(path: &Path, hashes: &[String]) -> Result<(), StageError> {
     let files = open_base(path)?.files();
     for (index, file) in files.iter().enumerate() {
-        if files.len() != hashes.len() || hashes.get(index) != Some(&pft_artifact::hash_file(file)?) {
+        if files.len() != hashes.len() || hashes.get(index) != Some(&pft_artifact::hash_file(file)?)
+        {
             return Err(StageError::input(format!(
                 "{}: is not of the base model that these adapters were trained on (its hash \
                  differs)",
