@@ -10,7 +10,7 @@ PIPELINES  := $(basename $(notdir $(wildcard pipelines/*.yml)))
 # Options of a pipeline's run, as in `make echr-dp8 ARGS="--set model.max_steps=100"`.
 ARGS       ?=
 
-.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fmt python clean-store $(PIPELINES)
+.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fuzz-check fmt python clean-store $(PIPELINES)
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,11 +23,11 @@ models: ## Fetches the model files that the default configs use
 	sh data/fetch-models.sh
 
 build: ## Builds every binary
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --locked --release --workspace --bins
 
 test: models build python ## Runs all tests
 	sh data/fetch-models.sh en_core_web_md
-	PFT_PYTHON="$$(cd $(VENV) && pwd)/bin/python" $(CARGO) test --release --workspace
+	PFT_PYTHON="$$(cd $(VENV) && pwd)/bin/python" $(CARGO) test --locked --release --workspace
 
 # A bench is processes of its own beside its peers, which pip installs into an environment of the
 # bench. Options of a bench, as in `make bench-train BENCH_ARGS="--works w1 --steps 1"`.
@@ -40,26 +40,26 @@ bench: bench-train bench-generate bench-tag bench-tokenize bench-runner ## Times
 	$(PYTHON) -m benches.report
 
 bench-train: $(call venv,train) ## Training steps beside PyTorch, peft, Opacus and fastDP
-	$(CARGO) build --release -p pft-lm -p train --examples
+	$(CARGO) build --locked --release -p pft-lm -p train --examples
 	$(PYTHON) -m benches.train $(BENCH_ARGS)
 
 bench-generate: models $(call venv,generate) ## Generation beside llama.cpp
-	$(CARGO) build --release -p pft-lm --examples
+	$(CARGO) build --locked --release -p pft-lm --examples
 	$(PYTHON) -m benches.generate $(BENCH_ARGS)
 
 bench-tag: models $(call venv,tag) $(call venv,train) ## Tagging beside spaCy, Presidio and transformers
-	$(CARGO) build --release -p ingest -p tag-pii --bins
+	$(CARGO) build --locked --release -p ingest -p tag-pii --bins
 	$(PYTHON) -m benches.tag $(BENCH_ARGS)
 
 bench-tokenize: models $(call venv,tokenize) ## Tokenizing beside datasets.map
-	$(CARGO) build --release -p ingest -p tokenize --bins
+	$(CARGO) build --locked --release -p ingest -p tokenize --bins
 	$(PYTHON) -m benches.tokenize $(BENCH_ARGS)
 
 bench-runner: models build $(call venv,runner) ## A pipeline with nothing to do beside Snakemake
 	$(PYTHON) -m benches.runner $(BENCH_ARGS)
 
 bench-scale: models $(call venv,tokenize) ## The stages without a model on 0.1, 1 and 5 GB of text
-	$(CARGO) build --release -p ingest -p scrub -p tokenize --bins
+	$(CARGO) build --locked --release -p ingest -p scrub -p tokenize --bins
 	$(PYTHON) -m benches.scale $(BENCH_ARGS)
 
 $(BENCH)/venv/%/.installed: benches/%/requirements.txt
@@ -69,17 +69,24 @@ $(BENCH)/venv/%/.installed: benches/%/requirements.txt
 
 lint: ## Formatting, clippy and documentation, all without a warning
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps
+	$(CARGO) clippy --locked --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --release --workspace --no-deps
+
+fuzz-check: ## Compiles the fuzz targets, without linking libFuzzer
+	cp Cargo.lock fuzz/Cargo.lock
+	$(CARGO) check --release --manifest-path fuzz/Cargo.toml --no-default-features
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all
 
 python: $(VENV)/.installed ## The Python packages that tests compare with
 
-$(VENV)/.installed: tests/requirements.txt
+$(VENV)/.installed: tests/requirements.txt tests/requirements-transformers5.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	rm -rf $(VENV)/transformers5
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(VENV)/transformers5 -r tests/requirements-transformers5.txt
 	touch $@
 
 $(PIPELINES): models build

@@ -8,6 +8,12 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+/// The `config.json` of a model that trains in a moment, over SmolLM2's vocabulary.
+pub const TINY_LLAMA: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":49152,
+    "hidden_size":16,"intermediate_size":24,"num_hidden_layers":2,"num_attention_heads":2,
+    "num_key_value_heads":1,"max_position_embeddings":256,"rms_norm_eps":1e-5,
+    "tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":2}"#;
+
 /// The path of a binary of this workspace, in the same profile as the test.
 ///
 /// # Panics
@@ -51,14 +57,30 @@ impl From<Output> for Finished {
     }
 }
 
-/// Runs a binary of the workspace to its end.
+/// Runs a binary of the workspace to its end. The store is `.pft` in `folder`, wherever a pipeline file
+/// lies.
 ///
 /// # Panics
 /// When it cannot be started.
 pub fn run(name: &str, arguments: &[&str], folder: &Path) -> Finished {
     let mut command = Command::new(binary(name));
-    command.args(arguments).current_dir(folder);
+    command.args(arguments).current_dir(folder).env("PFT_STORE", folder.join(".pft"));
     command.output().expect("the binary starts").into()
+}
+
+/// Runs a line of shell in which the workspace's binaries are commands.
+///
+/// # Panics
+/// When the shell cannot be started or the binaries have not been built.
+pub fn shell(command: &str, folder: &Path) -> Finished {
+    let runner = binary("pft-pipeline");
+    let binaries = runner.parent().expect("a binary lies in a folder").to_path_buf();
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(binaries).chain(std::env::split_paths(&old));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).current_dir(folder);
+    shell.env("PATH", std::env::join_paths(path).expect("a PATH of folders"));
+    shell.output().expect("sh starts").into()
 }
 
 /// Runs a pipeline with `--json` and returns its stages by name.

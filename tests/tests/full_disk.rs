@@ -1,6 +1,8 @@
 //! A store on a disk that fills up: a small file system in memory, which only Linux with user
 //! namespaces lets a test mount.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,6 +1,8 @@
 //! What a bundle went through is known to whoever trains on it, whichever of its files is taken; by the
 //! real binaries, from a corpus to the card of the second model.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use pft_tests::{Finished, root, run, run_pipeline, stage};

@@ -1,16 +1,12 @@
 //! The shipped pipelines, run by the real binaries: each validates, the three answers share one
 //! tagging, and real judgments go through when they are there.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
-use pft_tests::{real_data, root, run, run_pipeline, stage};
+use pft_tests::{TINY_LLAMA, real_data, root, run, run_pipeline, stage};
 use serde_json::Value;
-
-/// A model that trains in a moment, over SmolLM2's vocabulary.
-const TINY: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":49152,
-    "hidden_size":16,"intermediate_size":24,"num_hidden_layers":2,"num_attention_heads":2,
-    "num_key_value_heads":1,"max_position_embeddings":256,"rms_norm_eps":1e-5,
-    "tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":2}"#;
 
 fn pipeline(name: &str) -> String {
     root().join("pipelines").join(name).to_string_lossy().into_owned()
@@ -44,7 +40,7 @@ fn three_answers_share_one_tagging() {
     for corpus in ["echr", "enron"] {
         let room = if corpus == "echr" { "cases" } else { "emails" };
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("tiny.json"), TINY).unwrap();
+        std::fs::write(folder.path().join("tiny.json"), TINY_LLAMA).unwrap();
         let file = pipeline(&format!("{corpus}-compare.yml"));
         let units = format!("{room}.synthetic.units=40");
         let mut arguments = vec![file.as_str()];

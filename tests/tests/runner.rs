@@ -1,5 +1,7 @@
 //! The runner with stages written in Python: any executable that keeps the contract is a stage.
 
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -65,7 +67,7 @@ fn a_dry_run_starts_nothing_and_explains_a_miss() {
     run_pipeline(&["p.yml"], folder);
     let dry = run("pft-pipeline", &["run", "p.yml", "--dry-run", "--set", "b.text=four"], folder);
     assert_eq!(dry.code, 0);
-    assert!(dry.stderr.contains("config.text: eight → four"), "{}", dry.stderr);
+    assert!(dry.stderr.contains("config `text` changed from eight to four"), "{}", dry.stderr);
     assert!(dry.stderr.contains("`b` would run first"), "{}", dry.stderr);
     assert_eq!(started(folder), 3);
 }

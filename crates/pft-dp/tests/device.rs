@@ -1,6 +1,8 @@
 //! The clipping engine for devices, on candle's CPU backend, against the CPU's: the same pieces
 //! give the same norms, outcomes and sums.
 
+#![allow(clippy::unwrap_used)]
+
 use candle_core::{DType, Device, Tensor};
 use pft_dp::accounting::Phase;
 use pft_dp::{

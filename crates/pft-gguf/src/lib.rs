@@ -6,9 +6,12 @@
 //! file that lies ends in a [`GgufError`] and never in a panic or an exhausted memory.
 //! [`GgufWriter`] writes version 3 with F32, F16 and Q8_0 tensors.
 //!
-//! This crate knows the container and its number formats, and no model: what the tensors of an
-//! architecture are called is for its users to know. It may depend on no other crate of the
-//! workspace.
+//! [`Vocabulary`] is the tokenizer inside a file, read, written, and as the `tokenizer.json` that
+//! gives the same ids; [`PreTokenizer`] holds what llama.cpp means by the names in it.
+//!
+//! This crate knows the container, its number formats and its vocabularies, and no model: what the
+//! tensors of an architecture are called is for its users to know. It may depend on no other crate
+//! of the workspace.
 //!
 //! ```
 //! use pft_gguf::{Gguf, GgufWriter, WriteType};
@@ -36,10 +39,12 @@ mod ggml_type;
 mod quant;
 mod reader;
 mod value;
+mod vocabulary;
 mod writer;
 
 pub use error::GgufError;
 pub use ggml_type::GgmlType;
 pub use reader::{Gguf, TensorInfo};
 pub use value::{Array, Value};
+pub use vocabulary::{PreTokenizer, TokenType, Vocabulary, added_token};
 pub use writer::{GgufWriter, WriteType};

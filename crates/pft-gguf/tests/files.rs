@@ -1,6 +1,8 @@
 //! Reading and writing against files made by the `gguf` package (tests/reference/gguf_files.py),
 //! and files that lie.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use pft_gguf::{Array, Gguf, GgufError, GgufWriter, Value, WriteType};

@@ -1,4 +1,5 @@
-//! Decoder language models (GPT-2, LLaMA, Mistral) that train and generate at the speed of their
+//! Decoder language models (GPT-2, LLaMA, Qwen, Gemma, Pythia and others: see
+//! [`config::Architecture`]) that train and generate at the speed of their
 //! matrix products. It may depend on `pft-matmul`, tensors, tokenizers and file formats; it knows
 //! nothing of stages, artifacts or privacy beyond handing out what per-unit gradients are made of.
 //!
@@ -26,6 +27,7 @@ pub mod gradient;
 pub mod kernels;
 pub mod layers;
 pub mod model;
+mod names;
 pub mod optimizer;
 pub mod parameters;
 pub mod schedule;

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::{Architecture, ModelConfig};
+use crate::config::ModelConfig;
+pub use crate::names::parameter_specs;
 
 /// What a parameter is for: decides its initial values and whether weight decay touches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,97 +64,6 @@ impl ParameterSpec {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// Every parameter of `config`'s model, in the order in which the model uses them.
-///
-/// A tied head is not listed: it is the token embedding.
-pub fn parameter_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
-    match config.architecture {
-        Architecture::Gpt2 => gpt2_specs(config),
-        Architecture::Llama | Architecture::Mistral => llama_specs(config),
-    }
-}
-
-fn gpt2_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
-    use ParameterKind::{Bias, Embedding, NormScale, NormShift, Weight};
-    let (width, inner) = (config.hidden_size, config.intermediate_size);
-    let mut specs = vec![
-        ParameterSpec::new("transformer.wte.weight", &[config.vocab_size, width], Embedding),
-        ParameterSpec::new(
-            "transformer.wpe.weight",
-            &[config.max_position_embeddings, width],
-            Embedding,
-        ),
-    ];
-    for layer in 0..config.num_hidden_layers {
-        let mut push = |name: &str, shape: &[usize], kind| {
-            specs.push(ParameterSpec::new(format!("transformer.h.{layer}.{name}"), shape, kind));
-        };
-        push("ln_1.weight", &[width], NormScale);
-        push("ln_1.bias", &[width], NormShift);
-        push("attn.c_attn.weight", &[width, 3 * width], Weight);
-        push("attn.c_attn.bias", &[3 * width], Bias);
-        push("attn.c_proj.weight", &[width, width], Weight);
-        push("attn.c_proj.bias", &[width], Bias);
-        push("ln_2.weight", &[width], NormScale);
-        push("ln_2.bias", &[width], NormShift);
-        push("mlp.c_fc.weight", &[width, inner], Weight);
-        push("mlp.c_fc.bias", &[inner], Bias);
-        push("mlp.c_proj.weight", &[inner, width], Weight);
-        push("mlp.c_proj.bias", &[width], Bias);
-    }
-    specs.push(ParameterSpec::new("transformer.ln_f.weight", &[width], NormScale));
-    specs.push(ParameterSpec::new("transformer.ln_f.bias", &[width], NormShift));
-    if !config.tie_word_embeddings {
-        specs.push(ParameterSpec::new("lm_head.weight", &[config.vocab_size, width], Weight));
-    }
-    specs
-}
-
-fn llama_specs(config: &ModelConfig) -> Vec<ParameterSpec> {
-    use ParameterKind::{Bias, Embedding, NormScale, Weight};
-    let (width, inner) = (config.hidden_size, config.intermediate_size);
-    let queries = config.num_attention_heads * config.head_dim;
-    let keys = config.num_key_value_heads * config.head_dim;
-    let mut specs = vec![ParameterSpec::new(
-        "model.embed_tokens.weight",
-        &[config.vocab_size, width],
-        Embedding,
-    )];
-    for layer in 0..config.num_hidden_layers {
-        let mut push = |name: &str, shape: &[usize], kind| {
-            specs.push(ParameterSpec::new(format!("model.layers.{layer}.{name}"), shape, kind));
-        };
-        push("input_layernorm.weight", &[width], NormScale);
-        for (name, outputs, inputs) in [
-            ("self_attn.q_proj", queries, width),
-            ("self_attn.k_proj", keys, width),
-            ("self_attn.v_proj", keys, width),
-            ("self_attn.o_proj", width, queries),
-        ] {
-            push(&format!("{name}.weight"), &[outputs, inputs], Weight);
-            if config.attention_bias {
-                push(&format!("{name}.bias"), &[outputs], Bias);
-            }
-        }
-        push("post_attention_layernorm.weight", &[width], NormScale);
-        for (name, outputs, inputs) in [
-            ("mlp.gate_proj", inner, width),
-            ("mlp.up_proj", inner, width),
-            ("mlp.down_proj", width, inner),
-        ] {
-            push(&format!("{name}.weight"), &[outputs, inputs], Weight);
-            if config.mlp_bias {
-                push(&format!("{name}.bias"), &[outputs], Bias);
-            }
-        }
-    }
-    specs.push(ParameterSpec::new("model.norm.weight", &[width], NormScale));
-    if !config.tie_word_embeddings {
-        specs.push(ParameterSpec::new("lm_head.weight", &[config.vocab_size, width], Weight));
-    }
-    specs
 }
 
 /// What matrices are kept in. Norms and biases are always 32-bit.

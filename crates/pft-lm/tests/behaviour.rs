@@ -2,6 +2,8 @@
 //! threads, a resumed training goes on with the same bits, and the key-value cache changes
 //! nothing.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 
 use pft_lm::batch::{Batch, BatchError};

@@ -1,6 +1,8 @@
 //! Checkpoints made by transformers, peft and the `gguf` package (tests/reference/logits.py):
 //! the logits that come out of them, what is written back, and what is refused.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use pft_gguf::WriteType;

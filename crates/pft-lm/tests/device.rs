@@ -1,6 +1,8 @@
 //! The training for GPUs, on candle's CPU backend, against pft's own: losses and gradients of
 //! whole models, optimizers, and that sequences do not meet.
 
+#![allow(clippy::unwrap_used)]
+
 use candle_core::{DType, Device};
 use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;

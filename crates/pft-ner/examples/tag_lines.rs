@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use pft_ner::Tagger;
 use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
+use pft_pii::Tagger;
 use rayon::prelude::*;
 use serde_json::json;
 

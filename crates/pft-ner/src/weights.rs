@@ -1,6 +1,7 @@
 //! Named tensors of a model, whatever file they come from.
 
-use crate::LoadError;
+use pft_pii::LoadError;
+
 use crate::kernels::{LayerNorm, Linear};
 
 /// A source of tensors.

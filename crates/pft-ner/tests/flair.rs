@@ -1,11 +1,13 @@
 //! The Flair backend against flair on small random models (tests/reference/ner_flair.py), and what
 //! it says about broken ones.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pft_ner::flair::{FlairOptions, FlairTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_pii::{LoadError, Tagger};
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pft_ner::spacy::SpacyTagger;
-use pft_ner::{Span, Tagger};
+use pft_pii::combine::{Policy, SpanList, combine};
+use pft_pii::labels::default_pii;
+use pft_pii::rules::{RulesConfig, RulesTagger};
+use pft_pii::{Span, Tagger};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -55,6 +58,45 @@ fn tokens_and_entities_are_spacys() {
             let found = description(&tagger, text, &spans);
             assert_eq!(found["tokens"], case["tokens"], "{name}: tokens of {text}");
             assert_eq!(found["entities"], case["entities"], "{name}: entities of {text}");
+        }
+    }
+}
+
+/// spaCy's small model takes Mrs, Ms and Lady into a name and leaves Mr before it; with a full stop it leaves
+/// all. What a mask shows around itself must not say which sex a person has.
+#[test]
+fn masks_do_not_show_forms_of_address() {
+    let rules = RulesTagger::new(&RulesConfig::default()).unwrap();
+    let spacy = model("en_core_web_sm").map(|folder| SpacyTagger::load(&folder).unwrap());
+    let policy = Policy::new(default_pii());
+    let titles =
+        ["Mr", "Mrs", "Ms", "Miss", "Mx", "Madam", "Sir", "Lady", "Lord", "Mr.", "Mrs.", "Ms."];
+    let templates = [
+        "We met {} Smith yesterday.",
+        "The letter was signed by {} Ingrid Berg in Oslo.",
+        "{} Jane Miller lives in Paris.",
+        "Dear {} Berg, your appeal was dismissed.",
+        "A letter from {} I. Berg came.",
+    ];
+    for template in templates {
+        let masked = |title: &str| {
+            let text = template.replace("{}", title);
+            let mut found = vec![rules.tag(&text)];
+            if let Some(spacy) = &spacy {
+                found.push(spacy.tag_batch(&[&text]).remove(0).unwrap());
+            }
+            let ranked: Vec<(i32, &dyn SpanList)> =
+                (0..).zip(&found).map(|(n, spans)| (-n, spans as &dyn SpanList)).collect();
+            let mut masked = text.clone();
+            for span in combine(&text, &ranked, &policy).iter().rev() {
+                masked.replace_range(span.start..span.end, &format!("[{}]", span.label));
+            }
+            masked
+        };
+        let expected = masked("Mr");
+        assert!(expected.contains("[PERSON]"), "{expected}");
+        for title in titles {
+            assert_eq!(masked(title), expected, "{title}");
         }
     }
 }

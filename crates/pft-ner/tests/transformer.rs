@@ -1,11 +1,13 @@
 //! The transformer backend against transformers on small random checkpoints
 //! (tests/reference/ner_transformer.py), and what it says about broken ones.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_pii::{LoadError, Tagger};
 use serde_json::Value;
 
 const FAMILIES: [&str; 5] = ["bert", "distilbert", "roberta", "xlm-roberta", "deberta-v3"];

@@ -1,11 +1,13 @@
 //! Checkpoints with weights in PyTorch's form and in ONNX (tests/reference/ner_formats.py) against
 //! transformers on the same models, and what is said about those that are not read.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pft_ner::Tagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
+use pft_pii::Tagger;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,20 +1,27 @@
 //! The command line of `pft-pipeline`.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand};
-use pft_artifact::Store;
-use pft_stage::Override;
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::execute::{Options, Outcome, Status, execute};
-use crate::file::Pipeline;
-use crate::graph::Graph;
-use crate::report::{self, Reporter};
+use crate::commands::compare::CompareArguments;
+use crate::commands::diff::DiffArguments;
+use crate::commands::explain::ExplainArguments;
+use crate::commands::gc::GcArguments;
+use crate::commands::graph::GraphArguments;
+use crate::commands::log::LogArguments;
+use crate::commands::manual::{CompletionsArguments, ManArguments};
+use crate::commands::pin::{PinArguments, UnpinArguments};
+use crate::commands::plan::PlanArguments;
+use crate::commands::report::ReportArguments;
+use crate::commands::run::RunArguments;
+use crate::commands::runs::RunsArguments;
+use crate::commands::schema::SchemaArguments;
+use crate::commands::show::ShowArguments;
+use crate::commands::status::StatusArguments;
+use crate::commands::verify::VerifyArguments;
+use crate::commands::{print, say};
 use crate::{RunError, describe, stages};
 
 /// Runs pipelines of private fine-tuning stages
@@ -29,6 +36,34 @@ struct Arguments {
 enum Command {
     /// Runs a pipeline, starting only the stages whose artifacts are missing
     Run(RunArguments),
+    /// Says what a run would do, why, and about how long it takes
+    Plan(PlanArguments),
+    /// Shows a stage's whole cache key beside the nearest earlier one
+    Explain(ExplainArguments),
+    /// Draws the stages and what they stand on
+    Graph(GraphArguments),
+    /// Says what goes on in a store
+    Status(StatusArguments),
+    /// Lists the runs of a store
+    Runs(RunsArguments),
+    /// Shows a run, an artifact, or what a stage made last
+    Show(ShowArguments),
+    /// Prints what a stage of a run wrote to standard error
+    Log(LogArguments),
+    /// Says what differs between two runs
+    Diff(DiffArguments),
+    /// Puts the models of runs side by side
+    Compare(CompareArguments),
+    /// Writes a page about runs, for a browser
+    Report(ReportArguments),
+    /// Reads everything in a store again, and names each damaged file
+    Verify(VerifyArguments),
+    /// Removes what nobody needs any more
+    Gc(GcArguments),
+    /// Keeps what a run made from garbage collection, or lists what is kept
+    Pin(PinArguments),
+    /// Lets go of what was pinned
+    Unpin(UnpinArguments),
     /// Prints a stage's ports and config keys
     Describe {
         /// The stage's name, or the path of its executable
@@ -43,47 +78,47 @@ enum Command {
         #[arg(default_value = "pipelines")]
         folder: PathBuf,
     },
+    /// Prints the JSON Schema of pipeline files, or of a stage's config
+    Schema(SchemaArguments),
+    /// Prints the completions of a shell
+    Completions(CompletionsArguments),
+    /// Writes the manual pages
+    Man(ManArguments),
 }
 
-#[derive(Debug, Args)]
-struct RunArguments {
-    /// The pipeline file
-    pipeline: PathBuf,
-    /// Checks everything and says what would run
-    #[arg(long)]
-    dry_run: bool,
-    /// Makes this stage and what it needs, and no more
-    #[arg(long, value_name = "STAGE")]
-    until: Option<String>,
-    /// Runs this stage even where its artifact exists
-    #[arg(long, value_name = "STAGE")]
-    force: Vec<String>,
-    /// Overrides a key of a stage's config; the value is YAML
-    #[arg(long, value_name = "STAGE.KEY=VALUE")]
-    set: Vec<String>,
-    /// How many stages may run at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: u16,
-    /// The store of artifacts
-    #[arg(long, value_name = "DIR", default_value = ".pft", env = "PFT_STORE")]
-    store: PathBuf,
-    /// Ends standard output with one JSON object: pipeline, run, stages
-    #[arg(long)]
-    json: bool,
+impl Command {
+    fn run(&self) -> Result<u8, RunError> {
+        match self {
+            Self::Run(arguments) => arguments.run(),
+            Self::Plan(arguments) => arguments.run(),
+            Self::Explain(arguments) => arguments.run(),
+            Self::Graph(arguments) => arguments.run(),
+            Self::Status(arguments) => arguments.run(),
+            Self::Runs(arguments) => arguments.run(),
+            Self::Show(arguments) => arguments.run(),
+            Self::Log(arguments) => arguments.run(),
+            Self::Diff(arguments) => arguments.run(),
+            Self::Compare(arguments) => arguments.run(),
+            Self::Report(arguments) => arguments.run(),
+            Self::Verify(arguments) => arguments.run(),
+            Self::Gc(arguments) => arguments.run(),
+            Self::Pin(arguments) => arguments.run(),
+            Self::Unpin(arguments) => arguments.run(),
+            Self::Describe { stage, json } => describe_stage(stage, *json),
+            Self::List { folder } => describe::list(folder).map(|text| {
+                print(&text);
+                0
+            }),
+            Self::Schema(arguments) => arguments.run(),
+            Self::Completions(arguments) => arguments.run(Arguments::command()),
+            Self::Man(arguments) => arguments.run(Arguments::command()),
+        }
+    }
 }
 
 /// The whole `main` of the runner.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command {
-        Command::Run(arguments) => run(&arguments),
-        Command::Describe { stage, json } => describe_stage(&stage, json),
-        Command::List { folder } => describe::list(&folder).map(|text| {
-            print(text.trim_end());
-            0
-        }),
-    };
-    match result {
+    match Arguments::parse().command.run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(&format!("pft-pipeline: error: {error}"));
@@ -92,79 +127,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints a result. A reader that has gone away is no failure.
-fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Says something to people, if anybody listens.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 fn describe_stage(stage: &str, json: bool) -> Result<u8, RunError> {
     let description = stages::describe(&stages::find(stage)?)?;
     if json {
         print(&serde_json::json!(description).to_string());
     } else {
-        print(describe::stage_text(&description).trim_end());
+        print(&describe::stage_text(&description));
     }
     Ok(0)
-}
-
-fn run(arguments: &RunArguments) -> Result<u8, RunError> {
-    let started = Instant::now();
-    let pipeline = Pipeline::read(&arguments.pipeline)?;
-    let overrides = arguments
-        .set
-        .iter()
-        .map(|text| Override::parse(text))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(RunError::config)?;
-    let graph = Graph::build(&pipeline, &overrides)?;
-    let wanted = match &arguments.until {
-        Some(name) => graph.needed_for(name)?,
-        None => vec![true; graph.nodes.len()],
-    };
-    let mut forced = vec![false; graph.nodes.len()];
-    for name in &arguments.force {
-        graph.find(name)?.into_iter().for_each(|index| forced[index] = true);
-    }
-    let options =
-        Options { wanted, forced, jobs: usize::from(arguments.jobs), dry_run: arguments.dry_run };
-    let store = Store::open(&arguments.store)
-        .map_err(|error| RunError::config(format!("--store: {error}")))?;
-    let reporter = Reporter::new(&graph);
-    let interrupted = watch_signals()?;
-    let outcomes = execute(&graph, &options, &store, interrupted.clone(), &reporter)?;
-
-    let seconds = started.elapsed().as_secs_f64();
-    say(&report::summary(&graph, &outcomes, seconds, arguments.dry_run));
-    if arguments.json {
-        let run = jiff::Timestamp::now().to_string();
-        print(&report::to_json(&graph, &run, &outcomes).to_string());
-    }
-    let undone = is_undone(&options.wanted, &outcomes);
-    if interrupted.load(Ordering::Relaxed) && undone {
-        return Ok(130);
-    }
-    let failed = outcomes.iter().find(|outcome| outcome.status == Status::Failed);
-    Ok(failed.map_or(0, |outcome| outcome.exit_code.max(1)))
-}
-
-/// Whether a wanted stage failed or was not come to.
-fn is_undone(wanted: &[bool], outcomes: &[Outcome]) -> bool {
-    let undone = |outcome: &Outcome| matches!(outcome.status, Status::Failed | Status::Skipped);
-    wanted.iter().zip(outcomes).any(|(&wanted, outcome)| wanted && undone(outcome))
-}
-
-/// The first SIGINT or SIGTERM lets the running stages stop in order; the second ends the runner.
-fn watch_signals() -> Result<Arc<AtomicBool>, RunError> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, flag.clone())
-            .and_then(|_| signal_hook::flag::register(signal, flag.clone()))
-            .map_err(|error| RunError::bug(format!("cannot watch for signals: {error}")))?;
-    }
-    Ok(flag)
 }

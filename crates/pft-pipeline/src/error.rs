@@ -1,7 +1,7 @@
 //! Failures of the runner, with the exit code they end in.
 
 /// Why a run stopped.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RunError {
     /// What is wrong, where, and what to do.
     pub message: String,

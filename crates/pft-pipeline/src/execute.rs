@@ -1,21 +1,27 @@
 //! Running a graph: every stage whose key is not in the store, as soon as its inputs are.
+//!
+//! A run first looks at everything without starting anything: where all is cached, that was the run;
+//! otherwise the configs of what is to come are checked, and only then is a stage started.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use pft_artifact::{Action, KeyLock, Store};
-use serde_json::Value;
+use pft_artifact::Store;
 
-use crate::RunError;
+use crate::checked::CheckedFiles;
+use crate::checks;
 use crate::graph::{Graph, Node};
-use crate::key::{self, Key, difference, key};
+use crate::history::History;
+use crate::limits::Machine;
+use crate::outcome::{Outcome, Status};
 use crate::outside::OutsideFiles;
-use crate::process::{self, Job};
+use crate::record::{Recorder, RunRecord, RunStatus, StageRecord};
 use crate::report::Reporter;
-use crate::seal;
+use crate::schedule::Board;
+use crate::{RunError, key, latest};
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -26,69 +32,79 @@ pub struct Options {
     pub forced: Vec<bool>,
     /// How many stages may run at once.
     pub jobs: usize,
-    /// Only says what would be done.
-    pub dry_run: bool,
+    /// After a failure, goes on with what does not need what failed.
+    pub keep_going: bool,
+    /// Reads every file of a cached artifact again before it counts as made.
+    pub verify: bool,
+    /// The pipeline file, for the record.
+    pub file: PathBuf,
+    /// Settings of the command line, for the record.
+    pub set: Vec<String>,
 }
 
-/// What became of a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It ran.
-    Ran,
-    /// Its artifact was in the store.
-    Cached,
-    /// It failed.
-    Failed,
-    /// It was not wanted, or something that it needs failed.
-    Skipped,
-    /// A dry run would run it.
-    WouldRun,
+/// Everything that the threads of a run share.
+pub(crate) struct Run<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) options: &'a Options,
+    pub(crate) store: &'a Store,
+    pub(crate) outside: OutsideFiles,
+    pub(crate) checked: CheckedFiles,
+    pub(crate) history: History,
+    pub(crate) machine: Machine,
+    pub(crate) recorder: Option<Recorder>,
+    /// The keys that stages ran for in this run.
+    pub(crate) made: Mutex<BTreeSet<String>>,
+    /// Stages that must not start, and why.
+    pub(crate) refused: BTreeMap<usize, RunError>,
+    pub(crate) interrupted: Arc<AtomicBool>,
+    pub(crate) reporter: &'a Reporter,
 }
 
-/// A stage's part of the result.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// What became of it.
-    pub status: Status,
-    /// How long it took in this run.
-    pub seconds: f64,
-    /// Its key, where its inputs were known.
-    pub key: Option<Key>,
-    /// Content hash and folder by output port.
-    pub outputs: BTreeMap<String, (String, PathBuf)>,
-    /// Why it failed, or why it has to run.
-    pub reason: Option<String>,
-    /// The exit code of a failed stage.
-    pub exit_code: u8,
-}
-
-impl Outcome {
-    fn skipped() -> Self {
+impl<'a> Run<'a> {
+    fn new(
+        graph: &'a Graph,
+        options: &'a Options,
+        store: &'a Store,
+        interrupted: Arc<AtomicBool>,
+        reporter: &'a Reporter,
+    ) -> Self {
         Self {
-            status: Status::Skipped,
-            seconds: 0.0,
-            key: None,
-            outputs: BTreeMap::new(),
-            reason: None,
-            exit_code: 0,
+            graph,
+            options,
+            store,
+            outside: OutsideFiles::open(store.root().join("outside-files.json")),
+            checked: CheckedFiles::open(store),
+            history: History::open(store),
+            machine: Machine::new(),
+            recorder: None,
+            made: Mutex::default(),
+            refused: BTreeMap::new(),
+            interrupted,
+            reporter,
         }
     }
 }
 
-/// Everything that the threads of a run share.
-struct Run<'a> {
-    graph: &'a Graph,
-    options: &'a Options,
-    store: &'a Store,
-    outside: OutsideFiles,
-    /// The key parts of each stage when it was last run under this name, to explain a miss.
-    previous: BTreeMap<String, Value>,
-    run_id: String,
-    logs: PathBuf,
-    /// The keys that stages ran for in this run.
-    made: Mutex<BTreeSet<String>>,
-    interrupted: Arc<AtomicBool>,
-    reporter: &'a Reporter,
+/// What a run would do. Nothing is started, and nothing is written. The result has one outcome a node,
+/// in the graph's order.
+///
+/// # Errors
+/// Only what would stop the whole run.
+pub fn plan(graph: &Graph, options: &Options, store: &Store) -> Result<Vec<Outcome>, RunError> {
+    let reporter = Reporter::silent();
+    let run = Run::new(graph, options, store, Arc::default(), &reporter);
+    let board = run.look();
+    let mut outcomes = board.into_outcomes();
+    for (index, error) in checks::check(graph, &to_come(&outcomes)) {
+        let reason = outcomes[index].reason.take().unwrap_or_default();
+        // A file that is missing is named already.
+        outcomes[index].reason = Some(if reason.contains("once this is mended") {
+            reason
+        } else {
+            format!("{reason}; once this is mended: {error}")
+        });
+    }
+    Ok(outcomes)
 }
 
 /// Runs the wanted part of a graph. The result has one outcome a node, in the graph's order.
@@ -102,321 +118,157 @@ pub fn execute(
     store: &Store,
     interrupted: Arc<AtomicBool>,
     reporter: &Reporter,
-) -> Result<Vec<Outcome>, RunError> {
-    if !options.dry_run {
-        check_paths(graph, &options.wanted)?;
-    }
-    let run_id = run_id();
-    let logs = store.root().join("runs").join(&run_id);
-    let memory = store.root().join("runs").join("last-keys.json");
-    let previous: BTreeMap<String, Value> = std::fs::read(&memory)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    let run = Run {
-        graph,
-        options,
-        store,
-        outside: OutsideFiles::open(store.root().join("outside-files.json")),
-        previous: previous.clone(),
-        run_id,
-        logs,
-        made: Mutex::default(),
-        interrupted,
-        reporter,
+) -> Result<(Vec<Outcome>, String), RunError> {
+    let (began, started) = (Instant::now(), jiff::Timestamp::now().to_string());
+    let mut run = Run::new(graph, options, store, interrupted, reporter);
+    run.refuse(run.missing_paths())?;
+    let looked = run.look();
+    let to_come = to_come(&looked.snapshot());
+    run.refuse(checks::check(graph, &to_come))?;
+    let outcomes = match (Recorder::begin(store, &graph.pipeline), to_come.first()) {
+        (Ok(recorder), Some(_)) => {
+            run.recorder = Some(recorder);
+            run.schedule()
+        }
+        (Ok(recorder), None) => {
+            run.recorder = Some(recorder);
+            run.done(looked.into_outcomes())
+        }
+        // What is made already can be had from a store that cannot be written to.
+        (Err(_), None) => run.done(looked.into_outcomes()),
+        (Err(error), Some(&first)) => {
+            let mut outcomes = looked.into_outcomes();
+            to_come.iter().for_each(|&index| outcomes[index] = Outcome::skipped());
+            outcomes[first] = Outcome::failed(error);
+            run.done(outcomes)
+        }
     };
-    let outcomes = run.schedule();
     run.outside.save();
-    let mut keys = previous;
-    for (node, outcome) in graph.nodes.iter().zip(&outcomes) {
-        if let (Some(key), Status::Ran | Status::Cached) = (&outcome.key, outcome.status) {
-            keys.insert(format!("{}/{}", graph.pipeline, node.name), key.parts.clone());
-        }
+    run.checked.save();
+    run.history.save(graph, &outcomes);
+    latest::link(store, graph, &outcomes);
+    let id = run.recorder.as_ref().map(|recorder| recorder.run.clone()).unwrap_or_default();
+    // What was made is made, though nobody will read how.
+    if let Err(error) = run.record(&outcomes, started, began.elapsed().as_secs_f64()) {
+        reporter.line(&format!("the run's record cannot be written: {error}"));
     }
-    if keys != run.previous {
-        let temporary = memory.with_extension(format!("{}.tmp", std::process::id()));
-        let written =
-            serde_json::to_vec(&keys).is_ok_and(|json| std::fs::write(&temporary, json).is_ok());
-        if written {
-            let _ = std::fs::rename(&temporary, &memory);
-        }
-    }
-    Ok(outcomes)
+    Ok((outcomes, id))
 }
 
-/// What a later stage would miss is said before an earlier one works for hours.
-fn check_paths(graph: &Graph, wanted: &[bool]) -> Result<(), RunError> {
-    let wanted = graph.nodes.iter().zip(wanted).filter(|(_, wanted)| **wanted);
-    for (node, _) in wanted {
-        key::check_paths(&node.binary.description, &node.config)
-            .map_err(|error| at(node, error))?;
-    }
-    Ok(())
-}
-
-/// An error with the line of the stage that it is about.
-fn at(node: &Node, error: RunError) -> RunError {
-    RunError { message: format!("{}: {}", node.place, error.message), ..error }
-}
-
-fn run_id() -> String {
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
-    format!("{now}-{}", std::process::id())
+/// The indices of what is still to be made.
+fn to_come(outcomes: &[Outcome]) -> Vec<usize> {
+    (0..outcomes.len()).filter(|&index| outcomes[index].status.is_to_come()).collect()
 }
 
 impl Run<'_> {
-    fn schedule(&self) -> Vec<Outcome> {
-        let count = self.graph.nodes.len();
-        let outcomes: Vec<Mutex<Option<Outcome>>> = (0..count).map(|_| Mutex::new(None)).collect();
-        let get = |index: usize| outcomes[index].lock().ok().and_then(|o| o.clone());
-        let put = |index: usize, outcome: Outcome| {
-            self.reporter.outcome(&self.graph.nodes[index], &outcome);
-            if let Ok(mut slot) = outcomes[index].lock() {
-                *slot = Some(outcome);
-            }
-        };
-        let (done, finished) = mpsc::channel();
-        std::thread::scope(|scope| {
-            let mut started = vec![false; count];
-            let mut running = 0;
-            let mut stop = false;
-            loop {
-                for (index, started) in started.iter_mut().enumerate() {
-                    if *started || running >= self.options.jobs.max(1) {
-                        continue;
-                    }
-                    let node = &self.graph.nodes[index];
-                    let inputs: Option<Vec<Outcome>> =
-                        node.inputs.values().map(|(from, _)| get(*from)).collect();
-                    let Some(inputs) = inputs else { continue };
-                    *started = true;
-                    let blocked = inputs
-                        .iter()
-                        .any(|input| matches!(input.status, Status::Failed | Status::Skipped));
-                    if !self.options.wanted[index] || blocked || stop {
-                        put(index, Outcome::skipped());
-                        continue;
-                    }
-                    running += 1;
-                    let done = done.clone();
-                    let (get, put) = (&get, &put);
-                    // The thread lives as long as its stage: the kernel ends a stage together
-                    // with the thread that started it.
-                    scope.spawn(move || {
-                        put(index, self.make(node, get));
-                        let _ = done.send(());
-                    });
-                }
-                if running == 0 && started.iter().all(|&s| s) {
-                    return;
-                }
-                if running > 0 {
-                    let _ = finished.recv();
-                    running -= 1;
-                }
-                let failed =
-                    (0..count).filter_map(get).any(|outcome| outcome.status == Status::Failed);
-                stop = failed || self.interrupted.load(Ordering::Relaxed);
-            }
-        });
-        (0..count).map(|index| get(index).unwrap_or_else(Outcome::skipped)).collect()
-    }
-
-    fn make(&self, node: &Node, get: &dyn Fn(usize) -> Option<Outcome>) -> Outcome {
-        let started = Instant::now();
-        let mut outcome = Outcome::skipped();
-        if let Err(error) = self.try_make(node, get, &mut outcome) {
-            outcome.status = Status::Failed;
-            outcome.reason = Some(error.message);
-            outcome.exit_code = error.exit_code;
-        }
-        outcome.seconds = started.elapsed().as_secs_f64();
-        outcome
-    }
-
-    fn try_make(
-        &self,
-        node: &Node,
-        get: &dyn Fn(usize) -> Option<Outcome>,
-        outcome: &mut Outcome,
-    ) -> Result<(), RunError> {
-        let mut hashes = BTreeMap::new();
-        let mut paths = BTreeMap::new();
-        for (port, (from, output)) in &node.inputs {
-            let source = get(*from).unwrap_or_else(Outcome::skipped);
-            if source.status == Status::WouldRun {
-                outcome.status = Status::WouldRun;
-                let name = &self.graph.nodes[*from].name;
+    /// What a later stage would miss is said before an earlier one works for hours.
+    fn missing_paths(&self) -> Vec<(usize, RunError)> {
+        let nodes = self.graph.nodes.iter().enumerate();
+        nodes
+            .filter(|(index, _)| self.options.wanted[*index])
+            .filter_map(|(index, node)| {
                 let paths = key::check_paths(&node.binary.description, &node.config);
-                outcome.reason = Some(match paths {
-                    Ok(()) => format!("`{name}` would run first"),
-                    Err(error) => format!("`{name}` would run first; once this is mended: {error}"),
-                });
-                return Ok(());
-            }
-            let Some((hash, path)) = source.outputs.get(output) else {
-                return Err(RunError::config(format!(
-                    "{}: stage `{}` made no `{output}` with this config, which `{}` needs",
-                    node.place, self.graph.nodes[*from].name, node.name
-                )));
-            };
-            hashes.insert(port.clone(), hash.clone());
-            paths.insert(port.clone(), path.clone());
-        }
-        let key = match key(&node.binary.description, &node.config, &hashes, &self.outside) {
-            Ok(key) => key,
-            // A dry run checks a pipeline before its data and models are fetched.
-            Err(error) if self.options.dry_run => {
-                outcome.status = Status::WouldRun;
-                outcome.reason = Some(format!("once this is mended: {error}"));
-                return Ok(());
-            }
-            Err(error) => return Err(at(node, error)),
+                Some((index, paths.err()?))
+            })
+            .collect()
+    }
+
+    /// Takes note of stages that cannot start. With `--keep-going` the others go on.
+    fn refuse(&mut self, errors: Vec<(usize, RunError)>) -> Result<(), RunError> {
+        let at = |index: usize, error: RunError| {
+            let place = &self.graph.nodes[index].place;
+            RunError { message: format!("{place}: {}", error.message), ..error }
         };
-        outcome.key = Some(key.clone());
-        let forced = self.is_forced(node) && !self.was_made(&key.hash);
-        if !forced && let Some(action) = self.store.lookup(&key.hash) {
-            self.found(outcome, &action);
+        let errors: Vec<_> = errors.into_iter().map(|(index, e)| (index, at(index, e))).collect();
+        if self.options.keep_going {
+            self.refused.extend(errors);
             return Ok(());
         }
-        let reason = self.explain(node, &key, forced);
-        if self.options.dry_run {
-            outcome.status = Status::WouldRun;
-            outcome.reason = Some(reason);
-            return Ok(());
-        }
-        // Whoever holds the key's lock makes the artifact; whoever waited finds it.
-        let _lock = self.lock(node, &key.hash)?;
-        // Nodes of several pipelines may share a key: forced or not, it is made once a run.
-        let forced = forced && !self.was_made(&key.hash);
-        if !forced && let Some(action) = self.store.lookup(&key.hash) {
-            self.found(outcome, &action);
-            return Ok(());
-        }
-        self.reporter.started(node, &reason);
-        let action = self.run_stage(node, &key, paths)?;
-        if let Ok(mut made) = self.made.lock() {
-            made.insert(key.hash.clone());
-        }
-        self.found(outcome, &action);
-        outcome.status = Status::Ran;
-        outcome.reason = Some(reason);
-        Ok(())
+        let Some((_, first)) = errors.first() else { return Ok(()) };
+        let mut messages: Vec<&str> = errors.iter().map(|(_, e)| e.message.as_str()).collect();
+        messages.dedup();
+        Err(RunError { message: messages.join("\n"), exit_code: first.exit_code })
     }
 
-    /// Waits for a key's lock, as long as nobody interrupts.
-    fn lock(&self, node: &Node, key: &str) -> Result<KeyLock, RunError> {
-        let mut waits = false;
-        loop {
-            if let Some(lock) = self.store.try_lock(key)? {
-                return Ok(lock);
-            }
-            if self.interrupted.load(Ordering::Relaxed) {
-                let message = "interrupted while it waited for another run".to_string();
-                return Err(RunError { message, exit_code: 130 });
-            }
-            if !std::mem::replace(&mut waits, true) {
-                self.reporter.waiting(node);
-            }
-            std::thread::sleep(Duration::from_millis(50));
+    /// Says what became of all stages.
+    fn done(&self, outcomes: Vec<Outcome>) -> Vec<Outcome> {
+        for (node, outcome) in self.graph.nodes.iter().zip(&outcomes) {
+            self.tell(node, outcome);
+        }
+        outcomes
+    }
+
+    /// Says what became of a stage, to people and in the record.
+    pub(crate) fn tell(&self, node: &Node, outcome: &Outcome) {
+        self.reporter.outcome(node, outcome);
+        if let Some(recorder) = &self.recorder {
+            let fields = serde_json::json!({
+                "name": node.name,
+                "status": outcome.status.name(),
+                "seconds": outcome.seconds,
+                "reason": outcome.reason,
+            });
+            recorder.say("outcome", fields);
         }
     }
 
-    fn was_made(&self, key: &str) -> bool {
-        self.made.lock().is_ok_and(|made| made.contains(key))
-    }
-
-    fn is_forced(&self, node: &Node) -> bool {
-        let index = self.graph.nodes.iter().position(|other| other.name == node.name);
-        index.is_some_and(|index| self.options.forced[index])
-    }
-
-    fn found(&self, outcome: &mut Outcome, action: &Action) {
-        outcome.status = Status::Cached;
-        outcome.outputs = action
-            .outputs
-            .iter()
-            .map(|(port, hash)| (port.clone(), (hash.clone(), self.store.artifact_path(hash))))
-            .collect();
-    }
-
-    fn explain(&self, node: &Node, key: &Key, forced: bool) -> String {
-        if forced {
-            return "forced".to_string();
-        }
-        match self.previous.get(&format!("{}/{}", self.graph.pipeline, node.name)) {
-            None => "first run".to_string(),
-            Some(parts) if *parts == key.parts => "its artifact is gone or incomplete".to_string(),
-            Some(parts) => difference(parts, &key.parts, 3).join(", "),
-        }
-    }
-
-    fn run_stage(
-        &self,
-        node: &Node,
-        key: &Key,
-        inputs: BTreeMap<String, PathBuf>,
-    ) -> Result<Action, RunError> {
-        let failed = |error: std::io::Error| {
-            RunError::bug(format!("{}: {error}", self.store.root().display()))
+    fn record(&self, outcomes: &[Outcome], started: String, seconds: f64) -> Result<(), RunError> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        let undone = |(outcome, wanted): (&Outcome, &bool)| *wanted && outcome.status.blocks();
+        let status = match outcomes.iter().zip(&self.options.wanted).any(undone) {
+            true if self.interrupted.load(Ordering::Relaxed) => RunStatus::Interrupted,
+            true => RunStatus::Failed,
+            false => RunStatus::Done,
         };
-        // The lock's holder is alone with this folder; what is in it a killed attempt left.
-        let work = self.store.root().join("tmp").join(&key.hash);
-        match std::fs::remove_dir_all(&work) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
-        std::fs::create_dir_all(&work).map_err(failed)?;
-        std::fs::create_dir_all(&self.logs).map_err(failed)?;
-        let cache = self.store.root().join("cache").join(&node.binary.description.name);
-        std::fs::create_dir_all(&cache).map_err(failed)?;
-        let config = work.join("config.json");
-        let output = work.join("output");
-        let scratch = self.store.scratch(&key.hash)?;
-        std::fs::write(&config, format!("{:#}\n", node.config)).map_err(failed)?;
-        let log = self.logs.join(format!("{}.log", node.name.replace('/', "-")));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let sources = inputs.clone();
-        let job = Job {
-            executable: &node.binary.path,
-            config: &config,
-            inputs,
-            output: &output,
-            scratch: &scratch,
-            cache: &cache,
-            threads: (cores / self.options.jobs.max(1)).max(1),
-            log: &log,
-        };
-        let started = Instant::now();
-        let result =
-            process::run(&job, &self.interrupted, &|event| self.reporter.event(node, event));
-        if let Err(error) = result {
-            let _ = std::fs::remove_dir_all(&work);
-            return Err(error);
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        self.check_unchanged(node, key)?;
-        let run = seal::Run { pipeline: &self.graph.pipeline, id: &self.run_id };
-        let outputs = seal::outputs(node, key, &sources, &output, run)?;
-        let action = self.store.commit(&key.hash, &outputs, key.parts.clone(), seconds)?;
-        std::fs::remove_dir_all(&work).map_err(failed)?;
-        std::fs::remove_dir_all(&scratch).map_err(failed)?;
-        Ok(action)
+        recorder.finish(RunRecord {
+            run: recorder.run.clone(),
+            pipeline: self.graph.pipeline.clone(),
+            file: std::path::absolute(&self.options.file).unwrap_or_default(),
+            set: self.options.set.clone(),
+            started,
+            seconds,
+            status,
+            cores: self.machine.cores(),
+            jobs: self.options.jobs,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            stages: self.graph.nodes.iter().zip(outcomes).map(|(n, o)| self.stage(n, o)).collect(),
+            files: Vec::new(),
+            seal: String::new(),
+        })
     }
 
-    /// What was read while it changed is not what the key says.
-    fn check_unchanged(&self, node: &Node, before: &Key) -> Result<(), RunError> {
-        let inputs = serde_json::from_value(before.parts["inputs"].clone()).unwrap_or_default();
-        let after = key(&node.binary.description, &node.config, &inputs, &self.outside)?;
-        if after.hash == before.hash {
-            return Ok(());
+    fn stage(&self, node: &Node, outcome: &Outcome) -> StageRecord {
+        let attempt = outcome.attempt.as_ref();
+        let inputs = node.inputs.iter().map(|(port, (from, output))| {
+            (port.clone(), format!("{}.{output}", self.graph.nodes[*from].name))
+        });
+        let outputs = outcome.outputs.iter().map(|(port, (hash, _))| (port.clone(), hash.clone()));
+        StageRecord {
+            name: node.name.clone(),
+            stage: node.binary.description.name.clone(),
+            revision: node.binary.description.revision,
+            status: outcome.status.name().to_string(),
+            reason: outcome.reason.clone(),
+            key: outcome.key.as_ref().map(|key| key.hash.clone()),
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            started: attempt.map(|attempt| attempt.started.clone()),
+            seconds: outcome.seconds,
+            threads: attempt.map(|attempt| attempt.threads),
+            peak_memory: attempt.map(|attempt| attempt.peak_memory),
+            attempts: attempt.map_or(0, |attempt| attempt.attempts),
+            exit_code: (outcome.status == Status::Failed).then_some(outcome.exit_code),
+            log: attempt.map(|_| crate::record::log_name(&node.name)),
         }
-        Err(RunError::config(format!(
-            "{}: a file that the config of `{}` names changed while the stage ran; run again when it is \
-             at rest",
-            node.place, node.name
-        )))
+    }
+
+    /// Looks at every wanted stage in order, and starts nothing.
+    fn look(&self) -> Board {
+        let board = Board::new(self.graph.nodes.len());
+        let _lease = self.store.lease();
+        for index in 0..self.graph.nodes.len() {
+            board.put(index, self.looked_at(index, &board));
+        }
+        board
     }
 }

@@ -17,6 +17,8 @@ use pft_stage::schema::suggestion;
 use pft_stage::yaml::{Data, Key, Node};
 
 use crate::RunError;
+use crate::limits::{self, Limits};
+use crate::sweep::{self, Axis};
 
 /// A pipeline and everything that it includes.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct StageEntry {
     pub inputs: Vec<Connection>,
     /// Overrides of the config's keys.
     pub set: Vec<Setting>,
+    /// What it may take, and how often it is tried.
+    pub limits: Limits,
     /// The file that it stands in.
     pub file: PathBuf,
     /// The line that it stands on.
@@ -78,6 +82,40 @@ impl Pipeline {
     pub fn read(path: &Path) -> Result<Self, RunError> {
         let mut open = Vec::new();
         read(path, &mut open)
+    }
+
+    /// Reads one pipeline, or several that are to be one graph: the stages of each are then called
+    /// `PIPELINE/STAGE`, as where one includes them.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with file and line.
+    pub fn read_all(paths: &[PathBuf]) -> Result<Self, RunError> {
+        if let [path] = paths {
+            return Self::read(path);
+        }
+        let (mut names, mut stages) = (Vec::new(), Vec::new());
+        for path in paths {
+            let pipeline = Self::read(path)?;
+            if names.contains(&pipeline.name) {
+                let message = "another of these pipelines has the same name";
+                return Err(RunError::config(format!(
+                    "{}: {message}, `{}`",
+                    path.display(),
+                    pipeline.name
+                )));
+            }
+            stages.extend(pipeline.stages.into_iter().map(|stage| stage.inside(&pipeline.name)));
+            names.push(pipeline.name);
+        }
+        Ok(Self { name: names.join("+"), stages })
+    }
+
+    /// The same with further settings swept.
+    ///
+    /// # Errors
+    /// When one of them names no stage.
+    pub fn swept(self, axes: &[Axis]) -> Result<Self, RunError> {
+        Ok(Self { stages: sweep::expand(self.stages, axes)?, ..self })
     }
 }
 
@@ -135,7 +173,7 @@ impl Parser<'_> {
 
     fn pipeline(&self, root: &Node, open: &mut Vec<PathBuf>) -> Result<Pipeline, RunError> {
         let entries = self.mapping(root, "a pipeline")?;
-        self.known(entries, &["pipeline", "description", "include", "stages"])?;
+        self.known(entries, &["pipeline", "description", "include", "stages", "sweep"])?;
         let name = match root.get("pipeline") {
             Some(node) => self.string(node, "`pipeline`")?,
             None => return Err(self.error(1, "`pipeline: NAME` is missing")),
@@ -170,7 +208,14 @@ impl Parser<'_> {
         if stages.is_empty() {
             return Err(self.error(1, "the pipeline has no stages"));
         }
-        Ok(Pipeline { name, stages })
+        Ok(Pipeline { name, stages: sweep::expand(stages, &self.axes(root)?)? })
+    }
+
+    fn axes(&self, root: &Node) -> Result<Vec<Axis>, RunError> {
+        let Some(node) = root.get("sweep") else { return Ok(Vec::new()) };
+        let place = |line: u64| format!("{}:{line}", self.path.display());
+        let axes = self.mapping(node, "`sweep`")?.iter();
+        axes.map(|(key, values)| Axis::new(&key.name, values, place(key.line))).collect()
     }
 
     fn stage(&self, key: &Key, node: &Node) -> Result<StageEntry, RunError> {
@@ -178,7 +223,7 @@ impl Parser<'_> {
             return Err(self.error(key.line, format!("stage name `{}` holds `.` or `/`", key.name)));
         }
         let entries = self.mapping(node, &format!("stage `{}`", key.name))?;
-        self.known(entries, &["stage", "config", "inputs", "set"])?;
+        self.known(entries, &[&["stage", "config", "inputs", "set"][..], &limits::KEYS].concat())?;
         let stage = match node.get("stage") {
             Some(stage) => self.string(stage, "`stage`")?,
             None => {
@@ -218,8 +263,17 @@ impl Parser<'_> {
                 set.push(Setting { key: key.name.clone(), value: value.clone(), line: key.line });
             }
         }
-        let file = self.path.to_path_buf();
-        Ok(StageEntry { name: key.name.clone(), stage, config, inputs, set, file, line: key.line })
+        let limits = Limits::read(node).map_err(|(line, message)| self.error(line, message))?;
+        Ok(StageEntry {
+            name: key.name.clone(),
+            stage,
+            config,
+            inputs,
+            set,
+            limits,
+            file: self.path.to_path_buf(),
+            line: key.line,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::RunError;
 use crate::file::{Pipeline, StageEntry};
+use crate::limits::Limits;
 use crate::stages::{StageBinary, describe_all};
 
 /// A stage that is ready to be keyed and run once its inputs are there.
@@ -22,6 +23,8 @@ pub struct Node {
     pub config: Value,
     /// For each connected input port: the node it comes from, and that node's output port.
     pub inputs: BTreeMap<String, (usize, String)>,
+    /// What it may take, and how often it is tried.
+    pub limits: Limits,
     /// `file:line`, for messages.
     pub place: String,
 }
@@ -45,7 +48,13 @@ impl Graph {
         let named = |entry: &'_ StageEntry| entry.place(entry.line);
         let binaries =
             describe_all(pipeline.stages.iter().map(|entry| (entry.stage.as_str(), named(entry))))?;
-        let order = order(&pipeline.stages)?;
+        let places: BTreeMap<&str, usize> = pipeline
+            .stages
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| (entry.name.as_str(), index))
+            .collect();
+        let order = order(&pipeline.stages, &places)?;
         let mut position = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {
             position[old] = new;
@@ -55,10 +64,11 @@ impl Graph {
         for &index in &order {
             let entry = &pipeline.stages[index];
             let binary = binaries[&entry.stage].clone();
-            let inputs = connect(pipeline, entry, &binaries, &position)?;
+            let inputs = connect(pipeline, entry, &binaries, &places, &position)?;
             let config = config_of(entry, &binary, &overrides[index])?;
             let place = entry.place(entry.line);
-            nodes.push(Node { name: entry.name.clone(), binary, config, inputs, place });
+            let (name, limits) = (entry.name.clone(), entry.limits);
+            nodes.push(Node { name, binary, config, inputs, limits, place });
         }
         Ok(Self { pipeline: pipeline.name.clone(), nodes })
     }
@@ -164,6 +174,7 @@ fn connect(
     pipeline: &Pipeline,
     entry: &StageEntry,
     binaries: &BTreeMap<String, StageBinary>,
+    places: &BTreeMap<&str, usize>,
     position: &[usize],
 ) -> Result<BTreeMap<String, (usize, String)>, RunError> {
     let description = &binaries[&entry.stage].description;
@@ -178,7 +189,7 @@ fn connect(
                 let hint = suggestion(&connection.port, &known);
                 error(format!("{} has no input port `{}`{hint}", description.name, connection.port))
             })?;
-        let from = source_index(&pipeline.stages, entry, &connection.from).map_err(&error)?;
+        let from = source_index(places, entry, &connection.from).map_err(&error)?;
         let outputs = &binaries[&pipeline.stages[from].stage].description.outputs;
         let output = match &connection.from_port {
             Some(name) => outputs.iter().find(|output| output.name == *name).ok_or_else(|| {
@@ -226,20 +237,24 @@ fn only_output(outputs: &[Port]) -> Option<&Port> {
     }
 }
 
-fn source_index(stages: &[StageEntry], entry: &StageEntry, from: &str) -> Result<usize, String> {
-    stages.iter().position(|stage| stage.name == *from).ok_or_else(|| {
-        let known: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+fn source_index(
+    places: &BTreeMap<&str, usize>,
+    entry: &StageEntry,
+    from: &str,
+) -> Result<usize, String> {
+    places.get(from).copied().ok_or_else(|| {
+        let known: Vec<&str> = places.keys().copied().collect();
         format!("stage `{}`: there is no stage `{from}`{}", entry.name, suggestion(from, &known))
     })
 }
 
 /// A topological order that keeps the file's order where it can.
-fn order(stages: &[StageEntry]) -> Result<Vec<usize>, RunError> {
+fn order(stages: &[StageEntry], places: &BTreeMap<&str, usize>) -> Result<Vec<usize>, RunError> {
     let mut sources = Vec::new();
     for entry in stages {
         let mut from = Vec::new();
         for connection in &entry.inputs {
-            let index = source_index(stages, entry, &connection.from).map_err(|message| {
+            let index = source_index(places, entry, &connection.from).map_err(|message| {
                 RunError::config(format!("{}: {message}", entry.place(connection.line)))
             })?;
             from.push(index);

@@ -29,11 +29,11 @@ pub(crate) fn key(
     let mut config = config.clone();
     let mut identities = BTreeMap::new();
     let mut failure = None;
-    schema::visit_paths(&mut config, &description.config, &mut |path| {
+    schema::visit_read_paths(&mut config, &description.config, &mut |path, reads| {
         if path.is_empty() || path.contains("://") || failure.is_some() {
             return;
         }
-        match outside.identity(path) {
+        match outside.identity(path, reads) {
             Ok(identity) => {
                 let label = format!("outside:{}", hash_bytes(canonical_json(&identity).as_bytes()));
                 identities.insert(label.clone(), identity);
@@ -58,65 +58,10 @@ pub(crate) fn key(
 /// Whether the files that a config names are there, without reading them.
 pub(crate) fn check_paths(description: &Description, config: &Value) -> Result<(), RunError> {
     let mut result = Ok(());
-    schema::visit_paths(&mut config.clone(), &description.config, &mut |path| {
+    schema::visit_read_paths(&mut config.clone(), &description.config, &mut |path, reads| {
         if !path.is_empty() && !path.contains("://") && result.is_ok() {
-            result = outside::check(path);
+            result = outside::check(path, reads);
         }
     });
     result
-}
-
-/// What changed between the parts of two keys, as `path: old → new`, at most `limit` lines.
-pub fn difference(old: &Value, new: &Value, limit: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    compare(old, new, "", &mut lines);
-    if lines.len() > limit {
-        let more = lines.len() - limit;
-        lines.truncate(limit);
-        lines.push(format!("and {more} more"));
-    }
-    lines
-}
-
-fn compare(old: &Value, new: &Value, path: &str, lines: &mut Vec<String>) {
-    match (old, new) {
-        (Value::Object(a), Value::Object(b)) => {
-            let mut names: Vec<&String> = a.keys().chain(b.keys()).collect();
-            names.sort();
-            names.dedup();
-            for name in names {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                let null = Value::Null;
-                compare(a.get(name).unwrap_or(&null), b.get(name).unwrap_or(&null), &path, lines);
-            }
-        }
-        _ if old == new => {}
-        // The contents of outside files show already as a changed label in the config.
-        _ if path.starts_with("outside.") => {}
-        _ => lines.push(format!("{path}: {} → {}", short(old), short(new))),
-    }
-}
-
-fn short(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    if text.chars().count() <= 20 {
-        return text;
-    }
-    text.chars().take(16).chain(std::iter::once('…')).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_difference_names_the_keys_that_changed() {
-        let old = json!({ "config": { "epsilon": 8, "steps": 3 }, "inputs": { "tokens": "ab" } });
-        let new = json!({ "config": { "epsilon": 4, "steps": 3 }, "inputs": { "tokens": "cd" } });
-        assert_eq!(difference(&old, &new, 5), ["config.epsilon: 8 → 4", "inputs.tokens: ab → cd"]);
-        assert!(difference(&old, &old, 5).is_empty());
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! It reads a pipeline file ([`mod@file`]), asks every stage's executable to describe itself
 //! ([`stages`]), checks the whole graph before starting anything ([`graph`]), computes cache keys
-//! ([`key`]) and starts the stages whose artifact is not in the store ([`execute`]). It depends on
+//! ([`key`]) and starts the stages whose artifact is not in the store ([`execute`]); what it did stays
+//! in the store ([`record`]). It depends on
 //! `pft-artifact` and on the contract types of `pft-stage`, and knows no stage: whatever keeps the
 //! contract of `pft-stage` can be wired, in any language.
 
@@ -10,15 +11,40 @@ pub mod execute;
 pub mod file;
 pub mod graph;
 pub mod key;
+pub mod limits;
+pub mod outcome;
+pub mod record;
 pub mod stages;
+pub mod sweep;
 
+mod attempt;
+mod checked;
+mod checks;
+mod collect;
 mod command;
+mod commands;
+mod decide;
 mod describe;
 mod error;
+mod figures;
+mod history;
+mod latest;
+mod lineage;
+mod make;
 mod outside;
+mod page;
+mod picture;
+mod place;
 mod process;
+mod reason;
 mod report;
+mod runs;
+mod schedule;
 mod seal;
+mod stamp;
+mod summary;
+mod table;
+mod usage;
 
 pub use command::main;
 pub use error::RunError;

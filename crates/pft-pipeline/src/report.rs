@@ -5,11 +5,13 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use pft_artifact::Store;
 use pft_stage::{Event, noun};
 use serde_json::{Value, json};
 
-use crate::execute::{Outcome, Status};
 use crate::graph::{Graph, Node};
+use crate::outcome::{Outcome, Status};
+use crate::summary;
 
 /// Prints the course of a run to standard error: bars on a terminal, lines otherwise.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub struct Reporter {
     bars: Option<MultiProgress>,
     running: Mutex<BTreeMap<String, ProgressBar>>,
     width: usize,
+    silent: bool,
 }
 
 impl Reporter {
@@ -26,11 +29,22 @@ impl Reporter {
         // Hidden where there is no terminal, or one that cannot move its cursor (TERM=dumb): what is
         // printed through it would be lost there.
         let bars = Some(MultiProgress::new()).filter(|bars| !bars.is_hidden());
-        Self { bars, running: Mutex::default(), width }
+        Self { bars, running: Mutex::default(), width, silent: false }
     }
 
-    fn line(&self, text: &str) {
+    /// One that says nothing.
+    pub(crate) fn silent() -> Self {
+        Self { bars: None, running: Mutex::default(), width: 0, silent: true }
+    }
+
+    /// A line about a stage.
+    pub(crate) fn line_of(&self, node: &Node, text: &str) {
+        self.line(&format!("{:w$}  {text}", node.name, w = self.width));
+    }
+
+    pub(crate) fn line(&self, text: &str) {
         match &self.bars {
+            _ if self.silent => {}
             // A terminal that has gone away is no reason to stop working.
             Some(bars) => drop(bars.println(text)),
             None => drop(writeln!(std::io::stderr().lock(), "{text}")),
@@ -136,7 +150,7 @@ impl Reporter {
             Status::Ran => format!("done in {:.1} s", outcome.seconds),
             Status::Cached => "cached".to_string(),
             Status::Skipped => "skipped".to_string(),
-            Status::WouldRun => format!("would run: {reason}"),
+            Status::WouldRun | Status::Waits => format!("would run: {reason}"),
             Status::Failed => format!("failed: {reason}"),
         };
         self.line(&format!("{:w$}  {text}", node.name, w = self.width));
@@ -145,16 +159,11 @@ impl Reporter {
 
 /// The name of a status in the JSON result.
 fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Ran => "ran",
-        Status::Cached => "cached",
-        Status::Failed => "failed",
-        Status::Skipped | Status::WouldRun => "skipped",
-    }
+    if status.is_to_come() { "skipped" } else { status.name() }
 }
 
 /// The result as one JSON object: `pipeline`, `run`, `stages`.
-pub(crate) fn to_json(graph: &Graph, run: &str, outcomes: &[Outcome]) -> Value {
+pub(crate) fn to_json(graph: &Graph, store: &Store, run: &str, outcomes: &[Outcome]) -> Value {
     let stages: Vec<Value> = graph
         .nodes
         .iter()
@@ -181,40 +190,10 @@ pub(crate) fn to_json(graph: &Graph, run: &str, outcomes: &[Outcome]) -> Value {
                 "path": first.map(|(_, path)| path),
                 "outputs": outputs,
                 "reason": outcome.reason,
+                "figures": summary::figures(store, outcome).map(|figures| figures.to_json()),
+                "latest": summary::latest_path(graph, store, node, outcome),
             })
         })
         .collect();
     json!({ "pipeline": graph.pipeline, "run": run, "stages": stages })
-}
-
-/// The closing lines: how much was done, and where the last results lie.
-pub(crate) fn summary(graph: &Graph, outcomes: &[Outcome], seconds: f64, dry_run: bool) -> String {
-    let count = |status: Status| outcomes.iter().filter(|o| o.status == status).count();
-    let (ran, cached) = (count(Status::Ran), count(Status::Cached));
-    let mut text = if dry_run {
-        format!("{}: {} would run, {cached} cached", graph.pipeline, count(Status::WouldRun))
-    } else if ran == 0 && cached == outcomes.len() {
-        format!(
-            "{}: nothing to do, all {cached} stages are cached ({seconds:.2} s)",
-            graph.pipeline
-        )
-    } else {
-        format!("{}: {ran} ran, {cached} cached ({seconds:.1} s)", graph.pipeline)
-    };
-    for (index, (node, outcome)) in graph.nodes.iter().zip(outcomes).enumerate() {
-        let takes = |node: &Node| node.inputs.values().any(|(from, _)| *from == index);
-        let is_last = !graph
-            .nodes
-            .iter()
-            .zip(outcomes)
-            .any(|(node, outcome)| outcome.status != Status::Skipped && takes(node));
-        if is_last {
-            for (port, (_, path)) in &outcome.outputs {
-                let port =
-                    if outcome.outputs.len() > 1 { format!(".{port}") } else { String::new() };
-                text.push_str(&format!("\n  {}{port}: {}", node.name, path.display()));
-            }
-        }
-    }
-    text
 }

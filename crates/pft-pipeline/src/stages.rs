@@ -10,7 +10,7 @@ use pft_stage::schema::suggestion;
 use crate::RunError;
 
 /// The stages that come with the runner, to guess what a misspelt one means.
-const SHIPPED: [&str; 6] = ["ingest", "tag-pii", "scrub", "tokenize", "train", "export"];
+pub(crate) const SHIPPED: [&str; 6] = ["ingest", "tag-pii", "scrub", "tokenize", "train", "export"];
 
 /// A stage's executable and its description.
 #[derive(Debug, Clone)]

@@ -24,6 +24,9 @@ struct Arguments {
     /// Prints name, revision, ports and the JSON Schema of the config as one JSON object
     #[arg(long)]
     describe: bool,
+    /// Checks the config, prints what is known from it as one JSON object, and ends
+    #[arg(long)]
+    check: bool,
     /// The config, a YAML file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -84,14 +87,28 @@ pub fn run_stage_from<S: Stage>(arguments: impl IntoIterator<Item = OsString>) -
     }
 }
 
-fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), StageError> {
-    let description = Description::of::<S>();
-    let folder =
-        arguments.output.as_deref().ok_or_else(|| StageError::config("--output DIR is missing"))?;
-    let value = read_config(arguments, &description.config)?;
+/// The config as the stage takes it, and as JSON with defaults.
+fn checked_config<S: Stage>(
+    arguments: &Arguments,
+    schema: &Value,
+) -> Result<(S::Config, Value), StageError> {
+    let value = read_config(arguments, schema)?;
     let config: S::Config = serde_json::from_value(value.clone())
         .map_err(|error| StageError::config(format!("config: {error}")))?;
     S::validate(&config)?;
+    Ok((config, value))
+}
+
+fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), StageError> {
+    let description = Description::of::<S>();
+    if arguments.check {
+        let (config, _) = checked_config::<S>(arguments, &description.config)?;
+        let _ = writeln!(std::io::stdout(), "{}", json!(S::facts(&config)?));
+        return Ok(());
+    }
+    let folder =
+        arguments.output.as_deref().ok_or_else(|| StageError::config("--output DIR is missing"))?;
+    let (config, value) = checked_config::<S>(arguments, &description.config)?;
     let inputs = connect(&arguments.input, &description)?;
     let mut input_manifests = BTreeMap::new();
     for (port, path) in &inputs {

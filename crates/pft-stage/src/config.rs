@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(value["steps"], 3);
         assert_eq!(
             value["privacy"],
-            serde_json::json!({"target_epsilon": 8, "max_grad_norm": 1.0})
+            serde_json::json!({"target_epsilon": 8.0, "max_grad_norm": 1.0})
         );
     }
 
@@ -347,7 +347,10 @@ mod tests {
     fn overrides_win_and_are_blamed_for_their_mistakes() {
         let value = load("steps: 3\n", &["steps=5", "privacy.target_epsilon=4"]).unwrap();
         assert_eq!(value["steps"], 5);
-        assert_eq!(value["privacy"]["target_epsilon"], 4);
+        assert_eq!(value["privacy"]["target_epsilon"], 4.0);
+        // Equal settings are equal, however they are written.
+        let zero = |text: &str| load(&format!("learning_rate: {text}\n"), &[]).unwrap().to_string();
+        assert!(["0", "0.0", "0e3", "-0.0"].iter().all(|text| zero(text) == zero("0")));
         let message = load("steps: 3\n", &["stepps=5"]).unwrap_err();
         assert!(message.starts_with("--set: stepps: unknown key"), "{message}");
         let value =

@@ -48,6 +48,9 @@ pub struct Description {
     pub outputs: Vec<Port>,
     /// JSON Schema of the config, with defaults.
     pub config: Value,
+    /// Whether the stage answers `--check`; see [`crate::Facts`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checks: bool,
 }
 
 impl Description {
@@ -60,6 +63,7 @@ impl Description {
             inputs: S::inputs(),
             outputs: S::outputs(),
             config: schemars::schema_for!(S::Config).to_value(),
+            checks: true,
         }
     }
 }

@@ -9,6 +9,7 @@ enum Class {
     Config = 2,
     Input = 3,
     Service = 4,
+    Scratch = 5,
     Interrupted = 130,
 }
 
@@ -34,6 +35,12 @@ impl StageError {
     /// An external service failed: exit code 4.
     pub fn service(message: impl Into<String>) -> Self {
         Self::new(Class::Service, message)
+    }
+
+    /// What an earlier attempt left in the scratch folder is damaged: exit code 5. The runner sets
+    /// the folder aside and starts the stage again.
+    pub fn scratch(message: impl Into<String>) -> Self {
+        Self::new(Class::Scratch, message)
     }
 
     /// A bug of the stage or a failing machine: exit code 1.

@@ -2,7 +2,8 @@
 //!
 //! A stage is a binary with one command line (`STAGE --config FILE --input PORT=PATH --output
 //! DIR`), one way to describe itself (`STAGE --describe`), one set of exit codes and one progress
-//! protocol. This crate implements the contract for stages written in Rust through the [`Stage`]
+//! protocol. A stage whose description says `checks` also answers `STAGE --check --config FILE`: it
+//! checks the config and prints its [`Facts`]. This crate implements the contract for stages written in Rust through the [`Stage`]
 //! trait and [`run_stage`], and holds the types that the runner shares with them
 //! ([`Description`], [`schema`], [`yaml`]). It may depend on `pft-artifact`, and knows no stage.
 //!
@@ -46,6 +47,7 @@ mod config;
 mod context;
 mod describe;
 mod error;
+mod facts;
 mod outside_path;
 mod progress;
 mod seal;
@@ -59,7 +61,8 @@ pub use config::{ConfigSource, Override, load_config};
 pub use context::Context;
 pub use describe::{Description, Port};
 pub use error::StageError;
-pub use outside_path::OutsidePath;
+pub use facts::{Facts, Limit};
+pub use outside_path::{Glob, OutsidePath};
 pub use pft_artifact::{Kind, UnitNotes};
 pub use progress::{Bar, Event, Progress, ProgressMode, noun};
 
@@ -89,6 +92,15 @@ pub trait Stage {
     /// [`StageError::config`] that names the keys.
     fn validate(_config: &Self::Config) -> Result<(), StageError> {
         Ok(())
+    }
+
+    /// What is known from the config alone, for `--check`: asked before any stage of a pipeline
+    /// starts, so it must be quick. It may look at the files that the config names, and refuse them.
+    ///
+    /// # Errors
+    /// [`StageError::config`] that names the keys.
+    fn facts(_config: &Self::Config) -> Result<Facts, StageError> {
+        Ok(Facts::default())
     }
 
     /// Does the work: reads `context.input(…)`, writes files into `context.output(…)`.

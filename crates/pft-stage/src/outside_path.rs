@@ -39,6 +39,49 @@ impl OutsidePath {
     }
 }
 
+/// A path with wildcards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glob {
+    /// The folder above all that matches.
+    pub root: PathBuf,
+    /// What matches, with the root's own `[`, `*` and `?` escaped.
+    pub pattern: String,
+}
+
+impl OutsidePath {
+    /// The glob that a path is, if it is one. A part of it that exists as it is written is no pattern:
+    /// folders may be called `[x]`.
+    pub fn glob(path: &str) -> Option<Glob> {
+        let is_sign = |c: char| matches!(c, '*' | '?' | '[');
+        let path = Path::new(path);
+        let mut root = PathBuf::new();
+        let mut rest: Vec<String> = Vec::new();
+        for part in path.components() {
+            let text = part.as_os_str().to_string_lossy();
+            if rest.is_empty() && (!text.contains(is_sign) || root.join(part).exists()) {
+                root.push(part);
+            } else {
+                rest.push(text.into_owned());
+            }
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        let mut pattern = String::new();
+        for character in root.to_string_lossy().chars() {
+            match character {
+                '*' | '?' | '[' | ']' => pattern.extend(['[', character, ']']),
+                other => pattern.push(other),
+            }
+        }
+        if !pattern.is_empty() && !pattern.ends_with('/') {
+            pattern.push('/');
+        }
+        pattern.push_str(&rest.join("/"));
+        Some(Glob { root, pattern })
+    }
+}
+
 impl From<&str> for OutsidePath {
     fn from(path: &str) -> Self {
         Self(path.to_string())
@@ -62,6 +105,24 @@ impl JsonSchema for OutsidePath {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_exists_as_it_is_written_is_no_pattern() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().to_string_lossy().into_owned();
+        std::fs::create_dir(folder.path().join("a[1]")).unwrap();
+        let glob = |path: &str| OutsidePath::glob(&format!("{base}/{path}"));
+        let expected = |root: &str, pattern: &str| {
+            Some(Glob { root: folder.path().join(root), pattern: format!("{base}/{pattern}") })
+        };
+        assert_eq!(glob("a[1]"), None);
+        assert_eq!(glob("b"), None);
+        assert_eq!(glob("a[1]/*.csv"), expected("a[1]", "a[[]1[]]/*.csv"));
+        assert_eq!(glob("a[2]/x"), expected("", "a[2]/x"));
+        assert_eq!(glob("a*/**/x?"), expected("", "a*/**/x?"));
+        let relative = Some(Glob { root: PathBuf::new(), pattern: "no-such-*/x".into() });
+        assert_eq!(OutsidePath::glob("no-such-*/x"), relative);
+    }
 
     #[test]
     fn relative_paths_are_taken_from_the_base() {

@@ -12,6 +12,11 @@ use serde_json::{Value, json};
 use crate::OutsidePath;
 use crate::yaml::{Data, Node};
 
+/// The keyword beside the format `path` that lists, as patterns such as `*.safetensors` or
+/// `vocab/*`, which files of a folder the stage reads. Only they are part of its cache key. A list in
+/// the list stands for the first of its patterns that matches a file.
+pub const READS: &str = "x-reads";
+
 /// Something wrong in a config, and the line it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -358,12 +363,8 @@ fn fill<'a>(value: &mut Value, schema: &'a Value, root: &'a Value) {
     {
         items.iter_mut().for_each(|item| fill(item, item_schema, root));
     }
-    if let Value::Number(number) = value
-        && !takes_fractions(schema)
-        && let Some(whole) = number.as_f64().filter(|_| number.is_f64())
-    {
-        // `1e3` is a whole number to people; the check has seen that nothing is behind its point.
-        *value = Value::from(whole as i64);
+    if let Value::Number(number) = value {
+        *value = one_form(number, schema, root);
     }
     if !value.is_object() {
         return;
@@ -373,13 +374,16 @@ fn fill<'a>(value: &mut Value, schema: &'a Value, root: &'a Value) {
             fill(value, alternative, root);
         }
     }
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+    let none = serde_json::Map::new();
+    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+    let Some(object) = value.as_object_mut() else {
         return;
     };
+    if let Some(additional @ Value::Object(_)) = schema.get("additionalProperties") {
+        let others = object.iter_mut().filter(|(name, _)| !properties.contains_key(*name));
+        others.for_each(|(_, inner)| fill(inner, additional, root));
+    }
     for (name, property) in properties {
-        let Some(object) = value.as_object_mut() else {
-            return;
-        };
         if !object.contains_key(name)
             && let Some(default) = property.get("default")
         {
@@ -391,13 +395,39 @@ fn fill<'a>(value: &mut Value, schema: &'a Value, root: &'a Value) {
     }
 }
 
-/// Whether a number may have a fraction here: it may unless the type is `integer`, or that or null.
-fn takes_fractions(schema: &Value) -> bool {
-    match schema.get("type") {
-        Some(Value::String(name)) => name != "integer",
-        Some(Value::Array(names)) => names.iter().all(|name| name != "integer"),
-        _ => true,
+/// Equal numbers in one form, so that 8, 8.0 and 8e0 are one setting, and 0 and -0.0: a float where
+/// fractions are allowed, a whole number where they are not.
+fn one_form(number: &serde_json::Number, schema: &Value, root: &Value) -> Value {
+    let float = number.as_f64().unwrap_or_default();
+    // What the schema says nothing of is read as whole where it is, up to where floats are exact.
+    let whole = float.fract() == 0.0 && float.abs() < 9e15;
+    match number_type(schema, root) {
+        Some("number") => Value::from(float + 0.0),
+        // `1e3` is a whole number to people; the check has seen that nothing is behind its point.
+        Some(_) if number.is_f64() => Value::from(float as i64),
+        None if number.is_f64() && whole => Value::from(float as i64),
+        _ => Value::Number(number.clone()),
     }
+}
+
+/// `number` or `integer`, whichever is allowed here; a fraction may stand wherever one of several
+/// forms allows it.
+fn number_type(schema: &Value, root: &Value) -> Option<&'static str> {
+    let schema = Checker { root }.resolve(schema);
+    let named = |name: &str| match schema.get("type") {
+        Some(Value::String(one)) => one == name,
+        Some(Value::Array(names)) => names.iter().any(|one| one == name),
+        _ => false,
+    };
+    if named("number") {
+        return Some("number");
+    }
+    let forms = ["anyOf", "oneOf", "allOf"].into_iter().flat_map(|form| list(schema, form));
+    let types: Vec<&str> = forms.filter_map(|form| number_type(form, root)).collect();
+    if types.contains(&"number") {
+        return Some("number");
+    }
+    (named("integer") || types.contains(&"integer")).then_some("integer")
 }
 
 /// Whether an object value means this alternative: its tags match, and it is an object at all.
@@ -418,6 +448,17 @@ pub fn resolve_paths(value: &mut Value, schema: &Value, base: &Path) {
 
 /// Calls `visit` with every value of format `path`.
 pub fn visit_paths(value: &mut Value, schema: &Value, visit: &mut dyn FnMut(&mut String)) {
+    visit_inner(value, schema, schema, &mut |path, _| visit(path));
+}
+
+/// Calls `visit` with every value of format `path`, and with the patterns of the files that the
+/// stage reads where it is a folder: what the schema says under [`READS`]. Without patterns the stage
+/// may read any.
+pub fn visit_read_paths(
+    value: &mut Value,
+    schema: &Value,
+    visit: &mut dyn FnMut(&mut String, Option<&[Value]>),
+) {
     visit_inner(value, schema, schema, visit);
 }
 
@@ -425,12 +466,12 @@ fn visit_inner(
     value: &mut Value,
     schema: &Value,
     root: &Value,
-    visit: &mut dyn FnMut(&mut String),
+    visit: &mut dyn FnMut(&mut String, Option<&[Value]>),
 ) {
     let schema = Checker { root }.resolve(schema);
     if let Value::String(text) = value {
         if has_path_format(schema, root) {
-            visit(text);
+            visit(text, patterns(schema, root));
         }
         return;
     }
@@ -467,6 +508,16 @@ fn visit_inner(
         }
         _ => {}
     }
+}
+
+/// The patterns beside a format `path`, or with the one of several forms that is a path.
+fn patterns<'v>(schema: &'v Value, root: &'v Value) -> Option<&'v [Value]> {
+    let schema = Checker { root }.resolve(schema);
+    if let Some(patterns) = schema.get(READS).and_then(Value::as_array) {
+        return Some(patterns);
+    }
+    let forms = ["anyOf", "oneOf", "allOf"].into_iter().flat_map(|form| list(schema, form));
+    forms.filter(|form| has_path_format(form, root)).find_map(|form| patterns(form, root))
 }
 
 fn has_path_format(schema: &Value, root: &Value) -> bool {

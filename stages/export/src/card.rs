@@ -27,8 +27,8 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, lineage: &Lineage) 
         let relation = if config.format == Format::Peft { "adapter" } else { "finetune" };
         line("base_model_relation", relation.to_string());
     }
-    if let Some(license) = &config.license {
-        line("license", quoted(license));
+    for (key, value) in licence(config, trained) {
+        line(key, quoted(value));
     }
     if !config.language.is_empty() {
         let languages: Vec<String> = config.language.iter().map(|name| quoted(name)).collect();
@@ -94,6 +94,25 @@ fn base_name(config: &Config, trained: &Trained) -> Option<String> {
         Base::Checkpoint(base) => Some(base.name.clone()),
         Base::Random => None,
     })
+}
+
+/// The licence of the settings, or else the one that the base model's own files name.
+pub(crate) fn licence<'a>(
+    config: &'a Config,
+    trained: &'a Trained,
+) -> Vec<(&'static str, &'a str)> {
+    if let Some(license) = &config.license {
+        return vec![("license", license)];
+    }
+    let published = &trained.published;
+    [
+        ("license", &published.license),
+        ("license_name", &published.license_name),
+        ("license_link", &published.license_link),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value.as_deref()?)))
+    .collect()
 }
 
 /// A YAML double-quoted scalar, which JSON's strings are.

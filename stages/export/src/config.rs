@@ -83,6 +83,7 @@ pub struct Config {
     /// Also writes the whole model as `model.gguf`, in this type.
     pub gguf: Option<GgufType>,
     /// Where the base model of adapters lies now, if not where training found it.
+    #[schemars(extend("x-reads" = ["config.json", "generation_config.json", "model.safetensors.index.json", ["model.safetensors", "*.safetensors"], "*.gguf"]))]
     pub base_model: Option<OutsidePath>,
     /// What users know the base model as: a name on the hub, or a path of theirs.
     pub base_model_name: Option<String>,

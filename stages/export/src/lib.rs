@@ -7,18 +7,22 @@
 
 mod card;
 mod config;
+mod moved;
 mod tokenizer;
 mod trained;
 mod verify;
+mod written;
 
 use std::path::Path;
 
 use pft_artifact::Manifest;
 use pft_artifact::kinds::{bundle, model as files};
 use pft_dp::RECORD_KEY;
-use pft_lm::checkpoint::{Notes, save_adapter_with_notes, save_gguf, save_model_with_notes};
+use pft_lm::checkpoint::{
+    Notes, SavedType, check_gguf, save_adapter_with_notes, save_gguf, save_model_with_notes,
+};
 use pft_lm::model::LanguageModel;
-use pft_lm::parameters::Precision;
+use pft_lm::parameters::{Parameters, Precision, Tensor};
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use serde_json::Value;
 
@@ -61,7 +65,11 @@ impl Stage for Export {
         let lineage = manifest.lineage()?;
         let (mut model, trained) = Trained::load(folder, &lineage, &config)?;
         let tokenizer = Tokenizer::read(folder, model.config())?;
+        if let Some(note) = tokenizer.left_out() {
+            progress.note(note);
+        }
         if config.gguf.is_some() {
+            check_gguf(model.config()).map_err(checkpoint_error)?;
             tokenizer.check_gguf()?;
         }
         let reference = Reference::of(&trained, &mut model)?;
@@ -118,6 +126,9 @@ fn write_weights(
             let parameters = model.parameters();
             save_adapter_with_notes(output, model.config(), lora, parameters, base, &notes)
                 .map_err(checkpoint_error)?;
+            let adapters = named(model.parameters()).filter(|(name, _)| name.contains(".lora_"));
+            let path = output.join("adapter_model.safetensors");
+            written::check(&path, adapters, SavedType::F32)?;
         }
         (Format::Peft, None) => {
             return Err(StageError::config(
@@ -135,18 +146,29 @@ fn write_weights(
         .into_merged()
         .map_err(|error| StageError::input(format!("cannot merge the adapters: {error}")))?;
     if config.format == Format::Hf {
-        save_model_with_notes(output, &model_config, &merged, config.dtype.into(), &notes)
+        let saved = config.dtype.into();
+        save_model_with_notes(output, &model_config, &merged, saved, &notes)
             .map_err(checkpoint_error)?;
+        written::check(&output.join("model.safetensors"), named(&merged), saved)?;
+        written::check_config(output, merged.id("lm_head.weight").is_some(), saved)?;
     }
     if let Some(kind) = config.gguf {
         let path = output.join(bundle::GGUF);
         save_gguf(&path, &model_config, &merged, kind.into(), |writer| {
+            for (key, value) in card::licence(config, trained) {
+                writer.string(&format!("general.{}", key.replace('_', ".")), value);
+            }
             tokenizer.write_gguf(writer);
             writer.string(RECORD_KEY, &record);
         })
         .map_err(checkpoint_error)?;
     }
     Ok(())
+}
+
+/// The tensors of a table by name.
+fn named(parameters: &Parameters) -> impl Iterator<Item = (&str, &Tensor)> {
+    parameters.iter().map(|(_, entry)| (entry.spec.name.as_str(), &entry.tensor))
 }
 
 /// Loads what was written and compares it with the trained model; the largest difference.

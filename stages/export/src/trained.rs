@@ -6,14 +6,15 @@ use pft_artifact::Lineage;
 use pft_artifact::kinds::model::{self as files, BaseModel, BaseOrigin};
 use pft_dp::{PrivacyStatement, RECORD_KEY, Record};
 use pft_lm::checkpoint::{
-    Checkpoint, CheckpointError, EvaluationProbe, Precision, load_adapter, read_note,
+    Checkpoint, CheckpointError, EvaluationProbe, Origin as Published, Precision, load_adapter,
+    read_note,
 };
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
 use serde_json::Value;
 
-use crate::Config;
+use crate::{Config, moved};
 
 /// What training says of a model.
 pub(crate) struct Trained {
@@ -23,6 +24,8 @@ pub(crate) struct Trained {
     pub(crate) probe: Option<EvaluationProbe>,
     /// The privacy statement.
     pub(crate) privacy: PrivacyStatement,
+    /// Where the base model was published and under which licence, as far as it says.
+    pub(crate) published: Published,
 }
 
 /// The base model of adapters.
@@ -74,7 +77,19 @@ impl Trained {
         };
         refuse_another_history(&folder.join(weights.name), &privacy)?;
         let probe = EvaluationProbe::load(folder).map_err(checkpoint_error)?;
-        Ok((model, Self { base, probe, privacy }))
+        let published = read_published(folder)?;
+        Ok((model, Self { base, probe, privacy, published }))
+    }
+}
+
+/// What training's summary says of where the base model was published.
+fn read_published(folder: &Path) -> Result<Published, StageError> {
+    let path = folder.join(files::SUMMARY.name);
+    match read_json(&path)?["base_origin"].take() {
+        Value::Null => Ok(Published::default()),
+        origin => serde_json::from_value(origin).map_err(|error| {
+            StageError::input(format!("{}: base_origin: {error}", path.display()))
+        }),
     }
 }
 
@@ -160,7 +175,7 @@ fn find_base(folder: &Path, lineage: &Lineage, config: &Config) -> Result<Base, 
         (BaseOrigin::Checkpoint, given) => {
             let path = match given {
                 Some(path) => path.as_path().to_path_buf(),
-                None => trained_on(lineage).ok_or_else(|| {
+                None => trained_on(lineage, &base.blake3).ok_or_else(|| {
                     StageError::input(format!(
                         "{}: nothing says where the base model of these adapters lies",
                         folder.display()
@@ -176,8 +191,9 @@ fn find_base(folder: &Path, lineage: &Lineage, config: &Config) -> Result<Base, 
 }
 
 /// Where training found the base model, by its settings.
-fn trained_on(lineage: &Lineage) -> Option<PathBuf> {
-    lineage.steps().last()?.config["base_model"].as_str().map(PathBuf::from)
+fn trained_on(lineage: &Lineage, hashes: &[String]) -> Option<PathBuf> {
+    let path = lineage.steps().last()?.config["base_model"].as_str()?;
+    Some(moved::find(PathBuf::from(path), hashes))
 }
 
 fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
@@ -190,9 +206,10 @@ fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
 /// Adapters are of use on the model that they were trained on alone, and their privacy statement is
 /// about that one; `hashes` are of its files.
 fn refuse_another_base(path: &Path, hashes: &[String]) -> Result<(), StageError> {
-    let base = open_base(path)?;
-    for (index, file) in base.files().iter().enumerate() {
-        if hashes.get(index) != Some(&pft_artifact::hash_file(file)?) {
+    let files = open_base(path)?.files();
+    for (index, file) in files.iter().enumerate() {
+        if files.len() != hashes.len() || hashes.get(index) != Some(&pft_artifact::hash_file(file)?)
+        {
             return Err(StageError::input(format!(
                 "{}: is not of the base model that these adapters were trained on (its hash \
                  differs)",

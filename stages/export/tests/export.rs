@@ -1,12 +1,15 @@
 //! Models trained "elsewhere" (tests/fixtures/checkpoints) through the stage: what comes out loads
 //! with transformers and peft, what must stay private stays, and a broken model is told.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use export::{Config, Dtype, Export, Format, GgufType};
 use pft_artifact::{Kind, Manifest};
+use pft_dp::accounting::Phase;
 use pft_dp::{
     Base, BaseCheckpoint, BaseFile, BaseHasSeen, Clipping, Ledger, LedgerHeader, Mechanism,
     NoPrivacy, Origin, Plan, PrivacyStatement, RECORD_KEY, Randomness, Reason, Record, RunSecret,
@@ -79,9 +82,8 @@ fn base(name: &str, folder: &Path, precision: &str) -> Value {
 fn private(base_has_seen: BaseHasSeen, earlier: &Record) -> PrivacyStatement {
     let plan = Plan {
         declared_units: 1000,
-        sample_rate: 0.02,
-        noise_multiplier: 0.8,
-        steps: 5,
+        units_were_counted: false,
+        phase: Phase { sample_rate: 0.02, noise_multiplier: 0.8, steps: 5 },
         delta: 1e-5,
         clipping: Clipping::default(),
         max_examples_per_unit: 4,

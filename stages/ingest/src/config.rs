@@ -4,6 +4,7 @@ use pft_stage::{OutsidePath, StageError};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::file_name::{unpacked, without_query};
 use crate::synthetic::SyntheticConfig;
 
 /// Where the documents come from.
@@ -11,12 +12,12 @@ use crate::synthetic::SyntheticConfig;
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
     /// Told by the path: `hf://…`, or the file's extension (.jsonl, .ndjson, .csv, .tsv,
-    /// .parquet, .txt, .eml, .mbox).
+    /// .parquet, .txt, .eml, .mbox), with .gz or .zst behind it if the file is packed.
     #[default]
     Auto,
     /// JSON Lines: one object a line. One that has a field twice is refused, if that is read.
     Jsonl,
-    /// Comma separated values with a header line. Blank lines are skipped.
+    /// Comma separated values with a header line, read strictly by RFC 4180. Blank lines are skipped.
     Csv,
     /// Apache Parquet.
     Parquet,
@@ -75,14 +76,26 @@ pub enum Unit {
     Document,
     /// The case that a paragraph belongs to (ecthr).
     Case,
-    /// The address that a message is from, in lower case (maildir). Messages without one are one
-    /// unit together.
+    /// The address that a message is from, in lower case (maildir, and `text_format: mail`). Messages
+    /// without one are one unit together.
     Sender,
     /// The mailbox that a message lies in: the first folder below `path`, or an mbox file right
     /// below it (maildir).
     Mailbox,
     /// The folder that a file lies in (text).
     Folder,
+}
+
+/// What a text column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextFormat {
+    /// The text.
+    #[default]
+    Plain,
+    /// A whole RFC 822 message with its headers, as in the column `message` of the Enron corpus: its
+    /// body is the text, and its sender the unit where no column says it.
+    Mail,
 }
 
 /// What an ecthr document is.
@@ -182,15 +195,18 @@ impl Default for SplitConfig {
 pub struct Config {
     /// Where the documents come from.
     pub source: SourceKind,
-    /// A file, a folder, a glob, `hf://datasets/OWNER/NAME[@REVISION][/FILE OR GLOB]`, or a list.
+    /// A file, a folder, a glob, `https://HOST/FILE`, `hf://datasets/OWNER/NAME[@REVISION][/FILE OR
+    /// GLOB]`, or a list. Files packed by gzip or zstd are read as what is in them.
     #[schemars(schema_with = "paths_schema")]
     pub path: Option<Paths>,
     /// The column that holds the text; `facts` for ecthr where this is `text`.
     pub text_column: String,
+    /// What the text column holds.
+    pub text_format: TextFormat,
     /// The column that holds a document's id. Without it a document is called by a number within
     /// its unit, or by a hash of its text.
     pub id_column: Option<String>,
-    /// The column that holds the privacy unit's id.
+    /// The column that holds the privacy unit's id. `7` and `7.0` in columns of numbers are one unit.
     pub unit_column: Option<String>,
     /// What the privacy unit is, where no column says it.
     pub unit: Unit,
@@ -198,7 +214,13 @@ pub struct Config {
     pub granularity: Granularity,
     /// For csv, the character between fields.
     pub separator: Option<char>,
-    /// For maildir, headers put above the text, such as `[subject]`.
+    /// For csv, the character around fields, which is doubled within them, or `none`; a double quote
+    /// where this is left out.
+    pub quote: Option<String>,
+    /// For csv, the character that makes the next one stand for itself, such as a backslash before a
+    /// quote.
+    pub escape: Option<char>,
+    /// For mail, headers put above the text, such as `[subject]`.
     pub headers: Vec<String>,
     /// For synthetic, what is made.
     pub synthetic: SyntheticConfig,
@@ -226,11 +248,14 @@ impl Default for Config {
             source: SourceKind::Auto,
             path: None,
             text_column: "text".to_string(),
+            text_format: TextFormat::Plain,
             id_column: None,
             unit_column: None,
             unit: Unit::Auto,
             granularity: Granularity::Paragraph,
             separator: None,
+            quote: None,
+            escape: None,
             headers: Vec::new(),
             synthetic: SyntheticConfig::default(),
             split: SplitConfig::default(),
@@ -289,6 +314,7 @@ impl Config {
             (Unit::Auto, None) => Some(match source {
                 SourceKind::Ecthr => Unit::Case,
                 SourceKind::Maildir => Unit::Sender,
+                _ if source.is_table() && self.text_format == TextFormat::Mail => Unit::Sender,
                 _ => Unit::Document,
             }),
             (unit, _) => Some(unit),
@@ -317,15 +343,22 @@ impl Config {
                 self.min_chars
             )));
         }
-        if self.separator.is_some_and(|c| !c.is_ascii() || c == '"' || c == '\n' || c == '\r') {
-            return Err(StageError::config(
-                "separator: must be one ASCII character other than a quote or a line end",
-            ));
+        self.check_signs()?;
+        // As for columns below, the synthetic source overlooks it.
+        let holds_mail =
+            source == SourceKind::Synthetic || (source.is_table() && source != SourceKind::Ecthr);
+        if self.text_format == TextFormat::Mail && !holds_mail {
+            return Err(StageError::config(format!(
+                "text_format: mail does not exist in source {}",
+                name(&source)
+            ))
+            .with_help("it is for jsonl, csv, parquet and hf, with a message in a column"));
         }
         let allowed: &[Unit] = match source {
             SourceKind::Ecthr => &[Unit::Case, Unit::Document],
             SourceKind::Maildir => &[Unit::Sender, Unit::Mailbox, Unit::Document],
             SourceKind::Text => &[Unit::Folder, Unit::Document],
+            _ if self.text_format == TextFormat::Mail => &[Unit::Sender, Unit::Document],
             _ => &[Unit::Document],
         };
         if self.unit != Unit::Auto && !allowed.contains(&self.unit) {
@@ -367,10 +400,49 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The signs of CSV must be told apart.
+    fn check_signs(&self) -> Result<(), StageError> {
+        let is_sign = |c: char| c.is_ascii() && c != '\n' && c != '\r';
+        let quote = match self.quote.as_deref() {
+            None => Some('"'),
+            Some("none") => None,
+            Some(text) => {
+                let mut characters = text.chars();
+                match (characters.next().filter(|c| is_sign(*c)), characters.next()) {
+                    (Some(quote), None) => Some(quote),
+                    _ => {
+                        return Err(StageError::config(
+                            "quote: must be one ASCII character other than a line end, or `none`",
+                        ));
+                    }
+                }
+            }
+        };
+        let signs = [("separator", self.separator), ("quote", quote), ("escape", self.escape)];
+        for (index, (key, sign)) in signs.into_iter().enumerate() {
+            let Some(sign) = sign else { continue };
+            if !is_sign(sign) {
+                return Err(StageError::config(format!(
+                    "{key}: must be one ASCII character other than a line end"
+                )));
+            }
+            if let Some((other, _)) = signs[..index].iter().find(|(_, other)| *other == Some(sign))
+            {
+                return Err(StageError::config(format!(
+                    "{other} and {key} are the same character, so that neither has a meaning"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl SourceKind {
     /// The source that a file's extension tells.
     pub fn of_file(path: &str) -> Option<Self> {
-        let extension = path.rsplit_once('.')?.1.to_ascii_lowercase();
+        let name = unpacked(without_query(path));
+        let extension = name.rsplit_once('.')?.1.to_ascii_lowercase();
         Some(match extension.as_str() {
             "jsonl" | "ndjson" | "json" => Self::Jsonl,
             "csv" | "tsv" => Self::Csv,

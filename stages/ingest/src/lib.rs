@@ -6,6 +6,7 @@
 
 pub mod config;
 mod counted;
+mod file_name;
 mod intake;
 mod left_out;
 pub mod mersenne_twister;
@@ -23,6 +24,7 @@ use crate::config::{Config, Deduplicate, SourceKind, SplitBy};
 use crate::counted::counted;
 use crate::intake::{Accepted, Intake, fingerprint};
 use crate::source::Opened;
+use crate::source::label::twin;
 use crate::split::{UnitSplitter, llm_pft_order, llm_pft_split};
 use crate::spool::Spool;
 
@@ -34,7 +36,7 @@ pub struct Ingest;
 
 impl Stage for Ingest {
     const NAME: &'static str = "ingest";
-    const REVISION: u32 = 3;
+    const REVISION: u32 = 4;
     const ABOUT: &'static str = "Reads raw documents into a corpus";
     type Config = Config;
 
@@ -264,6 +266,12 @@ impl Sink {
                 split
             });
         self.units += u64::from(is_new);
+        if is_new && let Some(twin) = twin(&document.unit_id) {
+            let known = fingerprint(&[&twin]).to_le_bytes();
+            if unit_splits.contains_key(&known) {
+                return Err(two_spellings(origin, &document.unit_id, &twin));
+            }
+        }
         if first != split {
             return Err(StageError::input(format!(
                 "{origin}: unit {} is in {} here and in {} before",
@@ -333,4 +341,17 @@ impl Sink {
         }
         Ok(())
     }
+}
+
+/// `7` and `7.0` in files without types: one person would be two units, each with a promise of its own.
+fn two_spellings(origin: &str, unit: &str, twin: &str) -> StageError {
+    StageError::input(format!(
+        "{origin}: unit {} is here, and unit {} before: they may be one",
+        Quoted(unit),
+        Quoted(twin)
+    ))
+    .with_help(
+        "write the column of units in one way in all files: pandas writes whole numbers with `.0` once \
+         a value is missing, unless the column's type is `Int64` or text",
+    )
 }

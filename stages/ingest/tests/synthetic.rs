@@ -1,5 +1,7 @@
 //! The synthetic source: gold spans are right, and units depend on nothing but seed and number.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeSet, HashSet};
 
 use ingest::config::{SplitBy, SplitConfig};

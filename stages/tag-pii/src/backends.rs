@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pft_ner::combine::Policy;
 use pft_ner::flair::{FlairOptions, FlairTagger};
-use pft_ner::rules::{RulesConfig, RulesTagger, WordList};
 use pft_ner::service::{PresidioOptions, PresidioTagger, PrivateAiOptions, PrivateAiTagger};
 use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_pii::combine::Policy;
+use pft_pii::rules::{RulesConfig, RulesTagger, WordList};
+use pft_pii::{LoadError, Tagger};
 use pft_stage::StageError;
 
 use crate::{Backend, Config};
@@ -162,15 +162,4 @@ fn read_words(path: &Path) -> Result<Vec<String>, StageError> {
         StageError::input(format!("{}: cannot read the word list: {error}", path.display()))
     })?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect())
-}
-
-/// The labels that the user's own patterns and lists bring.
-pub(crate) fn own_labels(config: &Config) -> impl Iterator<Item = &String> {
-    config.backends.iter().flat_map(|backend| {
-        let (patterns, words) = match backend {
-            Backend::Rules { patterns, words, .. } => (patterns.as_slice(), words.as_slice()),
-            _ => (&[][..], &[][..]),
-        };
-        patterns.iter().map(|p| &p.label).chain(words.iter().map(|w| &w.label))
-    })
 }

@@ -13,8 +13,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pft_ner::combine::SpanList;
-use pft_ner::{Span, Tagger};
+use pft_pii::combine::SpanList;
+use pft_pii::{Span, Tagger};
 use pft_stage::StageError;
 use serde::Deserialize;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
@@ -272,7 +272,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> StageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pft_ner::TagError;
+    use pft_pii::TagError;
 
     struct Named(&'static str);
     impl Tagger for Named {

@@ -1,14 +1,14 @@
 //! What the taggers found becomes a document's tags.
 
-use pft_ner::Span;
-use pft_ner::combine::{Policy, SpanList, combine};
-use pft_ner::consistency::{Consistency, NameFinder};
-use pft_ner::labels::{LabelMap, default_pii};
-use pft_ner::widen::widen;
+use pft_pii::Span;
+use pft_pii::combine::{Policy, SpanList, combine};
+use pft_pii::consistency::{Consistency, NameFinder};
+use pft_pii::labels::{LabelMap, default_pii};
+use pft_pii::widen::widen;
 use pft_stage::StageError;
 
 use crate::Config;
-use crate::backends::{self, Rank};
+use crate::backends::Rank;
 use crate::cache::{Cache, Recalled, TextHash};
 
 /// What counts of the taggers' answers, and the consistency pass.
@@ -29,14 +29,14 @@ impl Combining {
     /// # Errors
     /// When a setting is wrong.
     pub(crate) fn new(config: &Config, ranks: Vec<Rank>) -> Result<Self, StageError> {
-        let labels = || config.labels.iter().chain(backends::own_labels(config));
+        let labels = || config.labels.iter().chain(config.own_labels());
         if let Some(label) = labels().find(|label| label.contains('+')) {
             return Err(StageError::config(format!("the label `{label}` has a `+`"))
                 .with_help("choose another name: `+` stands between the labels of a span"));
         }
         let mut policy = Policy::new(labels().cloned());
         // A label of the user's own is itself, whatever another tagger means by the word.
-        for label in backends::own_labels(config) {
+        for label in config.own_labels() {
             policy.labels.alias(label, label);
         }
         policy.min_score = config.min_score;
@@ -100,7 +100,7 @@ fn check_labels(config: &Config, policy: &Policy) -> Result<(), StageError> {
             .with_help("leave `labels` out for all of them"));
     }
     let known = default_pii();
-    let is_own = |label: &String| backends::own_labels(config).any(|own| own == label);
+    let is_own = |label: &String| config.own_labels().any(|own| own == label);
     for label in config.labels.iter().filter(|label| !is_own(label)) {
         let meaning = policy.labels.canonical(&label.as_str().into());
         let right = if *meaning == **label {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pft_ner::consistency::ConsistencyConfig;
-use pft_ner::rules::UserPattern;
 use pft_ner::service::{ApiVersion, Connection};
 use pft_ner::transformer::TransformerOptions;
+use pft_pii::consistency::ConsistencyConfig;
+use pft_pii::rules::UserPattern;
 use pft_stage::{OutsidePath, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,7 @@ pub enum Backend {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<i32>,
         /// The pipeline's folder, which holds `config.cfg`.
+        #[schemars(extend("x-reads" = ["config.cfg", "meta.json", "tokenizer", "vocab/*", "ner/*", "tok2vec/*"]))]
         model: OutsidePath,
         /// The labels, in pft's own names, that this one is heard for; empty for all that count.
         #[serde(default)]
@@ -48,6 +49,7 @@ pub enum Backend {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<i32>,
         /// The checkpoint's folder, with weights in safetensors, pytorch_model.bin, model.onnx or onnx/model.onnx.
+        #[schemars(extend("x-reads" = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "*.index.json", ["model.safetensors", "*.safetensors", "pytorch_model.bin", "*.bin", "model.onnx", "onnx/model.onnx"]]))]
         model: OutsidePath,
         /// The labels, in pft's own names, that this one is heard for; empty for all that count.
         #[serde(default)]
@@ -65,17 +67,21 @@ pub enum Backend {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<i32>,
         /// The model file, or a folder that holds it as `pytorch_model.bin`.
+        #[schemars(extend("x-reads" = ["pytorch_model.bin"]))]
         model: OutsidePath,
         /// The labels, in pft's own names, that this one is heard for; empty for all that count.
         #[serde(default)]
         labels: Vec<String>,
         /// The tokenizer.json of the transformer that a model saved before Flair 0.12 is based on, or
         /// the folder that holds it. Later files have their own.
+        #[schemars(extend("x-reads" = ["tokenizer.json", "tokenizer_config.json"]))]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tokenizer: Option<OutsidePath>,
     },
     /// An analyzer service of Presidio, to which every text is sent. Kinds of recognizers of your own
-    /// count once `label_map` says what they mean, or `labels` names them.
+    /// count once `label_map` says what they mean, or `labels` names them. Presidio ranks what it takes for a
+    /// date above bare identifiers, with scores of 0.05 to 0.4 for these: a threshold hides them. An analyzer
+    /// built from Presidio's own YAML finds no organizations.
     Presidio {
         /// Whose label wins where spans overlap: the highest. Without it, the earlier in the list.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +94,8 @@ pub enum Backend {
         /// Presidio's names of the kinds to look for; empty for all that the service knows.
         #[serde(default)]
         entities: Vec<String>,
-        /// The score that an entity needs; without it the service's own.
+        /// The score that an entity needs; without it the service's own. Above 0.05 it leaves out what bare
+        /// numbers may be besides dates.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         score_threshold: Option<f32>,
         /// A name for what the service runs. What it answered is kept and used again until this or
@@ -252,7 +259,7 @@ impl Default for Config {
                 patterns: Vec::new(),
                 words: Vec::new(),
             }],
-            labels: pft_ner::labels::default_pii(),
+            labels: pft_pii::labels::default_pii(),
             min_score: 0.0,
             thresholds: BTreeMap::new(),
             label_map: BTreeMap::new(),
@@ -267,6 +274,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The labels that the user's own patterns and lists bring.
+    pub(crate) fn own_labels(&self) -> impl Iterator<Item = &String> {
+        self.backends.iter().flat_map(|backend| {
+            let (patterns, words) = match backend {
+                Backend::Rules { patterns, words, .. } => (patterns.as_slice(), words.as_slice()),
+                _ => (&[][..], &[][..]),
+            };
+            patterns.iter().map(|p| &p.label).chain(words.iter().map(|w| &w.label))
+        })
+    }
+
     /// Checks what the schema cannot.
     ///
     /// # Errors
@@ -277,7 +295,7 @@ impl Config {
                 .with_help("name at least one, such as `backends: [{kind: rules}]`"));
         }
         let counts = |label: &String| {
-            self.labels.contains(label) || crate::backends::own_labels(self).any(|own| own == label)
+            self.labels.contains(label) || self.own_labels().any(|own| own == label)
         };
         if let Some(label) = self.label_map.values().find(|label| !counts(label)) {
             return Err(StageError::config(format!(
@@ -286,7 +304,7 @@ impl Config {
             ))
             .with_help(format!("the labels are {}", self.labels.join(", "))));
         }
-        let known = pft_ner::labels::default_pii();
+        let known = pft_pii::labels::default_pii();
         for ignored in &self.ignore {
             let Ignored::OfLabels { pattern, labels } = ignored else { continue };
             let unknown = labels.iter().find(|label| !counts(label) && !known.contains(label));

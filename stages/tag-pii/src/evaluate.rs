@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
 use pft_artifact::{Quoted, TagsReader, text_hash};
-use pft_ner::Span;
-use pft_ner::evaluate::{GoldDocument, Report, evaluate, svg};
-use pft_ner::labels::LabelMap;
+use pft_pii::Span;
+use pft_pii::evaluate::{GoldDocument, Report, evaluate, svg};
+use pft_pii::labels::LabelMap;
 use pft_stage::{ConfigSource, Description, Override, StageError, load_config};
 
 use crate::{Config, TagPii, Tagging, gold, subcommand};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use pft_artifact::{CorpusReader, Quoted, TagsReader, text_hash};
-use pft_ner::evaluate::{GoldDocument, Mention, parse_iob2, parse_tab};
-use pft_ner::labels::LabelMap;
+use pft_pii::evaluate::{GoldDocument, Mention, parse_iob2, parse_tab};
+use pft_pii::labels::LabelMap;
 use pft_stage::StageError;
 
 /// The documents of `path`, and the label set that its form is usually written in. A `tags` artifact

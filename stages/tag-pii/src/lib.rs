@@ -5,6 +5,7 @@
 //! found, looks for each unit's names in all its documents, and writes `tags`. Memory is bounded by a batch
 //! of documents and the units' names. It depends on `pft-ner` for the taggers, and on the artifact and stage crates.
 
+mod architecture;
 mod backends;
 pub mod cache;
 mod combining;
@@ -28,7 +29,7 @@ pub struct TagPii;
 
 impl Stage for TagPii {
     const NAME: &'static str = "tag-pii";
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
     const ABOUT: &'static str = "Finds personal information in a corpus.\n\nWith --shard I/N it tags the I-th of N parts \
         (units stay whole); `tag-pii merge` puts the parts together; `tag-pii evaluate` measures tags against gold \
         annotations; `tag-pii train` trains a tagger on them. PFT_TAG_CACHE names a folder of finished work that runs share.";

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pft_artifact::{ArtifactError, CorpusReader, Document, Quoted, TaggedDocument, TagsWriter};
-use pft_ner::combine::tag_texts;
-use pft_ner::consistency::{NameFinder, UnitNames};
-use pft_ner::{LoadError, Span, TagError, Tagger};
+use pft_pii::combine::tag_texts;
+use pft_pii::consistency::{NameFinder, UnitNames};
+use pft_pii::{LoadError, Span, TagError, Tagger};
 use pft_stage::{Context, StageError};
 use rayon::prelude::*;
 use serde_json::json;

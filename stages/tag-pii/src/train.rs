@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pft_ner::evaluate::GoldDocument;
-use pft_ner::labels::LabelMap;
-use pft_ner::train::{Architecture, Epoch, TrainError, TrainOptions, train};
+use pft_ner::train::{Epoch, TrainError, TrainOptions, Training};
+use pft_pii::evaluate::GoldDocument;
+use pft_pii::labels::LabelMap;
 use pft_stage::StageError;
 
+use crate::architecture::Architecture;
 use crate::{gold, subcommand};
 
 /// Trains a tagger on gold annotations, from a model that a backend reads
@@ -112,9 +113,16 @@ pub fn run(arguments: &Arguments) -> Result<(), StageError> {
         options.patience
     );
     let interrupted = pft_stage::watch_signals()?;
-    let (base, output) = (&arguments.base, &arguments.output);
-    let outcome = train(base, &learned, &measured, output, &options, &mut show, &interrupted)
-        .map_err(stage_error)?;
+    let output = &arguments.output;
+    let training = Training {
+        base: &arguments.base,
+        gold: &learned,
+        held_out: &measured,
+        output,
+        options: &options,
+        interrupted: &interrupted,
+    };
+    let outcome = architecture.train(&training, &mut show).map_err(stage_error)?;
     subcommand::print(outcome.held_out.table().trim_end());
     eprintln!(
         "tag-pii train: epoch {}, leaning by {} towards mentions, is in {}",

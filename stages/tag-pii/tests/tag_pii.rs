@@ -1,5 +1,7 @@
 //! The stage as a whole, through its library and through its binary.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +11,7 @@ use pft_artifact::{
     CorpusWriter, Document, Kind, Manifest, Split, TaggedDocument, TagsReader, count_rows,
     text_hash,
 };
-use pft_ner::rules::UserPattern;
+use pft_pii::rules::UserPattern;
 use pft_stage::{Context, Stage, StageError};
 use tag_pii::{Backend, Config, TagPii, merge};
 use tempfile::TempDir;

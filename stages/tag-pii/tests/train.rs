@@ -1,13 +1,15 @@
 //! `tag-pii train` through its binary: models learn, and load where models of their kind load.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use pft_ner::Tagger;
 use pft_ner::spacy::SpacyTagger;
 use pft_ner::transformer::{TransformerOptions, TransformerTagger};
+use pft_pii::Tagger;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -97,7 +99,7 @@ fn texts() -> Vec<String> {
 
 fn found(tagger: &dyn Tagger, texts: &[String]) -> Vec<Vec<(usize, usize, String)>> {
     let views: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let spans = |spans: Vec<pft_ner::Span>| {
+    let spans = |spans: Vec<pft_pii::Span>| {
         spans.into_iter().map(|span| (span.start, span.end, span.label.to_string())).collect()
     };
     tagger.tag_batch(&views).into_iter().map(|found| spans(found.unwrap())).collect()

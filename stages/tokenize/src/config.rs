@@ -42,6 +42,7 @@ impl From<SplitName> for pft_artifact::Split {
 pub struct Config {
     /// A folder that holds `tokenizer.json` or `vocab.json` and `merges.txt`, with the model's
     /// other tokenizer files; a GGUF file; or a `tokenizer.json` alone, without what lies beside it.
+    #[schemars(extend("x-reads" = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "vocab.json", "merges.txt"]))]
     pub tokenizer: OutsidePath,
     /// How a document becomes examples.
     pub mode: Mode,

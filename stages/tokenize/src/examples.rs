@@ -7,7 +7,7 @@ use pft_artifact::{DocumentRow, ExampleRow, Quoted, SpanRow};
 use pft_stage::StageError;
 
 use crate::config::{Config, Mode};
-use crate::load::LoadedTokenizer;
+use crate::loaded::LoadedTokenizer;
 use crate::words::{Sink, WordEncoder, encode_whole};
 
 /// What became of a document.

@@ -3,12 +3,13 @@
 //! An example never mixes two documents, so it never mixes two privacy units, and no block border
 //! depends on a neighbour. Each token knows whether it touches personal data, by the byte offsets
 //! of `tags`. Depends on the artifact and contract crates, on `pft-gguf` for tokenizers inside
-//! GGUF files, and on `tokenizers`.
+//! GGUF files, on `pft-hub` for what else a path may be, and on `tokenizers`.
 
 mod config;
 mod examples;
 mod gguf;
 mod load;
+mod loaded;
 mod settings;
 mod words;
 
@@ -19,13 +20,13 @@ use pft_artifact::{
     ArtifactError, CorpusReader, ExampleRow, Quoted, Split, StoredDocument, StoredTags, TagsReader,
     TokensWriter,
 };
-use pft_stage::{Context, Kind, Port, Stage, StageError};
+use pft_stage::{Context, Facts, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
 
 pub use config::{Config, Mode, SplitName};
 pub use examples::{Cutter, DocumentExamples};
-pub use gguf::{GgufVocabulary, tokenizer_json};
-pub use load::{LoadedTokenizer, load_tokenizer};
+pub use load::load_tokenizer;
+pub use loaded::LoadedTokenizer;
 pub use words::{Encoded, Sink, WordEncoder};
 
 /// Documents are tokenized in batches of about this many bytes for each thread, in parallel within a
@@ -38,7 +39,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 5;
+    const REVISION: u32 = 6;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 
@@ -52,6 +53,14 @@ impl Stage for Tokenize {
 
     fn validate(config: &Config) -> Result<(), StageError> {
         config.validate()
+    }
+
+    fn facts(config: &Config) -> Result<Facts, StageError> {
+        let longest = match config.mode {
+            Mode::Truncate => config.max_length,
+            Mode::Blocks => config.block_size,
+        };
+        Ok(Facts::default().give("tokens", "sequence_length", longest.into()))
     }
 
     fn run(config: Config, context: &Context) -> Result<(), StageError> {

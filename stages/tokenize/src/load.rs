@@ -2,28 +2,15 @@
 
 use std::path::Path;
 
+use pft_gguf::added_token;
+use pft_hub::mistaken;
 use pft_stage::StageError;
-use serde_json::{Map, Value, json};
-use tokenizers::Tokenizer;
+use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::gguf;
+use crate::loaded::{LoadedTokenizer, parse, read};
 use crate::settings::Settings;
-
-/// A tokenizer and what its files say of BOS and EOS.
-#[derive(Debug, Clone)]
-pub struct LoadedTokenizer {
-    /// The tokenizer, without truncation and padding.
-    pub tokenizer: Tokenizer,
-    /// Id of the token that begins a text.
-    pub bos: Option<u32>,
-    /// Id of the token that ends a text.
-    pub eos: Option<u32>,
-    /// Whether texts begin with BOS.
-    pub add_bos: bool,
-    /// Entries of `tokenizer_config.json` that are carried along: the chat template, other tokens.
-    pub carried: Map<String, Value>,
-}
 
 /// Names that BOS and EOS have in files that do not say.
 const USUAL_EOS: &[&str] = &["<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>"];
@@ -35,6 +22,9 @@ const USUAL_BOS: &[&str] = &["<s>", "<|begin_of_text|>", "<bos>"];
 /// Says which file is wrong, and what would be right.
 pub fn load_tokenizer(config: &Config) -> Result<LoadedTokenizer, StageError> {
     let path = config.tokenizer.as_path();
+    if let Some(problem) = mistaken(path) {
+        return Err(StageError::config(format!("tokenizer: {}: {problem}", path.display())));
+    }
     if !path.exists() {
         return Err(StageError::config(format!("tokenizer: {}: no such file", path.display()))
             .with_help("`make models` fetches the default model"));
@@ -43,6 +33,8 @@ pub fn load_tokenizer(config: &Config) -> Result<LoadedTokenizer, StageError> {
         from_folder(path)?
     } else if path.extension().is_some_and(|extension| extension == "gguf") {
         gguf::load(path)?
+    } else if path.extension().is_some_and(|extension| extension == "model") {
+        return Err(sentence_piece_alone(path));
     } else {
         // What lies beside a file is not in the cache key of a run.
         from_json(&read(path)?, path, &Settings::default())?
@@ -99,15 +91,33 @@ fn from_folder(folder: &Path) -> Result<LoadedTokenizer, StageError> {
         }
         return Ok(loaded);
     }
-    Err(StageError::config(format!(
+    let model = folder.join("tokenizer.model");
+    if model.is_file() {
+        return Err(sentence_piece_alone(&model));
+    }
+    let error = StageError::config(format!(
         "tokenizer: {}: holds neither tokenizer.json nor vocab.json and merges.txt",
         folder.display()
-    )))
+    ));
+    if folder.join("adapter_config.json").is_file() {
+        return Err(error.with_help(
+            "the folder holds LoRA adapters: name the folder of the model that they adapt",
+        ));
+    }
+    Err(error)
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, StageError> {
-    std::fs::read(path)
-        .map_err(|error| StageError::config(format!("tokenizer: {}: {error}", path.display())))
+/// SentencePiece's own file says what the pieces are, and not all of how they are used.
+fn sentence_piece_alone(path: &Path) -> StageError {
+    StageError::config(format!(
+        "tokenizer: {}: a SentencePiece model without a tokenizer.json beside it cannot be read",
+        path.display()
+    ))
+    .with_help(
+        "with the packages transformers and sentencepiece, \
+         AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes a tokenizer.json; \
+         then name the folder",
+    )
 }
 
 /// GPT-2's files of old: a vocabulary and a list of merges, byte level.
@@ -130,7 +140,7 @@ fn byte_level_json(
     let added: Vec<Value> = end
         .into_iter()
         .chain(settings.added_tokens().into_iter().filter(|(_, token, _)| Some(*token) != end_text))
-        .map(|(id, token, special)| gguf::added_token(id, token, special))
+        .map(|(id, token, special)| added_token(id, token, special))
         .collect();
     let add_prefix_space = settings.switch("add_prefix_space").unwrap_or(false);
     let json = json!({
@@ -162,47 +172,4 @@ fn from_json(json: &[u8], path: &Path, settings: &Settings) -> Result<LoadedToke
     let add_bos = settings.switch("add_bos_token").unwrap_or(starts_with_bos);
     let carried = settings.carried(&tokenizer);
     Ok(LoadedTokenizer { tokenizer, bos, eos, add_bos, carried })
-}
-
-pub(crate) fn parse(json: &[u8], path: &Path) -> Result<Tokenizer, StageError> {
-    let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| {
-        StageError::config(format!("tokenizer: {}: not a tokenizer: {error}", path.display()))
-    })?;
-    // Cutting is this stage's own work.
-    let _ = tokenizer.with_truncation(None);
-    tokenizer.with_padding(None);
-    Ok(tokenizer)
-}
-
-impl LoadedTokenizer {
-    /// Writes `tokenizer.json` and a `tokenizer_config.json` with BOS and EOS into a folder.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn save(&self, folder: &Path) -> Result<(), StageError> {
-        let write = |name: &str, text: String| {
-            std::fs::write(folder.join(name), text).map_err(|error| {
-                StageError::bug(format!("{}: {error}", folder.join(name).display()))
-            })
-        };
-        let json = self
-            .tokenizer
-            .to_string(true)
-            .map_err(|error| StageError::bug(format!("tokenizer.json: {error}")))?;
-        write("tokenizer.json", json + "\n")?;
-        let token = |id: Option<u32>| id.and_then(|id| self.tokenizer.id_to_token(id));
-        let mut settings = json!({
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": token(self.bos),
-            "eos_token": token(self.eos),
-            "add_bos_token": self.add_bos,
-            "clean_up_tokenization_spaces": false,
-            // By default transformers 4 adds `token_type_ids`, which language models have no use for.
-            "model_input_names": ["input_ids", "attention_mask"],
-        });
-        for (key, value) in &self.carried {
-            settings[key] = value.clone();
-        }
-        write("tokenizer_config.json", format!("{settings:#}\n"))
-    }
 }

@@ -1,13 +1,17 @@
 //! What lies beside a tokenizer: `tokenizer_config.json`, `special_tokens_map.json`,
-//! `added_tokens.json` and `chat_template.jinja`.
+//! `added_tokens.json`, `chat_template.jinja` and `additional_chat_templates`.
+//!
+//! transformers 4 and 5 write the same things under other names; what is carried along has the names
+//! that both read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use pft_stage::StageError;
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
-use crate::load::read;
+use crate::loaded::read;
 
 /// Tokens that have a name and no use in this stage.
 const CARRIED_TOKENS: [&str; 5] =
@@ -23,6 +27,8 @@ pub(crate) struct Settings {
     added: Value,
     /// A chat template in a file of its own, which goes before the one in `config`.
     chat_template: Option<String>,
+    /// Further chat templates by name, each in a file of its own.
+    chat_templates: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -41,13 +47,13 @@ impl Settings {
             })
         };
         let template = folder.join("chat_template.jinja");
-        let chat_template = if template.is_file() { Some(read(&template)?) } else { None };
+        let chat_template = if template.is_file() { Some(read_text(&template)?) } else { None };
         Ok(Self {
             config: json("tokenizer_config.json")?,
             special: json("special_tokens_map.json")?,
             added: json("added_tokens.json")?,
-            chat_template: chat_template
-                .map(|template| String::from_utf8_lossy(&template).into_owned()),
+            chat_template,
+            chat_templates: read_templates(&folder.join("additional_chat_templates"))?,
         })
     }
 
@@ -73,6 +79,7 @@ impl Settings {
             .chain(CARRIED_TOKENS)
             .filter_map(|key| self.token(key))
             .chain(self.additional())
+            .chain(self.named_extra().map(|(_, token)| token))
             .collect();
         let entries = self.added.as_object().into_iter().flatten();
         let mut tokens: Vec<_> = entries
@@ -84,13 +91,32 @@ impl Settings {
         tokens
     }
 
+    /// Special tokens without a name of their own: `additional_special_tokens`, which transformers 5
+    /// calls `extra_special_tokens`.
     fn additional(&self) -> impl Iterator<Item = &str> {
+        let lists = ["additional_special_tokens", "extra_special_tokens"];
         [&self.config, &self.special]
             .into_iter()
-            .find_map(|settings| settings["additional_special_tokens"].as_array())
+            .flat_map(|settings| lists.map(|key| settings[key].as_array()))
+            .flatten()
+            .next()
             .into_iter()
             .flatten()
             .filter_map(text)
+    }
+
+    /// Special tokens with a name of the model's own, such as `image_token`: `extra_special_tokens` of
+    /// transformers 4, `model_specific_special_tokens` of 5.
+    fn named_extra(&self) -> impl Iterator<Item = (&str, &str)> {
+        let maps = ["model_specific_special_tokens", "extra_special_tokens"];
+        [&self.config, &self.special]
+            .into_iter()
+            .flat_map(|settings| maps.map(|key| settings[key].as_object()))
+            .flatten()
+            .next()
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, token)| Some((name.as_str(), text(token)?)))
     }
 
     /// Entries of a `tokenizer_config.json` that whoever uses the trained model needs, and this stage
@@ -110,16 +136,75 @@ impl Settings {
         if !additional.is_empty() {
             carried.insert("additional_special_tokens".to_string(), json!(additional));
         }
-        for key in ["padding_side", "truncation_side", "chat_template"] {
+        let named: Map<String, Value> = self
+            .named_extra()
+            .filter(|(_, token)| tokenizer.token_to_id(token).is_some())
+            .map(|(name, token)| (name.to_string(), json!(token)))
+            .collect();
+        if !named.is_empty() {
+            carried.insert("extra_special_tokens".to_string(), Value::Object(named));
+        }
+        for key in ["padding_side", "truncation_side"] {
             if !self.config[key].is_null() {
                 carried.insert(key.to_string(), self.config[key].clone());
             }
         }
-        if let Some(template) = &self.chat_template {
-            carried.insert("chat_template".to_string(), json!(template));
+        if let Some(templates) = self.all_chat_templates() {
+            carried.insert("chat_template".to_string(), templates);
         }
         carried
     }
+
+    /// Those in files of their own go before those in `tokenizer_config.json`.
+    fn all_chat_templates(&self) -> Option<Value> {
+        let own = &self.config["chat_template"];
+        let listed = own.as_array().into_iter().flatten();
+        let mut templates: BTreeMap<String, String> = listed
+            .filter_map(|entry| {
+                Some((entry["name"].as_str()?.to_string(), entry["template"].as_str()?.to_string()))
+            })
+            .collect();
+        templates.extend(self.chat_templates.clone());
+        let listed = templates.remove("default");
+        let default = self.chat_template.clone().or(own.as_str().map(str::to_string)).or(listed);
+        chat_templates(default, templates)
+    }
+}
+
+/// `chat_template` of a `tokenizer_config.json`: the one template, or a list with their names.
+pub(crate) fn chat_templates(
+    default: Option<String>,
+    others: BTreeMap<String, String>,
+) -> Option<Value> {
+    if others.is_empty() {
+        return default.map(Value::String);
+    }
+    let default = default.map(|template| ("default".to_string(), template));
+    let entry = |(name, template): (String, String)| json!({ "name": name, "template": template });
+    Some(default.into_iter().chain(others).map(entry).collect())
+}
+
+fn read_text(path: &Path) -> Result<String, StageError> {
+    Ok(String::from_utf8_lossy(&read(path)?).into_owned())
+}
+
+/// The files `NAME.jinja` of a folder, where it is there.
+fn read_templates(folder: &Path) -> Result<BTreeMap<String, String>, StageError> {
+    let mut templates = BTreeMap::new();
+    if !folder.is_dir() {
+        return Ok(templates);
+    }
+    let failed = |error: std::io::Error| {
+        StageError::config(format!("tokenizer: {}: {error}", folder.display()))
+    };
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|kind| kind == "jinja")) {
+            templates.insert(name.to_string(), read_text(&path)?);
+        }
+    }
+    Ok(templates)
 }
 
 /// A token is written as its text, or as an object with it.

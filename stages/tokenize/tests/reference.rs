@@ -1,6 +1,8 @@
 //! Tokenizers inside GGUF files against their reference implementations
 //! (tests/reference/tokenizers_gguf.py).
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use tokenize::{Config, LoadedTokenizer, load_tokenizer};

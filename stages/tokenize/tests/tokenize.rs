@@ -1,25 +1,26 @@
 //! Examples against their documents, and tokenizers against the reference implementation.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use pft_artifact::{DocumentRow, Example, SpanRow, Split};
+use pft_gguf::{TokenType, Vocabulary};
 use serde_json::Value;
-use tokenize::{
-    Config, Cutter, GgufVocabulary, LoadedTokenizer, Mode, load_tokenizer, tokenizer_json,
-};
+use tokenize::{Config, Cutter, LoadedTokenizer, Mode, load_tokenizer};
 use tokenizers::Tokenizer;
 
 /// A byte-level BPE with a few merges: GPT-2's scheme in small.
-fn vocabulary() -> GgufVocabulary {
+fn vocabulary() -> Vocabulary {
     // GPT-2's table of printable stand-ins for bytes.
     let mut tokens: Vec<String> = (0..=255u8).map(|byte| stand_in(byte).to_string()).collect();
     let merges = ["t h", "th e", "Ġ the", "i n", "1 9", "e r"];
     tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
     tokens.push("<|endoftext|>".into());
-    let mut token_types = vec![1; tokens.len()];
-    *token_types.last_mut().unwrap() = 3;
+    let mut token_types = vec![TokenType::Normal; tokens.len()];
+    *token_types.last_mut().unwrap() = TokenType::Control;
     let end = tokens.len() as u32 - 1;
-    GgufVocabulary {
+    Vocabulary {
         model: "gpt2".into(),
         pre: "smollm".into(),
         tokens,
@@ -27,7 +28,7 @@ fn vocabulary() -> GgufVocabulary {
         merges: merges.iter().map(|m| m.to_string()).collect(),
         bos: Some(end),
         eos: Some(end),
-        ..GgufVocabulary::default()
+        ..Vocabulary::default()
     }
 }
 
@@ -41,7 +42,7 @@ fn stand_in(byte: u8) -> char {
 }
 
 fn loaded() -> LoadedTokenizer {
-    let json = tokenizer_json(&vocabulary()).unwrap();
+    let json = vocabulary().tokenizer_json().unwrap();
     LoadedTokenizer {
         tokenizer: Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap(),
         bos: vocabulary().bos,
@@ -200,23 +201,23 @@ fn sentence_piece_vocabularies_merge_by_score_and_fall_back_to_bytes() {
         ("▁ab", -3.0),
     ];
     let mut scores = vec![0.0; tokens.len()];
-    let mut token_types = vec![2, 3, 3];
-    token_types.extend([6; 256]);
+    let mut token_types = vec![TokenType::Unknown, TokenType::Control, TokenType::Control];
+    token_types.extend([TokenType::Byte; 256]);
     for (piece, score) in pieces {
         tokens.push(piece.into());
         scores.push(score);
-        token_types.push(1);
+        token_types.push(TokenType::Normal);
     }
-    let vocabulary = GgufVocabulary {
+    let vocabulary = Vocabulary {
         model: "llama".into(),
         tokens: tokens.clone(),
         scores,
         token_types,
         unknown: Some(0),
         add_space_prefix: true,
-        ..GgufVocabulary::default()
+        ..Vocabulary::default()
     };
-    let json = tokenizer_json(&vocabulary).unwrap();
+    let json = vocabulary.tokenizer_json().unwrap();
     let tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap();
     let encoding = tokenizer.encode("abc é", false).unwrap();
     // `ab` has a better score than `bc`, so `abc` is `ab` + `c`; é is two bytes.
@@ -228,12 +229,83 @@ fn sentence_piece_vocabularies_merge_by_score_and_fall_back_to_bytes() {
 fn unknown_tokenizers_are_refused_by_name() {
     let mut other = vocabulary();
     other.pre = "tekken".into();
-    assert!(tokenizer_json(&other).unwrap_err().contains("tekken"));
+    assert!(other.tokenizer_json().unwrap_err().contains("tekken"));
+    other.pre.clear();
+    assert!(other.tokenizer_json().unwrap_err().contains("tokenizer.ggml.pre"));
     other.model = "wordpiece".into();
-    assert!(tokenizer_json(&other).unwrap_err().contains("wordpiece"));
+    assert!(other.tokenizer_json().unwrap_err().contains("wordpiece"));
     let config = Config { tokenizer: "/no/such/file".into(), ..Config::default() };
     let error = load_tokenizer(&config).unwrap_err();
     assert!(error.exit_code() == 2 && error.to_string().contains("/no/such/file"));
+}
+
+#[test]
+fn what_holds_no_tokenizer_is_named_with_the_way_out() {
+    let place = tempfile::tempdir().unwrap();
+    let told = |path: &Path| {
+        let tokenizer = path.to_string_lossy().as_ref().into();
+        let error = load_tokenizer(&Config { tokenizer, ..Config::default() }).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    };
+    let folder = |name: &str| {
+        let folder = place.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    let pieces = folder("sentence-piece");
+    std::fs::write(pieces.join("tokenizer.model"), b"\n\x05").unwrap();
+    for path in [pieces.clone(), pieces.join("tokenizer.model")] {
+        let message = told(&path);
+        assert!(
+            message.contains("SentencePiece") && message.contains("save_pretrained"),
+            "{message}"
+        );
+    }
+    let adapter = folder("adapter");
+    std::fs::write(adapter.join("adapter_config.json"), "{}").unwrap();
+    assert!(told(&adapter).contains("LoRA adapters"));
+    let pointer = folder("pointer");
+    let text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n";
+    std::fs::write(pointer.join("tokenizer.json"), text).unwrap();
+    assert!(told(&pointer).contains("git lfs pull"));
+    assert!(told(&pointer.join("tokenizer.json")).contains("git lfs pull"));
+    folder("models--org--name/snapshots/0123");
+    assert!(told(&place.path().join("models--org--name")).contains("snapshots/0123"));
+    assert!(told(&place.path().join("org/name")).contains("hf download org/name"));
+}
+
+/// transformers 5's names for what 4 calls otherwise, and templates in a folder of their own.
+#[test]
+fn settings_of_transformers_5_are_carried_along_under_names_that_both_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("tokenizer.json", &vocabulary().tokenizer_json().unwrap().to_string());
+    std::fs::create_dir_all(folder.path().join("additional_chat_templates")).unwrap();
+    write("additional_chat_templates/tool_use.jinja", "{{ tools }}");
+    write("chat_template.jinja", "{{ messages }}");
+    let carried = |settings: &str| -> Value {
+        write("tokenizer_config.json", settings);
+        let tokenizer = folder.path().to_string_lossy().as_ref().into();
+        let loaded = load_tokenizer(&Config { tokenizer, ..Config::default() }).unwrap();
+        Value::Object(loaded.carried)
+    };
+    let five = carried(
+        r#"{"extra_special_tokens": ["the", "<nowhere>"],
+            "model_specific_special_tokens": {"image_token": "in", "lost_token": "<nowhere>"}}"#,
+    );
+    let four = carried(
+        r#"{"additional_special_tokens": ["the", "<nowhere>"],
+            "extra_special_tokens": {"image_token": "in", "lost_token": "<nowhere>"}}"#,
+    );
+    assert_eq!(four, five);
+    assert_eq!(five["additional_special_tokens"], serde_json::json!(["the"]));
+    assert_eq!(five["extra_special_tokens"], serde_json::json!({ "image_token": "in" }));
+    let templates = serde_json::json!([
+        { "name": "default", "template": "{{ messages }}" },
+        { "name": "tool_use", "template": "{{ tools }}" },
+    ]);
+    assert_eq!(five["chat_template"], templates);
 }
 
 #[test]
@@ -255,7 +327,7 @@ fn vocab_and_merges_files_make_the_same_tokenizer() {
     assert_eq!(from_files.eos, vocabulary.eos);
     let mut gpt2 = vocabulary;
     gpt2.pre = "gpt-2".into();
-    let json = tokenizer_json(&gpt2).unwrap().to_string();
+    let json = gpt2.tokenizer_json().unwrap().to_string();
     let expected = Tokenizer::from_bytes(json.as_bytes()).unwrap();
     let ids = |tokenizer: &Tokenizer| tokenizer.encode(TEXT, false).unwrap().get_ids().to_vec();
     assert_eq!(ids(&from_files.tokenizer), ids(&expected));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pft_artifact::hash_file;
 use pft_dp::{Base, BaseCheckpoint, BaseFile, Origin, Record};
-use pft_lm::checkpoint::Checkpoint;
+use pft_lm::checkpoint::{Checkpoint, Origin as PublishedOrigin};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
@@ -65,9 +65,21 @@ fn base_file(path: &Path) -> Result<BaseFile, StageError> {
     Ok(BaseFile { name: name.unwrap_or_default(), blake3: hash_file(path)? })
 }
 
-/// What the base model is called: the last part of its path. An artifact's folder in a store is
-/// called by its hash, which is made of private data and must not reach a bundle.
+/// Where the base model comes from, as far as its own files say so.
+pub(crate) fn origin(config: &Config) -> PublishedOrigin {
+    let path = config.base_model.as_ref();
+    path.and_then(|path| Checkpoint::open(path.as_path()).ok())
+        .map(|checkpoint| checkpoint.origin())
+        .unwrap_or_default()
+}
+
+/// What the base model is called: its name on the hub where its files know it, or else the last part
+/// of its path. An artifact's folder in a store is called by its hash, which is made of private data
+/// and must not reach a bundle.
 pub(crate) fn name(config: &Config) -> String {
+    if let Some(repository) = origin(config).repository {
+        return repository;
+    }
     let path = config.base_model.as_ref().or(config.random_init.as_ref());
     let name = path
         .and_then(|path| path.as_path().file_name())
@@ -75,6 +87,27 @@ pub(crate) fn name(config: &Config) -> String {
         .unwrap_or_default();
     let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash { "an earlier model of this store".into() } else { name }
+}
+
+/// How many tokens the model can tell the places of, from its config alone.
+pub(crate) fn positions(config: &Config) -> Result<usize, StageError> {
+    match (&config.base_model, &config.random_init) {
+        (Some(path), _) => Checkpoint::open(path.as_path())
+            .map(|checkpoint| checkpoint.config().max_position_embeddings)
+            .map_err(|error| StageError::config(error.to_string())),
+        (None, Some(path)) => {
+            read_config(path.as_path()).map(|config| config.max_position_embeddings)
+        }
+        (None, None) => Err(StageError::config("base_model: is missing")),
+    }
+}
+
+fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        StageError::config(format!("random_init: {}: {error}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    ModelConfig::from_json(&text).map_err(|error| wrong(&error))
 }
 
 /// Loads or initialises the model, with adapters where config asks for them.
@@ -88,10 +121,7 @@ pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {
             (checkpoint.config().clone(), parameters)
         }
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path.as_path())
-                .map_err(|error| StageError::config(format!("random_init: {}: {error}", path.0)))?;
-            let model_config = ModelConfig::from_json(&text)
-                .map_err(|error| StageError::config(format!("random_init: {}: {error}", path.0)))?;
+            let model_config = read_config(path.as_path())?;
             let parameters = init::random_in(&model_config, config.seed, config.base_precision)
                 .map_err(|e| unusable(&e))?;
             (model_config, parameters)

@@ -25,6 +25,7 @@ use limits::{MAX_BATCH, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_PASS_TOKENS};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The model to start from: a Hugging Face folder or a GGUF file.
+    #[schemars(extend("x-reads" = ["config.json", "generation_config.json", "manifest.json", "privacy.json", "README.md", "model.safetensors.index.json", ["model.safetensors", "*.safetensors"], "*.gguf"]))]
     pub base_model: Option<OutsidePath>,
     /// What a base model from elsewhere has seen of the units to train on: `nothing` is your
     /// declaration that it saw none of them in any training before, and the privacy statement

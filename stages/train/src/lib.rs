@@ -28,7 +28,7 @@ mod processor;
 mod samples;
 mod steps;
 
-use pft_stage::{Context, Kind, Port, Stage, StageError};
+use pft_stage::{Context, Facts, Kind, Port, Stage, StageError};
 
 pub use config::Config;
 
@@ -57,6 +57,15 @@ impl Stage for Train {
 
     fn validate(config: &Config) -> Result<(), StageError> {
         config.validate()
+    }
+
+    fn facts(config: &Config) -> Result<Facts, StageError> {
+        let positions = base::positions(config)?;
+        let because = format!("the model has {positions} positions");
+        let limit = |facts: Facts, port: &str| {
+            facts.take_at_most(port, "sequence_length", positions as f64, &because)
+        };
+        Ok(["tokens", "evaluation"].into_iter().fold(Facts::default(), limit))
     }
 
     fn run(config: Config, context: &Context) -> Result<(), StageError> {

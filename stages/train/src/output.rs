@@ -230,6 +230,7 @@ fn summary(config: &Config, trained: &Trained, privacy: &PrivacyStatement) -> Va
     json!({
         // A model that began at random has none.
         "base_model": config.base_model.is_some().then(|| base::name(config)),
+        "base_origin": base::origin(config),
         "differential_privacy": matches!(privacy, PrivacyStatement::Private(_)),
         "lora": config.lora,
         "optimizer": config.optimizer,

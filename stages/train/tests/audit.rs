@@ -1,5 +1,7 @@
 //! The audit of a private step: it lets the true mechanism pass, and fails when it should.
 
+#![allow(clippy::unwrap_used)]
+
 use pft_dp::accounting::Phase;
 use pft_dp::{Clipping, Mechanism, Plan, Randomness};
 use train::audit::{AuditSettings, audit_step};

@@ -1,5 +1,7 @@
 //! Whole runs by the code for GPUs, on candle's CPU backend, beside runs of pft's own kernels.
 
+#![allow(clippy::unwrap_used)]
+
 mod house;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! The private sum of gradients against a brute-force oracle: one unit at a time through the
 //! non-private path, clipped by the formulas of the papers.
 
+#![allow(clippy::unwrap_used)]
+
 use candle_core::{DType, Device};
 use pft_dp::accounting::Phase;
 use pft_dp::{Clipping, ClippingFunction, ClippingStyle, Mechanism, Plan, UnitOutcome};

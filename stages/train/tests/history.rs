@@ -1,6 +1,8 @@
 //! What a statement says of weights that were trained before: by pft with and without privacy, by
 //! others, and with what says so deleted or changed.
 
+#![allow(clippy::unwrap_used)]
+
 mod house;
 
 use std::collections::HashMap;

@@ -1,5 +1,7 @@
 //! The real process, killed at random moments and started again.
 
+#![allow(clippy::unwrap_used)]
+
 mod house;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! Nothing couples two units: a corpus goes through the real stages with and without one unit, and
 //! whatever belongs to any other unit comes out the same, down to its gradients.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! What private runs are told and say: units that are counted or too many, large δ and ε, next to no
 //! noise, and none at all.
 
+#![allow(clippy::unwrap_used)]
+
 mod house;
 
 use std::path::Path;

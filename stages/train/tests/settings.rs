@@ -1,5 +1,7 @@
 //! Settings that cannot be meant are refused before anything is read, by the name of their key.
 
+#![allow(clippy::unwrap_used)]
+
 mod house;
 
 use house::{House, private};

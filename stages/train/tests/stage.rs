@@ -1,5 +1,7 @@
 //! The whole stage on tiny random models: with and without privacy, stopped and resumed.
 
+#![allow(clippy::unwrap_used)]
+
 mod house;
 
 use std::path::Path;

@@ -18,12 +18,55 @@ impl KeyLock {
     /// # Errors
     /// When the lock file cannot be opened.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>, ArtifactError> {
-        let file = open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(ArtifactError::io(path, "lock")(error)),
+        loop {
+            let file = open(path)?;
+            match file.try_lock() {
+                // Garbage collection may have removed the file between the two calls; then the next
+                // one to come would lock another.
+                Ok(()) if is_at(&file, path) => return Ok(Some(Self { _file: file })),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => {
+                    return Err(ArtifactError::io(path, "lock")(error));
+                }
+            }
         }
+    }
+
+    /// Takes the lock for reading, together with others, and waits where it has to.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn shared(path: &Path) -> Result<Self, ArtifactError> {
+        let file = open(path)?;
+        file.lock_shared().map_err(ArtifactError::io(path, "lock"))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock alone, and waits where it has to.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn exclusive(path: &Path) -> Result<Self, ArtifactError> {
+        let file = open(path)?;
+        file.lock().map_err(ArtifactError::io(path, "lock"))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Whether an open file is the one that a path names.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let inode = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let (open, named) = (file.metadata().map(inode), std::fs::metadata(path).map(inode));
+        matches!((open, named), (Ok(open), Ok(named)) if open == named)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        true
     }
 }
 

@@ -88,10 +88,22 @@ impl Manifest {
     /// # Errors
     /// When the disk refuses.
     pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
-        let json = serde_json::to_string_pretty(self)
-            .map_err(|error| ArtifactError::invalid(folder, error.to_string()))?;
         let path = folder.join(MANIFEST);
-        write_atomically(&path, (json + "\n").as_bytes())
+        write_atomically(&path, self.to_json(folder)?.as_bytes())
+    }
+
+    fn to_json(&self, folder: &Path) -> Result<String, ArtifactError> {
+        serde_json::to_string_pretty(self)
+            .map(|json| json + "\n")
+            .map_err(|error| ArtifactError::invalid(folder, error.to_string()))
+    }
+
+    /// Whether the manifest file in `folder` is this one to the byte.
+    pub fn is_written_in(&self, folder: &Path) -> bool {
+        let json = self.to_json(folder);
+        json.is_ok_and(|json| {
+            std::fs::read(folder.join(MANIFEST)).is_ok_and(|b| b == json.as_bytes())
+        })
     }
 
     /// Reads the manifest of an artifact folder, and checks that it is consistent and that every

@@ -7,27 +7,29 @@
 //!   scratch/KEY/          unfinished work of a stage, kept for its next attempt
 //!   locks/KEY             one kernel lock a key
 //!   tmp/                  outputs being written
-//!   runs/                 one JSON file a run
+//!   runs/ID/              what a run did: record, events, logs; private to whoever ran it
+//!   latest/PIPELINE/STAGE links to what the last run made
+//!   damaged/              what was found damaged, set aside
+//!   pins/NAME             what garbage collection leaves alone
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::manifest::{sync, write_atomically};
-use crate::{ArtifactError, KeyLock, Manifest};
+use crate::{Action, ArtifactError, KeyLock, MANIFEST, Manifest};
 
-/// What a key made: the content hash of every output port.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Action {
-    /// Content hash by output port.
-    pub outputs: BTreeMap<String, String>,
-    /// What the key was computed from, to explain a miss by the difference of two keys.
-    pub key_parts: Value,
-    /// How long the stage ran, in seconds.
-    pub seconds: f64,
+/// What the store knows of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Lookup {
+    /// It was made, and every file of it is there.
+    Found(Action),
+    /// It was never made, or its artifact was removed.
+    Missing,
+    /// Its action or an artifact of it is not as it was written: what is wrong.
+    Damaged(String),
 }
 
 /// A folder of artifacts and actions.
@@ -62,6 +64,19 @@ impl Store {
         Ok(Self { root })
     }
 
+    /// Whether a folder is a store. Whoever reads the files below a folder leaves the stores in it out:
+    /// what is made from a corpus is no part of it.
+    pub fn is_at(folder: &Path) -> bool {
+        let has = |part: &str| folder.join(part).is_dir();
+        has("actions") && has("artifacts") && folder.join("CACHEDIR.TAG").is_file()
+    }
+
+    /// A store that is only looked into: nothing is made where there is none.
+    pub fn at(root: &Path) -> Self {
+        let absolute = || std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
+        Self { root: root.canonicalize().unwrap_or_else(|_| absolute()) }
+    }
+
     /// The store's folder, absolute.
     pub fn root(&self) -> &Path {
         &self.root
@@ -72,7 +87,8 @@ impl Store {
         self.root.join("artifacts").join(prefix(content_hash)).join(content_hash)
     }
 
-    fn action_path(&self, key: &str) -> PathBuf {
+    /// The file of a key's action.
+    pub fn action_path(&self, key: &str) -> PathBuf {
         self.root.join("actions").join(prefix(key)).join(format!("{key}.json"))
     }
 
@@ -99,14 +115,116 @@ impl Store {
         KeyLock::try_acquire(&self.lock_path(key))
     }
 
+    /// Holds garbage collection off while it lives: between looking an artifact up and marking it as
+    /// used, or adopting it. `None` where the store cannot be written to, and so not collected.
+    pub fn lease(&self) -> Option<KeyLock> {
+        KeyLock::shared(&self.gc_lock_path()).ok()
+    }
+
+    /// The file whose lock garbage collection holds.
+    pub fn gc_lock_path(&self) -> PathBuf {
+        self.root.join("locks").join("gc")
+    }
+
+    /// Marks a key as used now, for garbage collection. A store of somebody else stays as it is.
+    pub fn touch(&self, key: &str) {
+        let now = std::time::SystemTime::now();
+        let _ = std::fs::File::open(self.action_path(key)).and_then(|file| file.set_modified(now));
+    }
+
     /// What `key` made, if it was made and every file of it is still there; otherwise a miss.
     pub fn lookup(&self, key: &str) -> Option<Action> {
+        match self.look_up(key) {
+            Lookup::Found(action) => Some(action),
+            Lookup::Missing | Lookup::Damaged(_) => None,
+        }
+    }
+
+    /// What the store knows of `key`. That files are there with their sizes is looked at, their
+    /// contents are not.
+    pub fn look_up(&self, key: &str) -> Lookup {
+        let path = self.action_path(key);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Lookup::Missing,
+            Err(error) => return Lookup::Damaged(format!("{}: {error}", path.display())),
+        };
+        let action = std::str::from_utf8(&bytes).ok().and_then(|text| Action::parse(key, text));
+        let Some(action) = action else {
+            return Lookup::Damaged(format!("{}: not as it was written", path.display()));
+        };
+        for hash in action.outputs.values() {
+            let folder = self.artifact_path(hash);
+            match Manifest::open(&folder) {
+                Ok(manifest) if manifest.content_hash == *hash => {}
+                Ok(_) => {
+                    let what = "another artifact's manifest lies there";
+                    return Lookup::Damaged(format!("{}: {what}", folder.display()));
+                }
+                Err(_) if !folder.join(MANIFEST).exists() => return Lookup::Missing,
+                Err(error) => return Lookup::Damaged(error.to_string()),
+            }
+        }
+        Lookup::Found(action)
+    }
+
+    /// What is written of `key`, whether its artifacts are still there or not.
+    pub fn action(&self, key: &str) -> Option<Action> {
         let text = std::fs::read_to_string(self.action_path(key)).ok()?;
-        let action: Action = serde_json::from_str(&text).ok()?;
-        let whole = action.outputs.values().all(|hash| {
-            Manifest::open(&self.artifact_path(hash)).is_ok_and(|m| m.content_hash == *hash)
+        Action::parse(key, &text)
+    }
+
+    /// The keys of all actions, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        let names = names_below(&self.root.join("actions"));
+        names.into_iter().filter_map(|n| n.strip_suffix(".json").map(str::to_string)).collect()
+    }
+
+    /// The content hashes of all artifact folders, sorted.
+    pub fn artifacts(&self) -> Vec<String> {
+        names_below(&self.root.join("artifacts"))
+    }
+
+    /// Moves a damaged artifact out of the way, so that it is made again; it can be looked at in
+    /// `damaged/`.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set_artifact_aside(&self, content_hash: &str) -> Result<PathBuf, ArtifactError> {
+        self.set_aside(&self.artifact_path(content_hash))
+    }
+
+    /// Moves a damaged action out of the way.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set_action_aside(&self, key: &str) -> Result<PathBuf, ArtifactError> {
+        self.set_aside(&self.action_path(key))
+    }
+
+    /// Moves a scratch folder from which no attempt can go on out of the way.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set_scratch_aside(&self, key: &str) -> Result<PathBuf, ArtifactError> {
+        self.set_aside(&self.root.join("scratch").join(key))
+    }
+
+    fn set_aside(&self, path: &Path) -> Result<PathBuf, ArtifactError> {
+        let folder = self.root.join("damaged");
+        std::fs::create_dir_all(&folder).map_err(ArtifactError::io(&folder, "create"))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let free = (0..).map(|n| match n {
+            0 => folder.join(&*name),
+            n => folder.join(format!("{name}-{n}")),
         });
-        whole.then_some(action)
+        let target = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
+        // A folder is moved only by who may write in it.
+        if path.is_dir() {
+            make_writable(path)?;
+        }
+        std::fs::rename(path, &target).map_err(ArtifactError::io(path, "set aside"))?;
+        Ok(target)
     }
 
     /// Moves sealed output folders (by port) into the store and records the action, in this
@@ -127,13 +245,10 @@ impl Store {
             self.adopt(folder, &manifest)?;
             hashes.insert(port.clone(), manifest.content_hash);
         }
-        let action = Action { outputs: hashes, key_parts, seconds };
-        let path = self.action_path(key);
+        let action = Action::sealed(key, hashes, key_parts, seconds);
         let folder = self.root.join("actions").join(prefix(key));
         std::fs::create_dir_all(&folder).map_err(ArtifactError::io(&folder, "create"))?;
-        let json = serde_json::to_string_pretty(&action)
-            .map_err(|error| ArtifactError::invalid(&path, error.to_string()))?;
-        write_atomically(&path, (json + "\n").as_bytes())?;
+        write_atomically(&self.action_path(key), action.to_json().as_bytes())?;
         Ok(action)
     }
 
@@ -165,6 +280,17 @@ impl Store {
             Err(error) => Err(ArtifactError::io(&target, "move the artifact to")(error)),
         }
     }
+}
+
+/// The names in the folders of a folder, sorted.
+fn names_below(folder: &Path) -> Vec<String> {
+    let list = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = list(folder)
+        .flat_map(|part| list(&part.path()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 fn prefix(hash: &str) -> &str {

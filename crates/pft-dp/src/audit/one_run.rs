@@ -5,6 +5,10 @@
 //! r⁺ of the highest as having taken part and r⁻ of the lowest as not. If training is (ε, 0)-DP,
 //! correct guesses are stochastically at most Binomial(r, e^ε / (1 + e^ε)); δ adds at most
 //! 2mδ·max (Theorem 5.2). An ε at which so many correct guesses are unlikely is refuted.
+//!
+//! The bound depends on the number of guesses and, by the share of δ, of canaries: 508 right of 600 show
+//! 1.52 among 1,000 canaries, 1.50 among 20,000 and 1.09 among 200,000 (δ = 10⁻⁵, 95 %). An ε from an audit
+//! says nothing without these numbers.
 
 use crate::accounting::AccountingError;
 
@@ -128,6 +132,40 @@ mod tests {
         assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         assert_eq!(epsilon_lower_bound(10, 10, 5, 0.0, 0.95), Ok(0.0));
         assert!(epsilon_lower_bound(10, 11, 5, 0.0, 0.95).is_err());
+    }
+
+    /// As other implementations of Theorem 5.2 have it, to the digits that they print.
+    #[test]
+    fn known_counts_give_known_bounds() {
+        for (canaries, guesses, correct, expected) in [
+            (1000, 200, 110, 0.0),
+            (1000, 200, 120, 0.158),
+            (1000, 200, 150, 0.820),
+            (1000, 200, 190, 2.394),
+            (1000, 200, 200, 4.166),
+            (1000, 600, 508, 1.518),
+            (20_000, 600, 508, 1.5043),
+            (200_000, 600, 508, 1.089),
+        ] {
+            let found = epsilon_lower_bound(canaries, guesses, correct, 1e-5, 0.95).unwrap();
+            let what = format!("{correct} of {guesses} among {canaries}: {found}");
+            assert!((found - expected).abs() < 5.1e-4, "{what}");
+        }
+        let precise = epsilon_lower_bound(20_000, 600, 508, 1e-5, 0.95).unwrap();
+        assert!((precise - 1.5043).abs() < 5e-5, "{precise}");
+    }
+
+    /// The same rate of right guesses shows less among more canaries, since δ counts for each.
+    #[test]
+    fn more_canaries_weaken_the_bound() {
+        let bounds: Vec<f64> = [1000, 20_000, 100_000, 200_000]
+            .into_iter()
+            .map(|canaries| epsilon_lower_bound(canaries, 600, 508, 1e-5, 0.95).unwrap())
+            .collect();
+        assert!(bounds.is_sorted_by(|left, right| left > right), "{bounds:?}");
+        let without_delta =
+            [1000, 200_000].map(|m| epsilon_lower_bound(m, 600, 508, 0.0, 0.95).unwrap());
+        assert_eq!(without_delta[0], without_delta[1]);
     }
 
     #[test]

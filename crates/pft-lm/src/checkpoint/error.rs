@@ -60,6 +60,9 @@ pub enum CheckpointError {
         /// The shape that follows from the config.
         expected: Vec<usize>,
     },
+    /// A model that a format has no words for.
+    #[error("{0}")]
+    NotWritten(String),
     /// A GGUF file is damaged or not supported.
     #[error(transparent)]
     Gguf(#[from] pft_gguf::GgufError),

@@ -9,6 +9,7 @@
 //! through unharmed.
 
 mod adapter;
+mod buffers;
 mod error;
 mod gguf;
 mod notes;
@@ -20,8 +21,9 @@ use std::path::{Path, PathBuf};
 
 pub use adapter::{load_adapter, read_adapter_config, save_adapter, save_adapter_with_notes};
 pub use error::CheckpointError;
-pub use gguf::save_gguf;
+pub use gguf::{check_gguf, save_gguf};
 pub use notes::{Notes, read_note};
+pub use pft_hub::Origin;
 pub use probe::EvaluationProbe;
 pub use write::{SavedType, save_model, save_model_with_notes};
 
@@ -52,6 +54,9 @@ impl Checkpoint {
     /// # Errors
     /// When there is nothing at `path`, or nothing that can be loaded, or a file is damaged.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        if let Some(problem) = pft_hub::mistaken(path) {
+            return Err(CheckpointError::unusable(path, problem));
+        }
         if path.is_dir() { Self::open_folder(path) } else { Self::open_file(path) }
     }
 
@@ -60,7 +65,8 @@ impl Checkpoint {
         match extension {
             _ if !path.exists() => Err(CheckpointError::unusable(
                 path,
-                "there is no such file or folder; `make models` fetches the default model",
+                "there is no such file or folder; `make models` fetches the default model, and \
+                 `hf download NAME --local-dir FOLDER` one from the hub",
             )),
             "gguf" => {
                 let (source, config) = GgufSource::open(path)?;
@@ -79,6 +85,14 @@ impl Checkpoint {
     }
 
     fn open_folder(folder: &Path) -> Result<Self, CheckpointError> {
+        if folder.join("adapter_config.json").is_file() {
+            return Err(CheckpointError::unusable(
+                folder,
+                "the folder holds LoRA adapters (adapter_config.json), which are no whole model; \
+                 merge them into theirs first: `export` with format: hf, or peft's \
+                 merge_and_unload() and save_pretrained(FOLDER)",
+            ));
+        }
         let config_path = folder.join("config.json");
         if !config_path.is_file() {
             return match only_gguf(folder)? {
@@ -117,6 +131,17 @@ impl Checkpoint {
         &self.config
     }
 
+    /// Where the model comes from and under what licence, as far as its own files say so.
+    pub fn origin(&self) -> Origin {
+        match &self.source {
+            Source::Safetensors(_) => {
+                let name = self.config.other.get("_name_or_path").and_then(|name| name.as_str());
+                Origin::of_folder(&self.path, name)
+            }
+            Source::Gguf(source) => source.origin(),
+        }
+    }
+
     /// Reads all weights, a tensor at a time: beside the parameters, memory is needed for the
     /// largest tensor alone. Every tensor must have the shape that the config gives it.
     ///
@@ -126,10 +151,11 @@ impl Checkpoint {
     pub fn parameters(&self, precision: Precision) -> Result<Parameters, CheckpointError> {
         match &self.source {
             Source::Safetensors(source) => {
-                source.check_unexpected(&parameter_specs(&self.config))?;
+                source.check_unexpected(&parameter_specs(&self.config), &self.config)?;
                 Parameters::load(&self.config, |spec| source.load(spec, precision))
             }
             Source::Gguf(source) => {
+                source.check_unexpected(&parameter_specs(&self.config), &self.config)?;
                 Parameters::load(&self.config, |spec| source.load(spec, &self.config, precision))
             }
         }

@@ -1,6 +1,6 @@
 //! safetensors files, one or many, mapped and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -8,19 +8,22 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
+use pft_hub::{LFS_POINTER, is_lfs_pointer};
 use rayon::prelude::*;
 use safetensors::tensor::TensorInfo;
 use safetensors::{Dtype, SafeTensors};
 
+use super::buffers::is_buffer;
 use super::{CheckpointError, Precision};
+use crate::config::ModelConfig;
+use crate::names::HEADS;
 use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// Tensors that old versions of transformers saved beside the parameters, by the end of the name.
-const BUFFERS: [&str; 4] =
-    [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", ".self_attn.bias"];
+/// The head's name in every family.
+const HEAD: &str = "lm_head.weight";
 
 /// A mapped safetensors file.
 #[derive(Debug)]
@@ -37,6 +40,9 @@ impl TensorFile {
         let file = File::open(path).map_err(CheckpointError::io(path, "open"))?;
         // SAFETY: the map is only read, and model files are not changed while in use.
         let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io(path, "map"))?;
+        if is_lfs_pointer(&map) {
+            return Err(CheckpointError::unusable(path, LFS_POINTER));
+        }
         let damaged = |error: safetensors::SafeTensorError| {
             CheckpointError::unusable(
                 path,
@@ -84,6 +90,28 @@ impl TensorFile {
         #[cfg(unix)]
         self.release(self.data + start, end - start);
         tensor
+    }
+
+    /// Whether two tensors of the shape of `spec` hold the same numbers, whatever their types.
+    fn same(
+        &self,
+        name: &str,
+        other: &Self,
+        other_name: &str,
+        spec: &ParameterSpec,
+    ) -> Result<bool, CheckpointError> {
+        let (one, two) = (&self.infos[name], &other.infos[other_name]);
+        let bytes = |file: &Self, info: &TensorInfo| {
+            let (start, end) = info.data_offsets;
+            file.data + start..file.data + end
+        };
+        let same_bytes = one.dtype == two.dtype
+            && one.shape == two.shape
+            && self.map[bytes(self, one)] == other.map[bytes(other, two)];
+        let wide = Precision::F32;
+        // Loading lets go of the pages that the comparison of bytes has touched.
+        let (one, two) = (self.load(name, spec, wide)?, other.load(other_name, spec, wide)?);
+        Ok(same_bytes || one == two)
     }
 
     /// Lets go of mapped pages, which the system reads again if they are asked for again: a model
@@ -186,10 +214,13 @@ impl SafetensorsSource {
         self.by_name.len()
     }
 
-    /// A parameter's name here: checkpoints saved from the bare model lack its prefix.
+    /// A parameter's name here: checkpoints saved from the bare model lack its prefix, and
+    /// transformers 5 calls GPT-NeoX's head as all others.
     fn find(&self, name: &str) -> Option<(&str, usize)> {
-        let bare = ["transformer.", "model."].iter().find_map(|prefix| name.strip_prefix(prefix));
-        [Some(name), bare]
+        let prefixes = ["transformer.", "model.", "gpt_neox."];
+        let bare = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+        let head = HEADS.contains(&name).then_some(HEAD);
+        [Some(name), bare, head]
             .into_iter()
             .flatten()
             .find_map(|name| self.by_name.get_key_value(name))
@@ -216,27 +247,53 @@ impl SafetensorsSource {
 
     /// Refuses tensors that the model of the config does not have: they are a sign that the
     /// config is another model's, and would silently be left out.
-    pub(crate) fn check_unexpected(&self, specs: &[ParameterSpec]) -> Result<(), CheckpointError> {
-        let wanted: std::collections::BTreeSet<&str> =
+    pub(crate) fn check_unexpected(
+        &self,
+        specs: &[ParameterSpec],
+        config: &ModelConfig,
+    ) -> Result<(), CheckpointError> {
+        let wanted: BTreeSet<&str> =
             specs.iter().filter_map(|spec| self.find(&spec.name)).map(|(name, _)| name).collect();
-        let unexpected = self.by_name.iter().find(|(name, _)| {
-            // A tied head is the embedding, whether or not it was saved as well.
-            !wanted.contains(name.as_str())
-                && name.as_str() != "lm_head.weight"
-                && !BUFFERS
-                    .iter()
-                    .any(|suffix| name.ends_with(suffix) || format!(".{name}").ends_with(suffix))
-        });
-        match unexpected {
-            None => Ok(()),
-            Some((name, file)) => Err(CheckpointError::unusable(
-                self.files[*file].path(),
-                format!(
-                    "tensor `{name}` has no place in the model of config.json; config and weights \
-                     are of different models"
-                ),
-            )),
+        for (name, file) in self.by_name.iter().filter(|(name, _)| !wanted.contains(name.as_str()))
+        {
+            let file = &self.files[*file];
+            if name == HEAD && config.tie_word_embeddings {
+                self.check_tied(file, specs)?;
+            } else if !is_buffer(name, &file.infos[name].shape, config) {
+                return Err(CheckpointError::unusable(
+                    file.path(),
+                    format!(
+                        "tensor `{name}` has no place in the model of config.json; config and \
+                         weights are of different models"
+                    ),
+                ));
+            }
         }
+        Ok(())
+    }
+
+    /// A tied head is the embedding, and may be saved as well. Where another one was saved,
+    /// transformers 4 takes the embedding for a head and transformers 5 the head of the file.
+    fn check_tied(
+        &self,
+        file: &TensorFile,
+        specs: &[ParameterSpec],
+    ) -> Result<(), CheckpointError> {
+        let Some(embedding) = specs.first() else { return Ok(()) };
+        let Some((name, other)) = self.find(&embedding.name) else { return Ok(()) };
+        if file.same(HEAD, &self.files[other], name, embedding)? {
+            return Ok(());
+        }
+        Err(CheckpointError::unusable(
+            file.path(),
+            format!(
+                "`tie_word_embeddings` is true in config.json, or is so where it is left out: the \
+                 head is the embedding. But `{HEAD}` is another matrix than `{name}`, and \
+                 transformers 4 and 5 read such a model differently: 4 drops the head, 5 keeps \
+                 both. Set \"tie_word_embeddings\": false in config.json to keep this head, or \
+                 leave `{HEAD}` out of the weights to have the embedding for a head"
+            ),
+        ))
     }
 }
 
@@ -264,7 +321,7 @@ fn shard_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     let parsed: Index = serde_json::from_str(&read_text(&index)?).map_err(|error| {
         CheckpointError::unusable(&index, format!("not an index of shards: {error}"))
     })?;
-    let names: std::collections::BTreeSet<String> = parsed.weight_map.into_values().collect();
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     if let Some(name) = names.iter().find(|name| Path::new(name).components().count() != 1) {
         return Err(CheckpointError::unusable(
             &index,
@@ -279,5 +336,9 @@ fn shard_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 
 /// Reads a small text file.
 pub(crate) fn read_text(path: &Path) -> Result<String, CheckpointError> {
-    std::fs::read_to_string(path).map_err(CheckpointError::io(path, "read"))
+    let text = std::fs::read_to_string(path).map_err(CheckpointError::io(path, "read"))?;
+    if is_lfs_pointer(text.as_bytes()) {
+        return Err(CheckpointError::unusable(path, LFS_POINTER));
+    }
+    Ok(text)
 }

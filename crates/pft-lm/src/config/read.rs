@@ -2,42 +2,64 @@
 
 use serde_json::{Map, Value};
 
-use super::{Activation, Architecture, ConfigError, ModelConfig, RopeScaling, invalid};
+use super::families;
+use super::{
+    Activation, Architecture, ConfigError, Design, ModelConfig, RopeConfig, RopeScaling, Yarn,
+    invalid,
+};
 
 /// Everything but the checks of one field against another.
 pub(super) fn model_config(text: &str) -> Result<ModelConfig, ConfigError> {
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| ConfigError::NotJson(error.to_string()))?;
     let mut fields = Fields(object);
-    let architecture = architecture(&mut fields)?;
-    match architecture {
+    match Architecture::read(&mut fields)? {
         Architecture::Gpt2 => gpt2(fields),
-        Architecture::Llama | Architecture::Mistral => llama(fields, architecture),
+        architecture => rotary(fields, architecture),
     }
 }
 
 /// Takes known fields out of the object, so that what is left is `other`.
-struct Fields(Map<String, Value>);
+pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn take(&mut self, field: &'static str) -> Option<Value> {
+    /// A field that stays among `other`, to be written back as it was.
+    pub(super) fn keep(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Whether a field is there, be it null.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+
+    /// A positive number that stays among `other`.
+    pub(super) fn kept_number(&self, field: &'static str) -> Result<Option<f64>, ConfigError> {
+        let Some(value) = self.keep(field) else { return Ok(None) };
+        match value.as_f64() {
+            Some(number) if number.is_finite() && number > 0.0 => Ok(Some(number)),
+            _ => Err(invalid(field, format!("is {value}, not a positive number"))),
+        }
+    }
+
+    /// A size that stays among `other`.
+    pub(super) fn kept_size(&self, field: &'static str) -> Result<Option<usize>, ConfigError> {
+        self.keep(field).map(|value| size(field, value)).transpose()
+    }
+
+    pub(super) fn take(&mut self, field: &'static str) -> Option<Value> {
         self.0.remove(field).filter(|value| !value.is_null())
     }
 
     fn size(&mut self, field: &'static str) -> Result<Option<usize>, ConfigError> {
-        let Some(value) = self.take(field) else { return Ok(None) };
-        // The bound keeps every product of two sizes far from overflow.
-        match value.as_u64() {
-            Some(size) if (1..=1 << 28).contains(&size) => Ok(Some(size as usize)),
-            _ => Err(invalid(field, format!("is {value}, not a whole number from 1 to 2^28"))),
-        }
+        self.take(field).map(|value| size(field, &value)).transpose()
     }
 
     fn required(&mut self, field: &'static str) -> Result<usize, ConfigError> {
         self.size(field)?.ok_or(ConfigError::Missing { field })
     }
 
-    fn number(&mut self, field: &'static str, default: f64) -> Result<f64, ConfigError> {
+    pub(super) fn number(&mut self, field: &'static str, default: f64) -> Result<f64, ConfigError> {
         let Some(value) = self.take(field) else { return Ok(default) };
         match value.as_f64() {
             Some(number) if number.is_finite() && number > 0.0 => Ok(number),
@@ -45,7 +67,7 @@ impl Fields {
         }
     }
 
-    fn flag(&mut self, field: &'static str, default: bool) -> Result<bool, ConfigError> {
+    pub(super) fn flag(&mut self, field: &'static str, default: bool) -> Result<bool, ConfigError> {
         let Some(value) = self.take(field) else { return Ok(default) };
         value.as_bool().ok_or_else(|| invalid(field, format!("is {value}, not true or false")))
     }
@@ -75,26 +97,11 @@ impl Fields {
     }
 }
 
-fn architecture(fields: &mut Fields) -> Result<Architecture, ConfigError> {
-    let class = match fields.take("architectures") {
-        Some(Value::Array(names)) => {
-            names.first().and_then(|name| name.as_str()).map(ToOwned::to_owned)
-        }
-        _ => None,
-    };
-    let model_type =
-        fields.take("model_type").and_then(|name| name.as_str().map(ToOwned::to_owned));
-    let name = class.or(model_type).ok_or(ConfigError::Missing { field: "architectures" })?;
-    match name.as_str() {
-        "GPT2LMHeadModel" | "GPT2Model" | "gpt2" => Ok(Architecture::Gpt2),
-        "LlamaForCausalLM" | "LlamaModel" | "llama" => Ok(Architecture::Llama),
-        "MistralForCausalLM" | "MistralModel" | "mistral" => Ok(Architecture::Mistral),
-        other => Err(invalid(
-            "architectures",
-            format!(
-                "is \"{other}\"; known are GPT2LMHeadModel, LlamaForCausalLM and MistralForCausalLM"
-            ),
-        )),
+fn size(field: &'static str, value: &Value) -> Result<usize, ConfigError> {
+    // The bound keeps every product of two sizes far from overflow.
+    match value.as_u64() {
+        Some(size) if (1..=1 << 28).contains(&size) => Ok(size as usize),
+        _ => Err(invalid(field, format!("is {value}, not a whole number from 1 to 2^28"))),
     }
 }
 
@@ -116,11 +123,12 @@ fn gpt2(mut fields: Fields) -> Result<ModelConfig, ConfigError> {
         Some(positions) => positions,
         None => fields.required("n_ctx")?,
     };
+    let layers = fields.required("n_layer")?;
     Ok(ModelConfig {
         architecture: Architecture::Gpt2,
         vocab_size: fields.required("vocab_size")?,
         hidden_size,
-        num_hidden_layers: fields.required("n_layer")?,
+        num_hidden_layers: layers,
         num_attention_heads: heads,
         num_key_value_heads: heads,
         head_dim: hidden_size / heads,
@@ -134,25 +142,20 @@ fn gpt2(mut fields: Fields) -> Result<ModelConfig, ConfigError> {
         mlp_bias: true,
         activation: fields.activation("activation_function", "gelu_new")?,
         initializer_range: fields.number("initializer_range", 0.02)?,
+        design: Design::gpt2(layers, hidden_size / heads),
         bos_token_id: fields.tokens("bos_token_id")?.first().copied(),
         eos_token_ids: fields.tokens("eos_token_id")?,
         other: fields.0,
     })
 }
 
-fn llama(mut fields: Fields, architecture: Architecture) -> Result<ModelConfig, ConfigError> {
-    let positions = fields.size("max_position_embeddings")?.unwrap_or(2048);
-    if let Some(window) = fields.size("sliding_window")?
-        && window < positions
-    {
-        return Err(invalid(
-            "sliding_window",
-            format!("is {window}; only null (full attention) is supported"),
-        ));
-    }
+/// Every family with rotary positions: LLaMA's fields, and what [`families`] make of the others.
+fn rotary(mut fields: Fields, architecture: Architecture) -> Result<ModelConfig, ConfigError> {
+    let defaults = architecture.defaults();
+    let positions = fields.size("max_position_embeddings")?.unwrap_or(defaults.positions);
     let hidden_size = fields.required("hidden_size")?;
     let heads = fields.required("num_attention_heads")?;
-    let head_dim = match fields.size("head_dim")? {
+    let head_dim = match fields.size("head_dim")?.or(defaults.head_dim) {
         Some(head_dim) => head_dim,
         None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
         None => {
@@ -162,48 +165,83 @@ fn llama(mut fields: Fields, architecture: Architecture) -> Result<ModelConfig, 
             ));
         }
     };
-    let mut rope_theta = fields.number("rope_theta", 10_000.0)?;
-    // transformers 5 keeps theta and scaling together under `rope_parameters`.
-    let rope_scaling = match (fields.take("rope_scaling"), fields.take("rope_parameters")) {
-        (_, Some(Value::Object(parameters))) => {
-            if let Some(theta) = parameters.get("rope_theta").and_then(Value::as_f64) {
-                rope_theta = theta;
-            }
-            rope_scaling(&parameters, positions)?
-        }
-        (Some(Value::Object(scaling)), _) => rope_scaling(&scaling, positions)?,
-        (Some(other), _) => {
-            return Err(invalid("rope_scaling", format!("is {other}, not an object or null")));
-        }
-        (None, _) => None,
-    };
-    let mistral = architecture == Architecture::Mistral;
-    Ok(ModelConfig {
+    let key_heads = fields.size("num_key_value_heads")?;
+    let layers = fields.required("num_hidden_layers")?;
+    let rope = rope(&mut fields, architecture, positions, head_dim)?;
+    let mut config = ModelConfig {
         architecture,
         vocab_size: fields.required("vocab_size")?,
         hidden_size,
-        num_hidden_layers: fields.required("num_hidden_layers")?,
+        num_hidden_layers: layers,
         num_attention_heads: heads,
-        num_key_value_heads: fields.size("num_key_value_heads")?.unwrap_or(if mistral {
-            8
-        } else {
-            heads
-        }),
+        num_key_value_heads: key_heads.or(defaults.key_heads).unwrap_or(heads),
         head_dim,
         intermediate_size: fields.required("intermediate_size")?,
         max_position_embeddings: positions,
-        norm_eps: fields.number("rms_norm_eps", 1e-6)?,
-        rope_theta,
-        rope_scaling,
-        tie_word_embeddings: fields.flag("tie_word_embeddings", false)?,
-        attention_bias: fields.flag("attention_bias", false)? && !mistral,
-        mlp_bias: fields.flag("mlp_bias", false)? && !mistral,
-        activation: fields.activation("hidden_act", "silu")?,
+        norm_eps: fields.number(architecture.norm_eps_field(), defaults.norm_eps)?,
+        rope_theta: rope.theta,
+        rope_scaling: rope.scaling,
+        tie_word_embeddings: fields.flag("tie_word_embeddings", defaults.tied)?,
+        attention_bias: false,
+        mlp_bias: false,
+        activation: fields.activation(architecture.activation_field(), defaults.activation)?,
         initializer_range: fields.number("initializer_range", 0.02)?,
+        design: Design::llama(layers, head_dim, rope),
         bos_token_id: fields.tokens("bos_token_id")?.first().copied(),
         eos_token_ids: fields.tokens("eos_token_id")?,
-        other: fields.0,
-    })
+        other: Map::new(),
+    };
+    families::apply(&mut config, &mut fields)?;
+    config.other = fields.0;
+    Ok(config)
+}
+
+/// The rotary positions of (full) attention. transformers 5 keeps what belongs to them together under
+/// `rope_parameters`, one object a kind of layer where there are several kinds.
+fn rope(
+    fields: &mut Fields,
+    architecture: Architecture,
+    positions: usize,
+    head_dim: usize,
+) -> Result<RopeConfig, ConfigError> {
+    let defaults = architecture.defaults();
+    let mut theta = fields.number("rope_theta", defaults.theta)?;
+    theta = fields.number("rotary_emb_base", theta)?;
+    let mut partial = defaults.partial_rotary_factor;
+    for field in ["rotary_pct", "partial_rotary_factor"] {
+        partial = fields.number(field, partial)?;
+    }
+    let parameters = match fields.keep("rope_parameters") {
+        Some(Value::Object(object)) => match object.get("full_attention") {
+            Some(Value::Object(full)) => Some(full.clone()),
+            _ => Some(object.clone()),
+        },
+        Some(other) => {
+            return Err(invalid("rope_parameters", format!("is {other}, not an object")));
+        }
+        None => None,
+    };
+    let scaling = match fields.take("rope_scaling") {
+        None => None,
+        Some(Value::Object(object)) => Some(object),
+        Some(other) => {
+            return Err(invalid("rope_scaling", format!("is {other}, not an object or null")));
+        }
+    };
+    if let Some(parameters) = &parameters {
+        let number = |name: &str| parameters.get(name).and_then(Value::as_f64);
+        theta = number("rope_theta").unwrap_or(theta);
+        partial = number("partial_rotary_factor").unwrap_or(partial);
+    }
+    let scaling = match parameters.or(scaling) {
+        Some(object) => rope_scaling(&object, positions)?,
+        None => None,
+    };
+    if !(partial > 0.0 && partial <= 1.0) {
+        return Err(invalid("partial_rotary_factor", format!("is {partial}, not within 0 to 1")));
+    }
+    let rotary_dim = (head_dim as f64 * partial) as usize;
+    Ok(RopeConfig { theta, scaling, rotary_dim, interleaved: false })
 }
 
 fn rope_scaling(
@@ -240,9 +278,16 @@ fn rope_scaling(
                 original_max_position_embeddings: original,
             }))
         }
+        Some("yarn") => {
+            let original = object
+                .get("original_max_position_embeddings")
+                .and_then(Value::as_u64)
+                .map_or(positions, |original| original as usize);
+            Ok(Some(RopeScaling::Yarn(Yarn::read(object, original)?)))
+        }
         Some(other) => Err(invalid(
             "rope_scaling",
-            format!("has rope_type \"{other}\"; known are default, linear and llama3"),
+            format!("has rope_type \"{other}\"; known are default, linear, llama3 and yarn"),
         )),
     }
 }

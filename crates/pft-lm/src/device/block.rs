@@ -1,26 +1,16 @@
-//! One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
+//! One transformer block: attention and feed-forward, each between norms and around it the residual
+//! stream, as in [`crate::model`]'s block.
 
 use candle_core::{Result, Tensor};
 
 use super::gradient::DeviceSink;
 use super::layers::attention::{self, Projected};
 use super::layers::linear::{self, LinearCache};
-use super::layers::{Pass, gelu, norm, swiglu};
-use crate::layers::attention::Heads;
-use crate::layers::linear::Linear;
-use crate::model::block::{Block, Mlp, Projection};
-
-#[derive(Debug)]
-enum ProjectionCache {
-    Fused(LinearCache),
-    Split([LinearCache; 3]),
-}
-
-#[derive(Debug)]
-enum MlpCache {
-    Gelu { hidden: Tensor, fc: LinearCache, proj: LinearCache },
-    SwiGlu { gated: Tensor, upward: Tensor, gate: LinearCache, up: LinearCache, down: LinearCache },
-}
+use super::layers::mlp::{self, MlpCache};
+use super::layers::projection::{self, ProjectionCache};
+use super::layers::{Pass, norm};
+use crate::layers::norm::Norm;
+use crate::model::block::{Block, Residuals};
 
 /// The activations that a block's backward needs.
 #[derive(Debug)]
@@ -30,129 +20,93 @@ pub(crate) struct BlockCache {
     projected: Projected,
     attended: Tensor,
     output: LinearCache,
+    /// What attention gave, where a norm follows.
+    given: Option<Tensor>,
     middle: Tensor,
     mlp: MlpCache,
+    /// What the feed-forward gave, where a norm follows.
+    mlp_given: Option<Tensor>,
 }
 
-/// `sum + term`, of which a missing sum is nothing.
-fn add(sum: Option<Tensor>, term: Option<Tensor>) -> Result<Option<Tensor>> {
-    match (sum, term) {
-        (Some(sum), Some(term)) => (sum + term).map(Some),
-        (sum, term) => Ok(sum.or(term)),
-    }
+/// The rows of `x` through a norm, if there is one.
+fn normed(norm: Option<&Norm>, pass: &Pass<'_>, x: &Tensor) -> Result<Tensor> {
+    norm.map_or_else(|| Ok(x.clone()), |norm| norm::forward(norm, pass, x))
 }
 
-fn project(
-    projection: &Projection,
+/// The gradient by what [`normed`] read, from that by what it gave.
+fn through_norm(
+    norm: Option<&Norm>,
     pass: &Pass<'_>,
-    x: &Tensor,
-    heads: Heads,
-) -> Result<(Projected, ProjectionCache)> {
-    match projection {
-        Projection::Fused(fused) => {
-            let (qkv, cache) = linear::forward(fused, pass, x)?;
-            let (queries, keys) = (heads.query_width(), heads.key_width());
-            let part = |first, width| qkv.narrow(1, first, width)?.contiguous();
-            let projected = Projected {
-                q: part(0, queries)?,
-                k: part(queries, keys)?,
-                v: part(queries + keys, keys)?,
-            };
-            Ok((projected, ProjectionCache::Fused(cache)))
-        }
-        Projection::Split { q, k, v } => {
-            let (q, q_cache) = linear::forward(q, pass, x)?;
-            let (k, k_cache) = linear::forward(k, pass, x)?;
-            let (v, v_cache) = linear::forward(v, pass, x)?;
-            Ok((Projected { q, k, v }, ProjectionCache::Split([q_cache, k_cache, v_cache])))
-        }
-    }
-}
-
-/// The gradient by the projection's input, if it is `wanted`.
-fn project_back(
-    projection: &Projection,
-    pass: &Pass<'_>,
-    cache: ProjectionCache,
-    gradients: &Projected,
-    wanted: bool,
+    read: &Tensor,
+    gradient: Tensor,
     sink: &mut dyn DeviceSink,
-) -> Result<Option<Tensor>> {
-    match (projection, cache) {
-        (Projection::Fused(fused), ProjectionCache::Fused(cache)) => {
-            let gradient = Tensor::cat(&[&gradients.q, &gradients.k, &gradients.v], 1)?;
-            linear::backward(fused, pass, cache, &gradient, wanted, sink)
-        }
-        (Projection::Split { q, k, v }, ProjectionCache::Split([q_cache, k_cache, v_cache])) => {
-            let mut sum = None;
-            for (linear, cache, gradient) in
-                [(v, v_cache, &gradients.v), (k, k_cache, &gradients.k), (q, q_cache, &gradients.q)]
-            {
-                sum = add(sum, linear::backward(linear, pass, cache, gradient, wanted, sink)?)?;
-            }
-            Ok(sum)
-        }
-        _ => unreachable!("the cache was made by this projection"),
+) -> Result<Tensor> {
+    match norm {
+        Some(norm) => norm::backward(norm, pass, read, &gradient, sink),
+        None => Ok(gradient),
     }
 }
 
-fn mlp_forward(mlp: &Mlp, pass: &Pass<'_>, x: &Tensor) -> Result<(Tensor, MlpCache)> {
-    let run = |linear: &Linear, x: &Tensor| linear::forward(linear, pass, x);
-    match mlp {
-        Mlp::Gelu { fc, proj, exact } => {
-            let (hidden, fc) = run(fc, x)?;
-            let (y, proj) = run(proj, &gelu::forward(&hidden, *exact)?)?;
-            Ok((y, MlpCache::Gelu { hidden, fc, proj }))
-        }
-        Mlp::SwiGlu { gate, up, down } => {
-            let (gated, gate) = run(gate, x)?;
-            let (upward, up) = run(up, x)?;
-            let (y, down) = run(down, &swiglu::forward(&gated, &upward)?)?;
-            Ok((y, MlpCache::SwiGlu { gated, upward, gate, up, down }))
-        }
-    }
+/// `x` times the block's multiplier.
+fn scaled(block: &Block, x: Tensor) -> Result<Tensor> {
+    if block.multiplier == 1.0 { Ok(x) } else { x.affine(f64::from(block.multiplier), 0.0) }
 }
 
-fn mlp_backward(
-    mlp: &Mlp,
+/// `skip` plus what a branch gives; what it gave is kept where a norm follows.
+fn branch(
+    block: &Block,
+    after: Option<&Norm>,
     pass: &Pass<'_>,
-    cache: MlpCache,
+    skip: &Tensor,
+    given: Tensor,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let added = scaled(block, normed(after, pass, &given)?)?;
+    Ok(((skip + added)?, after.map(|_| given)))
+}
+
+/// The gradient by what a branch gives, from that by the sum.
+fn into_branch(
+    block: &Block,
+    (after, given): (Option<&Norm>, Option<Tensor>),
+    pass: &Pass<'_>,
     gradient: &Tensor,
     sink: &mut dyn DeviceSink,
-) -> Result<Option<Tensor>> {
-    match (mlp, cache) {
-        (Mlp::Gelu { fc, proj, exact }, MlpCache::Gelu { hidden, fc: fc_cache, proj: cache }) => {
-            let active = linear::backward(proj, pass, cache, gradient, true, sink)?;
-            let Some(active) = active else { return Ok(None) };
-            let gradient = gelu::backward(&hidden, &active, *exact)?;
-            linear::backward(fc, pass, fc_cache, &gradient, true, sink)
-        }
-        (
-            Mlp::SwiGlu { gate, up, down },
-            MlpCache::SwiGlu { gated, upward, gate: gate_cache, up: up_cache, down: cache },
-        ) => {
-            let active = linear::backward(down, pass, cache, gradient, true, sink)?;
-            let Some(active) = active else { return Ok(None) };
-            let [by_gate, by_up] = swiglu::backward(&gated, &upward, &active)?;
-            let sum = linear::backward(up, pass, up_cache, &by_up, true, sink)?;
-            add(sum, linear::backward(gate, pass, gate_cache, &by_gate, true, sink)?)
-        }
-        _ => unreachable!("the cache was made by this layer"),
+) -> Result<Tensor> {
+    let gradient = scaled(block, gradient.clone())?;
+    match given {
+        Some(given) => through_norm(after, pass, &given, gradient, sink),
+        None => Ok(gradient),
     }
 }
 
 /// The block's output and what its backward needs.
 pub(crate) fn forward(block: &Block, pass: &Pass<'_>, x: &Tensor) -> Result<(Tensor, BlockCache)> {
-    let normed = norm::forward(&block.norm1, pass, x)?;
-    let (projected, projection) = project(&block.projection, pass, &normed, block.heads)?;
-    let attended = attention::forward(pass, &projected, block.heads)?;
-    let (middle, output) = linear::forward(&block.output, pass, &attended)?;
-    let middle = (middle + x)?;
-    let normed = norm::forward(&block.norm2, pass, &middle)?;
-    let (y, mlp) = mlp_forward(&block.mlp, pass, &normed)?;
-    let y = (y + &middle)?;
+    let read = normed(block.before_attention.as_ref(), pass, x)?;
+    let norms = block.query_key_norms.as_ref();
+    let (projected, projection) =
+        projection::forward(&block.projection, norms, pass, &read, block.heads)?;
+    let attended = attention::forward(pass, &projected, (block.heads, block.rope))?;
+    let (given, output) = linear::forward(&block.output, pass, &attended)?;
+    let (middle, given) = branch(block, block.after_attention.as_ref(), pass, x, given)?;
+    let read = match (block.residuals, &block.before_mlp) {
+        (Residuals::Serial, before) => normed(before.as_ref(), pass, &middle)?,
+        (Residuals::Parallel, Some(before)) => norm::forward(before, pass, x)?,
+        (Residuals::Parallel, None) => read,
+    };
+    let (mlp_given, mlp) = mlp::forward(&block.mlp, pass, &read)?;
+    let (y, mlp_given) = branch(block, block.after_mlp.as_ref(), pass, &middle, mlp_given)?;
     let input = x.clone();
-    let cache = BlockCache { input, projection, projected, attended, output, middle, mlp };
+    let cache = BlockCache {
+        input,
+        projection,
+        projected,
+        attended,
+        output,
+        given,
+        middle,
+        mlp,
+        mlp_given,
+    };
     Ok((y, cache))
 }
 
@@ -166,18 +120,53 @@ pub(crate) fn backward(
     wanted: bool,
     sink: &mut dyn DeviceSink,
 ) -> Result<Option<Tensor>> {
-    let BlockCache { input, projection, projected, attended, output, middle, mlp } = cache;
-    let Some(by_normed) = mlp_backward(&block.mlp, pass, mlp, &gradient, sink)? else {
+    let BlockCache {
+        input,
+        projection,
+        projected,
+        attended,
+        output,
+        given,
+        middle,
+        mlp,
+        mlp_given,
+    } = cache;
+    let serial = block.residuals == Residuals::Serial;
+    let (before, before_mlp) = (block.before_attention.as_ref(), block.before_mlp.as_ref());
+    let after = (block.after_mlp.as_ref(), mlp_given);
+    let by_given = into_branch(block, after, pass, &gradient, sink)?;
+    let Some(by_read) = mlp::backward(&block.mlp, pass, mlp, &by_given, sink)? else {
         return Ok(None);
     };
-    let by_middle = (norm::backward(&block.norm2, pass, &middle, &by_normed, sink)? + gradient)?;
-    drop((middle, by_normed));
-    let by_attended = linear::backward(&block.output, pass, output, &by_middle, true, sink)?;
+    // What flows on beside attention, and what joins the gradient by attention's norm.
+    let (by_middle, shared) = match (serial, before_mlp) {
+        (true, _) => {
+            let by_middle = through_norm(before_mlp, pass, &middle, by_read, sink)?;
+            ((by_middle + &gradient)?, None)
+        }
+        (false, Some(_)) => {
+            let by_input = through_norm(before_mlp, pass, &input, by_read, sink)?;
+            ((by_input + &gradient)?, None)
+        }
+        (false, None) => (gradient.clone(), Some(by_read)),
+    };
+    drop(middle);
+    let reached = if serial { &by_middle } else { &gradient };
+    let after = (block.after_attention.as_ref(), given);
+    let by_given = into_branch(block, after, pass, reached, sink)?;
+    let by_attended = linear::backward(&block.output, pass, output, &by_given, true, sink)?;
     let Some(by_attended) = by_attended else { return Ok(None) };
-    let gradients = attention::backward(pass, &projected, block.heads, &attended, &by_attended)?;
+    let at = (block.heads, block.rope);
+    let gradients = attention::backward(pass, &projected, at, &attended, &by_attended)?;
     drop((projected, attended, by_attended));
-    let through = wanted || norm::trains(&block.norm1, pass);
-    let by_normed = project_back(&block.projection, pass, projection, &gradients, through, sink)?;
-    let Some(by_normed) = by_normed else { return Ok(None) };
-    (norm::backward(&block.norm1, pass, &input, &by_normed, sink)? + by_middle).map(Some)
+    let trains = |norm: Option<&Norm>| norm.is_some_and(|norm| norm::trains(norm, pass));
+    let through = wanted || trains(before) || (!serial && trains(before_mlp));
+    let layers = (&block.projection, block.query_key_norms.as_ref());
+    let by_read =
+        projection::backward(layers, pass, projection, gradients, block.heads, through, sink)?;
+    let Some(mut by_read) = by_read else { return Ok(None) };
+    if let Some(shared) = shared {
+        by_read = (by_read + shared)?;
+    }
+    (through_norm(before, pass, &input, by_read, sink)? + by_middle).map(Some)
 }

@@ -65,7 +65,9 @@ pub struct DeviceModel {
     /// The f32 values of parameters that train.
     masters: Vec<Option<Tensor>>,
     trainable: Vec<bool>,
-    rope: Option<(Rope, Turns)>,
+    ropes: Vec<Rope>,
+    turns: Vec<Turns>,
+    windows: Vec<Option<usize>>,
     drops: bool,
     checkpoint_activations: bool,
     lowest_trainable: Option<usize>,
@@ -102,14 +104,11 @@ impl DeviceModel {
             masters.push(if parameter.trainable { Some(held.to_dtype(DType::F32)?) } else { None });
         }
         let layers = model.layers().clone();
-        let rope = match layers.positions {
-            Some(_) => None,
-            None => {
-                let mut rope = Rope::new(&config);
-                let turns = Turns::new(&mut rope, 1, dtype, device)?;
-                Some((rope, turns))
-            }
-        };
+        let mut ropes: Vec<Rope> = config.design.ropes.iter().map(Rope::new).collect();
+        let turns = turns(&mut ropes, 1, dtype, device)?;
+        let mut windows: Vec<_> = layers.blocks.iter().map(|block| block.heads.window).collect();
+        windows.sort_unstable();
+        windows.dedup();
         Ok(Self {
             device: device.clone(),
             dtype,
@@ -117,7 +116,9 @@ impl DeviceModel {
             weights,
             masters,
             trainable,
-            rope,
+            ropes,
+            turns,
+            windows,
             drops: model.lora().is_some_and(|lora| lora.dropout > 0.0),
             checkpoint_activations: model.checkpoints_activations(),
             lowest_trainable: model.lowest_trainable(),
@@ -184,11 +185,10 @@ impl DeviceModel {
     fn prepare(&mut self, batch: &Batch, seed: Option<u64>) -> Result<Prepared, DeviceError> {
         batch.check(self.config.max_position_embeddings, self.config.vocab_size)?;
         let wide = wide_type(self.dtype);
-        let rows = Rows::new(batch, self.config.num_attention_heads, wide, &self.device)?;
-        if let Some((rope, turns)) = &mut self.rope
-            && turns.reach() < rows.longest
-        {
-            *turns = Turns::new(rope, rows.longest, self.dtype, &self.device)?;
+        let heads = self.config.num_attention_heads;
+        let rows = Rows::new(batch, heads, &self.windows, wide, &self.device)?;
+        if self.turns.iter().any(|turns| turns.reach() < rows.longest) {
+            self.turns = turns(&mut self.ropes, rows.longest, self.dtype, &self.device)?;
         }
         let inputs = Inputs::new(batch);
         let targets = Targets {
@@ -206,7 +206,7 @@ impl DeviceModel {
             weights: &self.weights,
             trainable: &self.trainable,
             rows: &prepared.rows,
-            turns: self.rope.as_ref().map(|(_, turns)| turns),
+            turns: &self.turns,
             seeds: prepared.seeds.as_deref(),
         }
     }
@@ -214,7 +214,16 @@ impl DeviceModel {
     fn embed(&self, ids: &[u32], places: &[u32]) -> candle_core::Result<Tensor> {
         let table = |id: ParameterId| &self.weights[id.0];
         let positions = self.layers.positions.map(|positions| (table(positions), places));
-        embedding::forward(table(self.layers.tokens), ids, positions)
+        let x = embedding::forward(table(self.layers.tokens), ids, positions)?;
+        self.scaled(x)
+    }
+
+    /// Embeddings, or their gradient, times the family's multiplier.
+    fn scaled(&self, x: Tensor) -> candle_core::Result<Tensor> {
+        match self.layers.multiplier {
+            1.0 => Ok(x),
+            multiplier => x.affine(f64::from(multiplier), 0.0),
+        }
     }
 
     /// One forward and one backward over `batch`: losses, and every trainable parameter's
@@ -264,6 +273,7 @@ impl DeviceModel {
             gradient = block::backward(block, &pass, cache, by_output, wanted, sink)?;
         }
         if let Some(gradient) = gradient.filter(|_| self.embeddings_train) {
+            let gradient = self.scaled(gradient)?;
             for (table, ids) in [
                 (layers.positions, &prepared.inputs.positions[..]),
                 (Some(layers.tokens), batch.input_ids()),
@@ -296,6 +306,16 @@ impl DeviceModel {
         let by_row = head::evaluate(&self.layers.head, &pass, &hidden, &prepared.targets)?;
         Ok(Losses::new(batch, &download(&by_row)?))
     }
+}
+
+/// The turns of `positions` positions, of each kind of rotary positions.
+fn turns(
+    ropes: &mut [Rope],
+    positions: usize,
+    dtype: DType,
+    device: &Device,
+) -> candle_core::Result<Vec<Turns>> {
+    ropes.iter_mut().map(|rope| Turns::new(rope, positions, dtype, device)).collect()
 }
 
 /// The type in which layers read a parameter: the model's, except for norms.

@@ -14,6 +14,14 @@ pub(crate) fn matmul(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     left.matmul(right)
 }
 
+/// `sum + term`, of which a missing sum is nothing.
+pub(crate) fn add(sum: Option<Tensor>, term: Option<Tensor>) -> Result<Option<Tensor>> {
+    match (sum, term) {
+        (Some(sum), Some(term)) => (sum + term).map(Some),
+        (sum, term) => Ok(sum.or(term)),
+    }
+}
+
 /// The type in which sums over many elements are taken: at least f32.
 pub(crate) fn wide_type(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }

@@ -23,9 +23,17 @@ pub(crate) struct Group {
     pub(crate) length: usize,
     /// Which row of the batch each is, `[sequences · length]`; [`NO_ROW`] for a missing one.
     pub(crate) rows: Tensor,
-    /// What is added to scores, `[length, length]`: 0 where a query may look, −∞ at what comes
-    /// after it.
-    pub(crate) mask: Tensor,
+    /// What is added to scores, `[length, length]`, by the window of keys that a query sees: 0 where
+    /// it may look, −∞ at what comes after it and at what has left its window.
+    masks: Vec<(Option<usize>, Tensor)>,
+}
+
+impl Group {
+    /// The mask of one of the windows that the rows were made for.
+    pub(crate) fn mask(&self, window: Option<usize>) -> Result<&Tensor> {
+        let mask = self.masks.iter().find(|(of, _)| *of == window).map(|(_, mask)| mask);
+        mask.ok_or_else(|| candle_core::Error::Msg(format!("no mask for the window {window:?}")))
+    }
 }
 
 /// The rows of one batch.
@@ -44,8 +52,15 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// The rows of `batch`, for attention of `heads` query heads whose scores are in `dtype`.
-    pub(crate) fn new(batch: &Batch, heads: usize, dtype: DType, device: &Device) -> Result<Self> {
+    /// The rows of `batch`, for attention of `heads` query heads within each of `windows`, whose
+    /// scores are in `dtype`.
+    pub(crate) fn new(
+        batch: &Batch,
+        heads: usize,
+        windows: &[Option<usize>],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let offsets = batch.offsets();
         let lengths: Vec<usize> = offsets.windows(2).map(|range| range[1] - range[0]).collect();
         let mut places = vec![0; batch.rows()];
@@ -63,8 +78,11 @@ impl Rows {
             }
             before += rows.len();
             let rows = Tensor::from_vec(rows, members.len() * length, device)?;
-            let mask = causal_mask(length, dtype, device)?;
-            groups.push(Group { sequences: members.len(), length, rows, mask });
+            let masks = windows
+                .iter()
+                .map(|&window| Ok((window, causal_mask(length, window, dtype, device)?)))
+                .collect::<Result<_>>()?;
+            groups.push(Group { sequences: members.len(), length, rows, masks });
         }
         let sequence: Vec<u32> = lengths
             .iter()
@@ -81,9 +99,16 @@ impl Rows {
     }
 }
 
-fn causal_mask(length: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+fn causal_mask(
+    length: usize,
+    window: Option<usize>,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
+    let window = window.unwrap_or(usize::MAX);
+    let hidden = |query: usize, key: usize| key > query || query - key >= window;
     let mask: Vec<f32> = (0..length * length)
-        .map(|i| if i % length > i / length { f32::NEG_INFINITY } else { 0.0 })
+        .map(|i| if hidden(i / length, i % length) { f32::NEG_INFINITY } else { 0.0 })
         .collect();
     Tensor::from_vec(mask, (length, length), device)?.to_dtype(dtype)
 }
@@ -134,7 +159,7 @@ mod tests {
         let sequences: Vec<Vec<u32>> =
             [3usize, 9, 2, 4].iter().map(|&length| vec![0; length]).collect();
         let batch = Batch::new(&sequences).unwrap();
-        let rows = Rows::new(&batch, 2, DType::F32, &Device::Cpu).unwrap();
+        let rows = Rows::new(&batch, 2, &[None], DType::F32, &Device::Cpu).unwrap();
         let spread: Vec<u32> =
             rows.groups.iter().flat_map(|group| group.rows.to_vec1::<u32>().unwrap()).collect();
         let places = rows.places.to_vec1::<u32>().unwrap();

@@ -29,6 +29,21 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// The hyperbolic tangent, to a few units in the last place: a polynomial near 0, where the quotient
+/// would cancel (Cephes' tanhf).
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let z = x * x;
+    let p = -5.704_988_7e-3;
+    let p = p * z + 2.063_908_9e-2;
+    let p = p * z - 5.373_971_6e-2;
+    let p = p * z + 0.133_314_22;
+    let p = p * z - 0.333_332_82;
+    let near = x + x * z * p;
+    let far = (1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0)).copysign(x);
+    if x.abs() < 0.625 { near } else { far }
+}
+
 /// The error function, to 2e-7 absolute (Abramowitz and Stegun 7.1.26).
 #[inline(always)]
 pub(crate) fn erf(x: f32) -> f32 {
@@ -52,6 +67,8 @@ mod tests {
             let wide = f64::from(x);
             assert!((f64::from(exp(x)) / wide.exp() - 1.0).abs() < 3e-7, "exp({x})");
             assert!((f64::from(sigmoid(x)) - 1.0 / (1.0 + (-wide).exp())).abs() < 3e-7);
+            let distance = (f64::from(tanh(x)) - wide.tanh()).abs();
+            assert!(distance <= 3e-7 * wide.tanh().abs(), "tanh({x})");
         }
         let known = [(0.5, 0.520_499_9), (1.0, 0.842_700_8), (-2.0, -0.995_322_3), (0.0, 0.0)];
         for (x, expected) in known {

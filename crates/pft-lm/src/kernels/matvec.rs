@@ -2,9 +2,9 @@
 //! halves.
 
 use half::bf16;
+use pft_matmul::Layout;
 use rayon::prelude::*;
 
-use crate::kernels::matmul::Layout;
 use crate::kernels::{dot, simd};
 use crate::parameters::{Tensor, TensorData};
 

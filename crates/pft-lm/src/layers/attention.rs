@@ -10,6 +10,10 @@
 //! turned over once for a whole sequence, instead of by each block's products, and the gradients
 //! of keys and values are summed turned over.
 //!
+//! With a window a query sees only the last `window` keys, itself among them, and a block's scores
+//! begin at the first key that its first query sees. With a soft cap c, scores s become
+//! c · tanh(s / c) before the softmax (Gemma 2), and dS is multiplied by 1 − tanh²(s / c).
+//!
 //! D is taken from P and dP, not as the equal Σ(dO · O): where there is one key, dS is then 0 and
 //! no rounding of nothing, which clipping with privacy would scale up.
 
@@ -20,6 +24,7 @@ use crate::buffer::{Buffer, Pool};
 use crate::gradient::Sequences;
 use crate::kernels::math::exp;
 use crate::kernels::{SharedMut, dot, max, simd};
+use crate::layers::soft_cap;
 
 /// Rows of queries whose scores are held at a time.
 const BLOCK: usize = 64;
@@ -33,15 +38,28 @@ pub(crate) struct Heads {
     /// Divides `queries`; query head `h` reads key and value head `h / (queries / keys)`.
     pub(crate) keys: usize,
     pub(crate) dim: usize,
+    /// Multiplies q·kᵀ.
+    pub(crate) scale: f32,
+    /// Keys that a query sees at most, its own among them.
+    pub(crate) window: Option<usize>,
+    /// Bounds the scores by ± this, smoothly.
+    pub(crate) soft_cap: Option<f32>,
 }
 
 impl Heads {
+    /// Heads that see all that came before them, with the scale 1/√dim.
+    pub(crate) fn new(queries: usize, keys: usize, dim: usize) -> Self {
+        let scale = (1.0 / (dim as f64).sqrt()) as f32;
+        Self { queries, keys, dim, scale, window: None, soft_cap: None }
+    }
+
     fn group(self) -> usize {
         self.queries / self.keys
     }
 
-    pub(crate) fn scale(self) -> f32 {
-        (1.0 / (self.dim as f64).sqrt()) as f32
+    /// The first of `seen` keys that their last query sees.
+    pub(crate) fn first_seen(self, seen: usize) -> usize {
+        self.window.map_or(0, |window| seen.saturating_sub(window))
     }
 
     /// Width of all query heads.
@@ -55,26 +73,67 @@ impl Heads {
     }
 }
 
-/// Queries, keys and values of all rows: one matrix `[rows, 3 · width]` (GPT-2) or three.
+/// How the columns of one matrix of queries, keys and values are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// All queries, all keys, all values (GPT-2, Phi-3).
+    ByKind,
+    /// Query, key and value of the first head, then of the next (GPT-NeoX).
+    ByHead,
+}
+
+/// Queries, keys and values of all rows: one matrix or three.
 #[derive(Debug)]
 pub(crate) enum Projected {
-    Fused(Buffer),
+    Fused(Buffer, Order),
     Split { q: Buffer, k: Buffer, v: Buffer },
 }
 
-/// Where one head's rows begin, and how far they are apart.
+/// Where the heads of queries, of keys, or of values lie within a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Columns {
+    /// Where the first head begins.
+    pub(crate) first: usize,
+    /// How far heads are apart.
+    pub(crate) step: usize,
+    /// Width of the row.
+    pub(crate) stride: usize,
+}
+
+impl Columns {
+    /// Where head `head` begins.
+    pub(crate) fn of(self, head: usize) -> usize {
+        self.first + head * self.step
+    }
+}
+
+/// The columns of queries, keys and values; `order` is that of one matrix, none that of three.
+pub(crate) fn columns(heads: Heads, order: Option<Order>) -> [Columns; 3] {
+    let (dim, queries, keys) = (heads.dim, heads.query_width(), heads.key_width());
+    let stride = queries + 2 * keys;
+    match order {
+        None => [queries, keys, keys].map(|stride| Columns { first: 0, step: dim, stride }),
+        Some(Order::ByKind) => {
+            [0, queries, queries + keys].map(|first| Columns { first, step: dim, stride })
+        }
+        Some(Order::ByHead) => {
+            [0, dim, 2 * dim].map(|first| Columns { first, step: 3 * dim, stride })
+        }
+    }
+}
+
+/// Rows in memory that several tasks read or write.
 #[derive(Clone, Copy)]
 struct Place {
     base: SharedMut,
-    offset: usize,
-    stride: usize,
+    columns: Columns,
 }
 
 impl Place {
     fn view(self, row: usize, column: usize) -> View {
         View {
             data: self.pointer(row, column).cast_const(),
-            row_stride: self.stride,
+            row_stride: self.columns.stride,
             column_stride: 1,
         }
     }
@@ -84,7 +143,7 @@ impl Place {
     }
 
     fn at(self, row: usize, column: usize) -> usize {
-        self.offset + row * self.stride + column
+        row * self.columns.stride + column
     }
 
     /// Copies `dim` columns from `column` on of `length` rows from `first` on into `turned`,
@@ -147,39 +206,40 @@ simd! {
 
 impl Projected {
     fn places(&mut self, heads: Heads) -> [Place; 3] {
-        let (queries, keys) = (heads.query_width(), heads.key_width());
         match self {
-            Self::Fused(buffer) => {
+            Self::Fused(buffer, order) => {
                 let base = SharedMut::new(buffer);
-                let stride = queries + 2 * keys;
-                [0, queries, queries + keys].map(|offset| Place { base, offset, stride })
+                columns(heads, Some(*order)).map(|columns| Place { base, columns })
             }
             Self::Split { q, k, v } => {
-                let place =
-                    |buffer, stride| Place { base: SharedMut::new(buffer), offset: 0, stride };
-                [place(q, queries), place(k, keys), place(v, keys)]
+                let [of_q, of_k, of_v] = columns(heads, None);
+                let place = |buffer, columns| Place { base: SharedMut::new(buffer), columns };
+                [place(q, of_q), place(k, of_k), place(v, of_v)]
             }
         }
     }
 
     fn rows(&self, heads: Heads) -> usize {
         match self {
-            Self::Fused(buffer) => buffer.len() / (heads.query_width() + 2 * heads.key_width()),
+            Self::Fused(buffer, _) => buffer.len() / (heads.query_width() + 2 * heads.key_width()),
             Self::Split { q, .. } => q.len() / heads.query_width(),
         }
     }
 }
 
 simd! {
-    /// Turns scores into probabilities times their denominators, row `i` over its first
-    /// `diagonal + i + 1` columns, the rest zero; the logarithm of the sum goes to `lse`, the
-    /// reciprocal of the denominator to `inverse`.
+    /// Turns scores into probabilities times their denominators, row `i` over the last `window` of
+    /// its first `diagonal + i + 1` columns, the rest zero; the logarithm of the sum goes to `lse`,
+    /// the reciprocal of the denominator to `inverse`.
     fn softmax_rows(
-        scores: &mut [f32], width: usize, diagonal: usize, lse: &mut [f32], inverse: &mut [f32],
+        scores: &mut [f32], width: usize, diagonal: usize, window: usize, lse: &mut [f32],
+        inverse: &mut [f32],
     ) {
         let rows = scores.chunks_exact_mut(width).zip(lse).zip(inverse);
         for (i, ((row, lse), inverse)) in rows.enumerate() {
             let (seen, hidden) = row.split_at_mut(diagonal + i + 1);
+            let (passed, seen) = seen.split_at_mut((diagonal + i + 1).saturating_sub(window));
+            passed.fill(0.0);
             let largest = max(seen);
             let mut lanes = [0.0f32; 16];
             let mut chunks = seen.chunks_exact_mut(16);
@@ -212,21 +272,23 @@ simd! {
 simd! {
     /// Overwrites scores with P, and dP with dS · scale.
     fn score_gradients(
-        scores: &mut [f32], gradients: &mut [f32], width: usize, diagonal: usize,
+        scores: &mut [f32], gradients: &mut [f32], width: usize, diagonal: usize, window: usize,
         lse: &[f32], scale: f32,
     ) {
         let rows = scores.chunks_exact_mut(width).zip(gradients.chunks_exact_mut(width));
         for (i, ((p, ds), &lse)) in rows.zip(lse).enumerate() {
-            let seen = diagonal + i + 1;
-            for p in &mut p[..seen] {
+            let seen = (diagonal + i + 1).saturating_sub(window)..diagonal + i + 1;
+            for p in &mut p[seen.clone()] {
                 *p = exp(*p - lse);
             }
-            let delta = dot(&p[..seen], &ds[..seen]);
-            for (ds, p) in ds[..seen].iter_mut().zip(&p[..seen]) {
+            let delta = dot(&p[seen.clone()], &ds[seen.clone()]);
+            for (ds, p) in ds[seen.clone()].iter_mut().zip(&p[seen.clone()]) {
                 *ds = *p * (*ds - delta) * scale;
             }
-            p[seen..].fill(0.0);
-            ds[seen..].fill(0.0);
+            for row in [p, ds] {
+                row[..seen.start].fill(0.0);
+                row[seen.end..].fill(0.0);
+            }
         }
     }
 }
@@ -244,12 +306,14 @@ pub(crate) fn forward(
     let [q, k, v] = projected.places(heads);
     let mut output = pool.take(rows * width);
     let mut lse = pool.take(heads.queries * rows);
-    let out = Place { base: SharedMut::new(&mut output), offset: 0, stride: width };
+    let out = Columns { first: 0, step: heads.dim, stride: width };
+    let out = Place { base: SharedMut::new(&mut output), columns: out };
+    let window = heads.window.unwrap_or(usize::MAX);
     let logs = SharedMut::new(&mut lse);
     tasks(sequences, heads.queries).into_par_iter().for_each(|(first, end, head)| {
         let (dim, length) = (heads.dim, end - first);
-        let column = head * dim;
-        let key_column = head / heads.group() * dim;
+        let key_head = head / heads.group();
+        let (key_column, value_column) = (k.columns.of(key_head), v.columns.of(key_head));
         let mut scores = pool.take(BLOCK.min(length) * length);
         let mut keys = pool.take(dim * length);
         // SAFETY: q, k and v are only read. `tasks` bounds the rows.
@@ -257,19 +321,26 @@ pub(crate) fn forward(
         let mut inverse = [0.0; BLOCK];
         for start in (0..length).step_by(BLOCK) {
             let count = BLOCK.min(length - start);
-            let seen = start + count;
+            // Columns of scores are the keys from `low` on.
+            let low = heads.first_seen(start + 1);
+            let seen = start + count - low;
             let scores = &mut scores[..count * seen];
             let row = first + start;
             // SAFETY: this task alone touches the scores, and its rows of its head's columns of
             // the output and of the logarithms; q, k and v are only read. `tasks` bounds rows.
             unsafe {
-                let keys = View::row_major(&keys, length);
+                let keys = View::row_major(&keys, length).from(0, low);
                 let target = (scores.as_mut_ptr(), seen);
                 let sizes = [count, dim, seen];
-                product(target, q.view(row, column), keys, sizes, heads.scale(), false, false);
+                let queries = q.view(row, q.columns.of(head));
+                product(target, queries, keys, sizes, heads.scale, false, false);
+                if let Some(cap) = heads.soft_cap {
+                    soft_cap::apply(scores, cap);
+                }
                 let lse = logs.slice(head * rows + row, count);
-                softmax_rows(scores, seen, start, lse, &mut inverse[..count]);
-                let (target, values) = (out.pointer(row, column), v.view(first, key_column));
+                softmax_rows(scores, seen, start - low, window, lse, &mut inverse[..count]);
+                let target = out.pointer(row, out.columns.of(head));
+                let values = v.view(first + low, value_column);
                 let sizes = [count, seen, dim];
                 product(
                     (target, width),
@@ -281,7 +352,8 @@ pub(crate) fn forward(
                     false,
                 );
                 for (i, factor) in inverse[..count].iter().enumerate() {
-                    scale_row(out.base.slice((row + i) * width + column, dim), *factor);
+                    let at = out.at(row + i, out.columns.of(head));
+                    scale_row(out.base.slice(at, dim), *factor);
                 }
             }
         }
@@ -301,49 +373,60 @@ pub(crate) fn backward(
     let rows = projected.rows(heads);
     let width = heads.query_width();
     let [q, k, v] = projected.places(heads);
+    let window = heads.window.unwrap_or(usize::MAX);
     tasks(sequences, heads.keys).into_par_iter().for_each(|(first, end, key_head)| {
         let (dim, length) = (heads.dim, end - first);
-        let key_column = key_head * dim;
+        let (key_column, value_column) = (k.columns.of(key_head), v.columns.of(key_head));
         let mut scores = pool.take(BLOCK.min(length) * length);
         let mut gradients = pool.take(BLOCK.min(length) * length);
+        let mut slopes = pool.take(if heads.soft_cap.is_some() { scores.len() } else { 0 });
         let (mut keys, mut values) = (pool.take(dim * length), pool.take(dim * length));
         let (mut by_key, mut by_value) = (pool.zeros(dim * length), pool.zeros(dim * length));
         // SAFETY: this task alone touches its rows of its heads' columns of k and v; `tasks`
         // bounds the rows.
         unsafe {
             k.turn_into(&mut keys, first, key_column, length);
-            v.turn_into(&mut values, first, key_column, length);
+            v.turn_into(&mut values, first, value_column, length);
         }
         let (keys, values) = (View::row_major(&keys, length), View::row_major(&values, length));
         for head in key_head * heads.group()..(key_head + 1) * heads.group() {
-            let column = head * dim;
+            let column = q.columns.of(head);
             for start in (0..length).step_by(BLOCK) {
                 let count = BLOCK.min(length - start);
-                let seen = start + count;
+                let low = heads.first_seen(start + 1);
+                let seen = start + count - low;
                 let row = first + start;
                 let scores = &mut scores[..count * seen];
                 let gradients = &mut gradients[..count * seen];
-                let from_output = View::row_major(&gradient[row * width + column..], width);
+                let from_output = View::row_major(&gradient[row * width + head * dim..], width);
+                let (keys, values) = (keys.from(0, low), values.from(0, low));
                 let queries = q.view(row, column);
                 let (inward, turned) = ([count, dim, seen], [dim, count, seen]);
                 // SAFETY: this task alone touches its rows of its heads' columns of q, k and v,
                 // and its scratch buffers; `tasks` bounds the rows.
                 unsafe {
                     let target = (scores.as_mut_ptr(), seen);
-                    let scale = heads.scale();
-                    product(target, queries, keys, inward, scale, false, false);
+                    product(target, queries, keys, inward, heads.scale, false, false);
+                    if let Some(cap) = heads.soft_cap {
+                        soft_cap::apply(scores, cap);
+                        soft_cap::slopes(scores, &mut slopes[..count * seen], cap);
+                    }
                     let target = (gradients.as_mut_ptr(), seen);
                     product(target, from_output, values, inward, 1.0, false, false);
                     let lse = &lse[head * rows + row..][..count];
-                    score_gradients(scores, gradients, seen, start, lse, scale);
+                    let scale = heads.scale;
+                    score_gradients(scores, gradients, seen, start - low, window, lse, scale);
+                    if heads.soft_cap.is_some() {
+                        soft_cap::multiply(gradients, &slopes);
+                    }
                     let (p, ds) = (View::row_major(scores, seen), View::row_major(gradients, seen));
-                    let target = (by_value.as_mut_ptr(), length);
+                    let target = (by_value[low..].as_mut_ptr(), length);
                     product(target, from_output.transposed(), p, turned, 1.0, true, false);
-                    let target = (by_key.as_mut_ptr(), length);
+                    let target = (by_key[low..].as_mut_ptr(), length);
                     product(target, queries.transposed(), ds, turned, 1.0, true, false);
                     // The block's queries are not needed any more.
-                    let target = (q.pointer(row, column), q.stride);
-                    let keys = k.view(first, key_column);
+                    let target = (q.pointer(row, column), q.columns.stride);
+                    let keys = k.view(first + low, key_column);
                     product(target, ds, keys, [count, seen, dim], 1.0, false, false);
                 }
             }
@@ -351,7 +434,7 @@ pub(crate) fn backward(
         // SAFETY: as above.
         unsafe {
             k.turn_from(&by_key, first, key_column, length);
-            v.turn_from(&by_value, first, key_column, length);
+            v.turn_from(&by_value, first, value_column, length);
         }
     });
 }
@@ -360,11 +443,14 @@ simd! {
     /// One query over `keys` and `values`, each `[places, dim]` with rows `stride` apart.
     fn attend_one(
         query: &[f32], keys: &[f32], values: &[f32], stride: usize, places: usize, scale: f32,
-        scores: &mut [f32], output: &mut [f32],
+        cap: Option<f32>, scores: &mut [f32], output: &mut [f32],
     ) {
         let dim = query.len();
         for (place, score) in scores[..places].iter_mut().enumerate() {
             *score = dot(query, &keys[place * stride..][..dim]) * scale;
+        }
+        if let Some(cap) = cap {
+            soft_cap::apply(&mut scores[..places], cap);
         }
         let largest = max(&scores[..places]);
         for score in &mut scores[..places] {
@@ -396,11 +482,13 @@ pub(crate) fn extend(
         |(index, (output, query))| {
             let (row, head) = (index / heads.queries, index % heads.queries);
             let column = head / heads.group() * dim;
-            let places = past + row + 1;
-            let mut scores = pool.take(places);
-            let (keys, values) = (&keys[column..], &values[column..]);
-            let scale = heads.scale();
-            attend_one(query, keys, values, stride, places, scale, &mut scores, output);
+            let seen = past + row + 1;
+            let low = heads.first_seen(seen);
+            let mut scores = pool.take(seen - low);
+            let from = low * stride + column;
+            let (keys, values) = (&keys[from..], &values[from..]);
+            let (scale, cap) = (heads.scale, heads.soft_cap);
+            attend_one(query, keys, values, stride, seen - low, scale, cap, &mut scores, output);
         },
     );
     output

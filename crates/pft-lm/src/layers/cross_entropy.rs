@@ -10,7 +10,8 @@ use crate::buffer::{Buffer, Matrix, Pool};
 use crate::gradient::{GradientSink, HeadRows, LinearGradient, Sequences};
 use crate::kernels::math::exp;
 use crate::kernels::matmul::{self, Layout};
-use crate::kernels::{add_lanes, max, rows_per_task, simd};
+use crate::kernels::{add_lanes, for_rows, max, rows_per_task, simd};
+use crate::layers::soft_cap;
 use crate::parameters::{ParameterId, Parameters};
 
 /// About how many logits are held at a time (64 MB).
@@ -21,8 +22,14 @@ const LOGITS: usize = 1 << 24;
 pub(crate) struct Head {
     /// `[vocabulary, width]`; the token embedding if they are tied.
     pub(crate) weight: ParameterId,
+    /// `[vocabulary]`.
+    pub(crate) bias: Option<ParameterId>,
     pub(crate) vocabulary: usize,
     pub(crate) width: usize,
+    /// Multiplies logits.
+    pub(crate) multiplier: f32,
+    /// Bounds logits, smoothly.
+    pub(crate) soft_cap: Option<f32>,
 }
 
 /// What each row is to predict, and how much that counts.
@@ -80,8 +87,39 @@ impl Head {
         let mut logits = pool.take(rows * self.vocabulary);
         let weight = &parameters.get(self.weight).tensor;
         let sizes = [rows, self.width, self.vocabulary];
-        matmul::forward(Layout::OutIn, &mut logits, hidden, weight, sizes, false, pool);
+        let bias = self.bias.and_then(|bias| parameters.get(bias).tensor.as_f32());
+        if let Some(bias) = bias {
+            for_rows(&mut logits, self.vocabulary, |_, rows| {
+                rows.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
+            });
+        }
+        matmul::forward(Layout::OutIn, &mut logits, hidden, weight, sizes, bias.is_some(), pool);
+        self.bound(&mut logits);
         logits
+    }
+
+    /// Multiplies logits and bounds them, where the family does so.
+    pub(crate) fn bound(&self, logits: &mut [f32]) {
+        if self.multiplier != 1.0 {
+            for_rows(logits, 1, |_, logits| scale_row(logits, self.multiplier));
+        }
+        if let Some(cap) = self.soft_cap {
+            for_rows(logits, 1, |_, logits| soft_cap::apply(logits, cap));
+        }
+    }
+
+    /// Whether logits are not what the product gives.
+    fn bounds(&self) -> bool {
+        self.multiplier != 1.0 || self.soft_cap.is_some()
+    }
+
+    /// How the logits of a row follow what the product gives.
+    fn slopes(&self, logits: &[f32], slopes: &mut [f32]) {
+        match self.soft_cap {
+            Some(cap) => soft_cap::slopes(logits, slopes, cap),
+            None => slopes.fill(1.0),
+        }
+        scale_row(slopes, self.multiplier);
     }
 
     /// Overwrites logits by their gradients if `train`, and puts each row's loss into `losses`.
@@ -93,8 +131,16 @@ impl Head {
             |((logits, losses), wanted)| {
                 let wanted = wanted.0.iter().zip(wanted.1);
                 let rows = logits.chunks_exact_mut(self.vocabulary).zip(losses).zip(wanted);
+                let bounds = train && self.bounds();
+                let mut slopes = vec![0.0; if bounds { self.vocabulary } else { 0 }];
                 for ((logits, loss), (&token, &weight)) in rows {
+                    if bounds {
+                        self.slopes(logits, &mut slopes);
+                    }
                     *loss = row_loss(logits, token, train.then_some(weight));
+                    if bounds {
+                        soft_cap::multiply(logits, &slopes);
+                    }
                 }
             },
         );
@@ -156,10 +202,11 @@ impl Head {
                 false,
                 pool,
             );
-            if parameter.trainable {
+            let bias = self.bias.filter(|&bias| parameters.get(bias).trainable);
+            if parameter.trainable || bias.is_some() {
                 sink.linear(LinearGradient {
-                    weight: Some(self.weight),
-                    bias: None,
+                    weight: parameter.trainable.then_some(self.weight),
+                    bias,
                     layout: Layout::OutIn,
                     input: &hidden,
                     output_gradient: &logits,

@@ -10,6 +10,7 @@ use crate::gradient::{GradientSink, LinearGradient, Sequences};
 use crate::kernels::matmul::{self, Layout};
 use crate::kernels::{for_rows, simd};
 use crate::layers::Pass;
+use crate::names::{HEADS, layout_of};
 use crate::parameters::{
     Parameter, ParameterError, ParameterId, ParameterKind, ParameterSpec, Parameters, Tensor,
     TensorData,
@@ -55,8 +56,9 @@ impl LoraConfig {
         }
         // The head is a plain linear layer in PEFT too, but adapting it is not offered here.
         let weights = || {
-            base.iter()
-                .filter(|spec| spec.kind == ParameterKind::Weight && spec.name != "lm_head.weight")
+            base.iter().filter(|spec| {
+                spec.kind == ParameterKind::Weight && !HEADS.contains(&spec.name.as_str())
+            })
         };
         let known: BTreeSet<&str> = weights().map(|spec| last_part(&spec.name)).collect();
         for target in &self.target_modules {
@@ -82,11 +84,6 @@ impl LoraConfig {
         }
         Ok(specs)
     }
-}
-
-/// How the linear weight of that name is stored: GPT-2's blocks use `Conv1D`.
-pub fn layout_of(weight: &str) -> Layout {
-    if weight.starts_with("transformer.h.") { Layout::InOut } else { Layout::OutIn }
 }
 
 /// PEFT's names for the A and B that adapt the weight of that name.

@@ -8,6 +8,7 @@
 pub mod attention;
 pub mod cross_entropy;
 pub mod embedding;
+pub mod gated;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
@@ -17,7 +18,7 @@ pub mod norm;
 mod oracle;
 pub mod rms_norm;
 pub mod rope;
-pub mod swiglu;
+pub mod soft_cap;
 
 use crate::buffer::Pool;
 use crate::gradient::Sequences;
@@ -30,7 +31,8 @@ use rope::Rope;
 pub(crate) struct Pass<'a> {
     pub(crate) parameters: &'a Parameters,
     pub(crate) pool: &'a Pool,
-    pub(crate) rope: Option<&'a Rope>,
+    /// The rotary positions that blocks choose from.
+    pub(crate) ropes: &'a [Rope],
     pub(crate) sequences: Sequences<'a>,
     /// Each row's position in its sequence.
     pub(crate) positions: &'a [u32],

@@ -1,5 +1,7 @@
 //! The norm of either family: which parameters it has, and how its gradients are handed out.
 
+use std::borrow::Cow;
+
 use crate::buffer::{Buffer, Matrix};
 use crate::gradient::{GradientSink, SequenceGradient};
 use crate::layers::{Pass, layer_norm, rms_norm};
@@ -11,6 +13,10 @@ pub(crate) struct Norm {
     pub(crate) scale: ParameterId,
     pub(crate) shift: Option<ParameterId>,
     pub(crate) eps: f32,
+    /// Whether rows are multiplied by 1 + scale (Gemma).
+    pub(crate) from_one: bool,
+    /// How many rows a token has: its heads, where each is normalised by itself.
+    pub(crate) rows_per_token: usize,
 }
 
 /// A norm's parameter; norms are always kept in 32 bits.
@@ -22,6 +28,12 @@ fn values(parameters: &Parameters, id: ParameterId) -> &[f32] {
 }
 
 impl Norm {
+    /// What rows are multiplied by.
+    fn factors<'a>(&self, pass: &Pass<'a>) -> Cow<'a, [f32]> {
+        let scale = values(pass.parameters, self.scale);
+        if self.from_one { scale.iter().map(|scale| 1.0 + scale).collect() } else { scale.into() }
+    }
+
     /// Whether any of its parameters trains.
     pub(crate) fn trains(&self, pass: &Pass<'_>) -> bool {
         pass.trained(self.scale).is_some()
@@ -30,24 +42,29 @@ impl Norm {
 
     /// Normalised rows of `x`, and what the backward needs of them.
     pub(crate) fn forward(&self, pass: &Pass<'_>, x: &[f32]) -> (Matrix, Buffer) {
-        let (parameters, pool) = (pass.parameters, pass.pool);
-        let scale = values(parameters, self.scale);
+        let mut y = pass.pool.take(x.len());
+        let stats = self.forward_into(pass, x, &mut y);
+        let width = pass.parameters.get(self.scale).tensor.len();
+        (Matrix::new(y, x.len() / width, width), stats)
+    }
+
+    /// Writes the normalised rows of `x` into `y`; returns what the backward needs of them.
+    pub(crate) fn forward_into(&self, pass: &Pass<'_>, x: &[f32], y: &mut [f32]) -> Buffer {
+        let scale = &self.factors(pass);
         let rows = x.len() / scale.len();
-        let mut y = pool.take(x.len());
-        let stats = match self.shift {
+        match self.shift {
             Some(shift) => {
-                let mut stats = pool.take(2 * rows);
-                let shift = values(parameters, shift);
-                layer_norm::forward(x, &mut y, &mut stats, scale, shift, self.eps);
+                let mut stats = pass.pool.take(2 * rows);
+                let shift = values(pass.parameters, shift);
+                layer_norm::forward(x, y, &mut stats, scale, shift, self.eps);
                 stats
             }
             None => {
-                let mut stats = pool.take(rows);
-                rms_norm::forward(x, &mut y, &mut stats, scale, self.eps);
+                let mut stats = pass.pool.take(rows);
+                rms_norm::forward(x, y, &mut stats, scale, self.eps);
                 stats
             }
-        };
-        (Matrix::new(y, rows, scale.len()), stats)
+        }
     }
 
     /// Turns `g`, the output's gradient, into `skip` plus the input's.
@@ -59,9 +76,14 @@ impl Norm {
         skip: &[f32],
         sink: &mut dyn GradientSink,
     ) {
-        let (parameters, pool, sequences) = (pass.parameters, pass.pool, pass.sequences);
-        let scale = values(parameters, self.scale);
+        let pool = pass.pool;
+        let scale = &self.factors(pass);
         let width = scale.len();
+        let sequences: Cow<'_, [usize]> = match self.rows_per_token {
+            1 => pass.sequences.into(),
+            rows => pass.sequences.iter().map(|offset| offset * rows).collect(),
+        };
+        let sequences = &sequences[..];
         let count = sequences.len() - 1;
         if self.trains(pass) {
             let mut by_scale = pool.take(count * width);

@@ -6,17 +6,17 @@ use std::collections::HashMap;
 use candle_core::{D, DType, Device, Tensor as Candle, Var};
 
 use crate::buffer::{Buffer, Matrix, Pool};
-use crate::config::ModelConfig;
+use crate::config::{Activation, RopeConfig};
 use crate::gradient::{EmbeddingGradient, SequenceGradient, Sequences};
 use crate::gradient::{GradientSink, GradientSum, HeadRows, LinearGradient};
 use crate::kernels::matmul::Layout;
-use crate::layers::attention::{self, Heads, Projected};
+use crate::layers::attention::{self, Columns, Heads, Order, Projected};
 use crate::layers::cross_entropy::{Head, Targets};
 use crate::layers::linear::Linear;
 use crate::layers::lora::Adapter;
 use crate::layers::norm::Norm;
 use crate::layers::rope::Rope;
-use crate::layers::{Pass, embedding, gelu, lora, swiglu};
+use crate::layers::{Pass, embedding, gated, gelu, lora};
 use crate::parameters::{ParameterId, ParameterKind, ParameterSpec, Parameters, Tensor};
 
 /// Values in (−1, 1), the same every time.
@@ -116,7 +116,7 @@ fn pass<'a>(
     sequences: Sequences<'a>,
     seeds: Option<&'a [u64]>,
 ) -> Pass<'a> {
-    Pass { parameters, pool, rope: None, sequences, positions: &[], seeds, int8: &[] }
+    Pass { parameters, pool, ropes: &[], sequences, positions: &[], seeds, int8: &[] }
 }
 
 /// Sums as [`GradientSum`] does, but asks for whole sequences of the head.
@@ -149,8 +149,13 @@ fn norms() {
     let (scale, shift) = (numbers(width, 4), numbers(width, 5));
     for shifted in [true, false] {
         let parameters = table(&[("scale", &scale, &[width]), ("shift", &shift, &[width])]);
-        let norm =
-            Norm { scale: ParameterId(0), shift: shifted.then_some(ParameterId(1)), eps: 1e-5 };
+        let norm = Norm {
+            scale: ParameterId(0),
+            shift: shifted.then_some(ParameterId(1)),
+            eps: 1e-5,
+            from_one: false,
+            rows_per_token: 1,
+        };
         let (output, stats) = norm.forward(&pass(&parameters, &pool, &sequences, None), &x);
         let mut by_input = g.clone();
         let mut sum = GradientSum::new(&parameters);
@@ -203,29 +208,36 @@ fn activations() {
             |t: &[Candle]| if exact { t[0].gelu_erf().unwrap() } else { t[0].gelu().unwrap() };
         check(&[("x", &x, &[count])], oracle, &g, &y, &[("x", &by_x)]);
     }
-    let mut y = vec![0.0; count];
-    swiglu::forward(&x, &up, &mut y);
-    let (mut by_gate, mut by_up) = (x.clone(), up.clone());
-    swiglu::backward(&mut by_gate, &mut by_up, &g);
-    let oracle = |t: &[Candle]| (t[0].silu().unwrap() * &t[1]).unwrap();
-    let inputs: [(&str, &[f32], &[usize]); 2] = [("gate", &x, &[count]), ("up", &up, &[count])];
-    check(&inputs, oracle, &g, &y, &[("gate", &by_gate), ("up", &by_up)]);
+    let pool = Pool::new();
+    for activation in [Activation::Silu, Activation::GeluNew, Activation::Gelu] {
+        let mut y = vec![0.0; count];
+        gated::forward(activation, &x, &up, &mut y);
+        let (mut by_gate, mut by_up) = (x.clone(), up.clone());
+        gated::backward(activation, &pool, &mut by_gate, &mut by_up, &g);
+        let oracle = |t: &[Candle]| {
+            let active = match activation {
+                Activation::Silu => t[0].silu(),
+                Activation::GeluNew => t[0].gelu(),
+                Activation::Gelu => t[0].gelu_erf(),
+            };
+            (active.unwrap() * &t[1]).unwrap()
+        };
+        let inputs: [(&str, &[f32], &[usize]); 2] = [("gate", &x, &[count]), ("up", &up, &[count])];
+        check(&inputs, oracle, &g, &y, &[("gate", &by_gate), ("up", &by_up)]);
+    }
 }
 
 #[test]
 fn rotary_positions() {
-    let config = ModelConfig::from_json(
-        r#"{"model_type":"llama","vocab_size":8,"hidden_size":24,"num_hidden_layers":1,
-        "num_attention_heads":3,"intermediate_size":8}"#,
-    )
-    .unwrap();
+    let config = RopeConfig { theta: 1e4, scaling: None, rotary_dim: 8, interleaved: false };
     let mut rope = Rope::new(&config);
     rope.reach(9);
     let positions = [0, 5, 8, 1];
     let (x, g) = (numbers(4 * 24, 1), numbers(4 * 24, 2));
     let (mut y, mut by_x) = (x.clone(), g.clone());
-    rope.apply(&mut y, 24, &positions, false);
-    rope.apply(&mut by_x, 24, &positions, true);
+    let heads = (Columns { first: 0, step: 8, stride: 24 }, 3);
+    rope.apply(&mut y, heads, &positions, false);
+    rope.apply(&mut by_x, heads, &positions, true);
     let angle =
         |position: u32, i: usize| f64::from(position) / 10_000f64.powf((2 * (i % 4)) as f64 / 8.0);
     let tabled = |f: fn(f64) -> f64| {
@@ -244,6 +256,37 @@ fn rotary_positions() {
     check(&[("x", &x, &[4, 24])], oracle, &g, &y, &[("x", &by_x)]);
 }
 
+#[test]
+fn a_part_of_each_head_turns_in_pairs_of_either_kind() {
+    // Two heads of six, of which four turn, one number into rows of fourteen.
+    let columns = Columns { first: 1, step: 6, stride: 14 };
+    for interleaved in [false, true] {
+        let mut rope =
+            Rope::new(&RopeConfig { theta: 100.0, scaling: None, rotary_dim: 4, interleaved });
+        rope.reach(8);
+        let x = numbers(28, 1);
+        let mut y = x.clone();
+        rope.apply(&mut y, (columns, 2), &[3, 7], false);
+        let mut expected = x.clone();
+        for (row, position) in [3.0f64, 7.0].into_iter().enumerate() {
+            for head in 0..2 {
+                for i in 0..2 {
+                    let (sine, cosine) = (position * 100f64.powf(-0.5 * i as f64)).sin_cos();
+                    let first = row * 14 + 1 + head * 6;
+                    let (a, b) = if interleaved { (2 * i, 2 * i + 1) } else { (i, i + 2) };
+                    let pair = (f64::from(x[first + a]), f64::from(x[first + b]));
+                    expected[first + a] = (pair.0 * cosine - pair.1 * sine) as f32;
+                    expected[first + b] = (pair.1 * cosine + pair.0 * sine) as f32;
+                }
+            }
+        }
+        let far = y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-6, "{far}");
+        rope.apply(&mut y, (columns, 2), &[3, 7], true);
+        assert!(y.iter().zip(&x).all(|(y, x)| (y - x).abs() < 1e-6), "the way back");
+    }
+}
+
 /// Softmax attention of one sequence in candle; `[length, heads · dim]` each.
 fn attend(q: &Candle, k: &Candle, v: &Candle, heads: Heads) -> Candle {
     let length = q.dim(0).unwrap();
@@ -258,9 +301,15 @@ fn attend(q: &Candle, k: &Candle, v: &Candle, heads: Heads) -> Candle {
     };
     let (k, v) = (shared(k).contiguous().unwrap(), shared(v).contiguous().unwrap());
     let scores = split(q, heads.queries).contiguous().unwrap().matmul(&k.t().unwrap()).unwrap();
-    let scores = (scores / (heads.dim as f64).sqrt()).unwrap();
-    let mask: Vec<f64> =
-        (0..length * length).map(|i| if i % length > i / length { -1e30 } else { 0.0 }).collect();
+    let mut scores = (scores * f64::from(heads.scale)).unwrap();
+    if let Some(cap) = heads.soft_cap.map(f64::from) {
+        scores = ((scores / cap).unwrap().tanh().unwrap() * cap).unwrap();
+    }
+    let window = heads.window.unwrap_or(length);
+    let hidden = |query: usize, key: usize| key > query || key + window <= query;
+    let mask: Vec<f64> = (0..length * length)
+        .map(|i| if hidden(i / length, i % length) { -1e30 } else { 0.0 })
+        .collect();
     let mask = Candle::from_vec(mask, (1, length, length), &Device::Cpu).unwrap();
     let p = candle_nn::ops::softmax(&scores.broadcast_add(&mask).unwrap(), D::Minus1).unwrap();
     let width = heads.queries * heads.dim;
@@ -273,22 +322,36 @@ fn grouped_and_fused_attention() {
     // The middle sequence reaches past one block of queries and not to the end of a second.
     let sequences = [0usize, 5, 105, 106];
     let rows = 106;
-    for (queries, keys, fused) in [(4, 2, false), (3, 3, true), (2, 1, false)] {
-        let heads = Heads { queries, keys, dim: 8 };
+    for (queries, keys, fused, window, soft_cap) in [
+        (4, 2, None, None, None),
+        (3, 3, Some(Order::ByKind), None, None),
+        (2, 1, None, None, None),
+        (3, 3, Some(Order::ByHead), None, None),
+        (4, 2, None, Some(7), None),
+        (2, 1, None, Some(1), None),
+        (4, 2, Some(Order::ByKind), Some(70), Some(2.0)),
+        (2, 2, None, None, Some(1.5)),
+    ] {
+        let heads = Heads { window, soft_cap, scale: 0.3, ..Heads::new(queries, keys, 8) };
         let (q_width, k_width) = (heads.query_width(), heads.key_width());
         let scaled = |count, seed| numbers(count, seed).iter().map(|x| 3.0 * x).collect();
         let q: Vec<f32> = scaled(rows * q_width, 1);
         let k: Vec<f32> = scaled(rows * k_width, 2);
         let (v, g) = (numbers(rows * k_width, 3), numbers(rows * q_width, 4));
-        let widths = [q_width, k_width, k_width];
-        let mut projected = if fused {
-            let mut all = Vec::new();
+        let places = attention::columns(heads, fused);
+        let counts = [queries, keys, keys];
+        let mut projected = if let Some(order) = fused {
+            let mut all = vec![0.0; rows * places[0].stride];
             for row in 0..rows {
-                for (part, width) in [&q, &k, &v].into_iter().zip(widths) {
-                    all.extend_from_slice(&part[row * width..(row + 1) * width]);
+                for (part, (columns, count)) in [&q, &k, &v].iter().zip(places.iter().zip(counts)) {
+                    for head in 0..count {
+                        let from = &part[(row * count + head) * 8..][..8];
+                        let at = row * columns.stride + columns.of(head);
+                        all[at..at + 8].copy_from_slice(from);
+                    }
                 }
             }
-            Projected::Fused(buffer(&pool, &all))
+            Projected::Fused(buffer(&pool, &all), order)
         } else {
             let [q, k, v] = [&q, &k, &v].map(|part| buffer(&pool, part));
             Projected::Split { q, k, v }
@@ -297,15 +360,15 @@ fn grouped_and_fused_attention() {
         attention::backward(&pool, &mut projected, heads, &sequences, &lse, &g);
         let [by_q, by_k, by_v] = match &projected {
             Projected::Split { q, k, v } => [q, k, v].map(|part| part.to_vec()),
-            Projected::Fused(all) => {
-                let starts = [0, q_width, q_width + k_width];
-                [0, 1, 2].map(|part| {
-                    all.chunks_exact(q_width + 2 * k_width)
-                        .flat_map(|row| &row[starts[part]..starts[part] + widths[part]])
-                        .copied()
-                        .collect()
-                })
-            }
+            Projected::Fused(all, _) => [0, 1, 2].map(|part| {
+                let columns = places[part];
+                all.chunks_exact(columns.stride)
+                    .flat_map(|row| {
+                        (0..counts[part]).flat_map(move |head| &row[columns.of(head)..][..8])
+                    })
+                    .copied()
+                    .collect()
+            }),
         };
         for &first in &sequences[..sequences.len() - 1] {
             // One key has all the weight, whatever the query.
@@ -474,7 +537,14 @@ fn the_head_and_its_loss() {
     let weights = [0.5, 0.25, 0.0, 1.0, -0.75, 0.125, 0.0];
     let sequences = [0usize, 3, 7];
     let parameters = table(&[("w", &w, &[vocabulary, width])]);
-    let head = Head { weight: ParameterId(0), vocabulary, width };
+    let head = Head {
+        weight: ParameterId(0),
+        bias: None,
+        vocabulary,
+        width,
+        multiplier: 1.0,
+        soft_cap: None,
+    };
     let targets = Targets { tokens: &tokens, weights: &weights };
     let hidden_rows = matrix(&pool, &hidden, width);
     let oracle = |t: &[Candle]| {

@@ -1,13 +1,16 @@
 //! From a config and named tensors to the layers of a model.
 
-use crate::config::{Activation, Architecture, ModelConfig};
+use crate::config::{
+    FeedForward, ModelConfig, NormKind, NormPlacement, Projections, QueryKeyNorm, Residual,
+};
 use crate::kernels::matmul::Layout;
-use crate::layers::attention::Heads;
+use crate::layers::attention::{Heads, Order};
 use crate::layers::cross_entropy::Head;
 use crate::layers::linear::Linear;
-use crate::layers::lora::{Adapter, LoraConfig, adapter_names, layout_of};
+use crate::layers::lora::{Adapter, LoraConfig, adapter_names};
 use crate::layers::norm::Norm;
-use crate::model::block::{Block, Mlp, Projection};
+use crate::model::block::{Block, Mlp, Projection, Residuals};
+use crate::names::{self, Names, QUERY_KEY_NORMS, layout_of};
 use crate::parameters::{ParameterError, ParameterId, Parameters};
 
 /// The layers of a model, as indices into its parameters.
@@ -15,6 +18,8 @@ use crate::parameters::{ParameterError, ParameterId, Parameters};
 pub(crate) struct Layers {
     pub(crate) tokens: ParameterId,
     pub(crate) positions: Option<ParameterId>,
+    /// Multiplies what is looked up.
+    pub(crate) multiplier: f32,
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Norm,
     pub(crate) head: Head,
@@ -23,6 +28,7 @@ pub(crate) struct Layers {
 /// Finds parameters by name and counts the adapters.
 struct Builder<'a> {
     config: &'a ModelConfig,
+    names: &'static Names,
     parameters: &'a Parameters,
     lora: Option<&'a LoraConfig>,
     adapters: u64,
@@ -64,42 +70,104 @@ impl Builder<'_> {
             scale: self.id(&format!("{module}.weight"))?,
             shift: self.parameters.id(&format!("{module}.bias")),
             eps: self.config.norm_eps as f32,
+            from_one: self.config.design.norm == NormKind::RmsFromOne,
+            rows_per_token: 1,
         })
     }
 
-    fn gpt2_block(&mut self, layer: usize, heads: Heads) -> Result<Block, ParameterError> {
-        let at = |name: &str| format!("transformer.h.{layer}.{name}");
-        Ok(Block {
-            norm1: self.norm(&at("ln_1"))?,
-            projection: Projection::Fused(self.linear(&at("attn.c_attn"))?),
-            output: self.linear(&at("attn.c_proj"))?,
-            norm2: self.norm(&at("ln_2"))?,
-            mlp: Mlp::Gelu {
-                fc: self.linear(&at("mlp.c_fc"))?,
-                proj: self.linear(&at("mlp.c_proj"))?,
-                exact: self.config.activation == Activation::Gelu,
+    fn query_key_norms(&self, layer: usize) -> Result<Option<[Norm; 2]>, ParameterError> {
+        let Some(kind) = self.config.design.query_key_norm else { return Ok(None) };
+        let [q, k] = QUERY_KEY_NORMS.map(|name| self.norm(&self.at(layer, name)));
+        let (mut q, mut k) = (q?, k?);
+        if kind == QueryKeyNorm::PerHead {
+            q.rows_per_token = self.config.num_attention_heads;
+            k.rows_per_token = self.config.num_key_value_heads;
+        }
+        Ok(Some([q, k]))
+    }
+
+    fn at(&self, layer: usize, name: &str) -> String {
+        format!("{}.{layer}.{name}", self.names.layers)
+    }
+
+    fn projection(&mut self, layer: usize) -> Result<Projection, ParameterError> {
+        let [q, k, v] = self.names.projections.map(|name| self.at(layer, name));
+        let order = match self.config.design.projections {
+            Projections::Split => {
+                return Ok(Projection::Split {
+                    q: self.linear(&q)?,
+                    k: self.linear(&k)?,
+                    v: self.linear(&v)?,
+                });
+            }
+            Projections::FusedByKind => Order::ByKind,
+            Projections::FusedByHead => Order::ByHead,
+        };
+        Ok(Projection::Fused(self.linear(&q)?, order))
+    }
+
+    fn mlp(&mut self, layer: usize) -> Result<Mlp, ParameterError> {
+        let [gate, up, down] = self.names.feed_forward.map(|name| self.at(layer, name));
+        let activation = self.config.activation;
+        Ok(match self.config.design.feed_forward {
+            FeedForward::Plain => {
+                Mlp::Plain { up: self.linear(&up)?, down: self.linear(&down)?, activation }
+            }
+            FeedForward::Gated => Mlp::Gated {
+                gate: self.linear(&gate)?,
+                up: self.linear(&up)?,
+                down: self.linear(&down)?,
+                activation,
             },
-            heads,
+            FeedForward::GatedFused => Mlp::GatedFused {
+                gate_up: self.linear(&gate)?,
+                down: self.linear(&down)?,
+                activation,
+            },
         })
     }
 
-    fn llama_block(&mut self, layer: usize, heads: Heads) -> Result<Block, ParameterError> {
-        let at = |name: &str| format!("model.layers.{layer}.{name}");
+    fn block(&mut self, layer: usize) -> Result<Block, ParameterError> {
+        let (config, names) = (self.config, self.names);
+        let (design, of_layer) = (&config.design, config.design.layers[layer]);
+        let (before, after) =
+            (design.norms != NormPlacement::After, design.norms != NormPlacement::Before);
+        let norm =
+            |wanted: bool, name: &str| wanted.then(|| self.norm(&self.at(layer, name))).transpose();
+        let own_norm = before && design.residual != Residual::ParallelSharedNorm;
+        let norms = [
+            norm(before, names.before_attention)?,
+            norm(after, names.after_attention)?,
+            norm(own_norm, names.before_feed_forward)?,
+            norm(after, names.after_feed_forward)?,
+        ];
+        let [before_attention, after_attention, before_mlp, after_mlp] = norms;
         Ok(Block {
-            norm1: self.norm(&at("input_layernorm"))?,
-            projection: Projection::Split {
-                q: self.linear(&at("self_attn.q_proj"))?,
-                k: self.linear(&at("self_attn.k_proj"))?,
-                v: self.linear(&at("self_attn.v_proj"))?,
+            before_attention,
+            projection: self.projection(layer)?,
+            query_key_norms: self.query_key_norms(layer)?,
+            output: self.linear(&self.at(layer, names.output))?,
+            after_attention,
+            before_mlp,
+            mlp: self.mlp(layer)?,
+            after_mlp,
+            heads: Heads {
+                scale: design.attention_multiplier as f32,
+                window: of_layer.window,
+                soft_cap: design.attention_soft_cap.map(|cap| cap as f32),
+                ..Heads::new(
+                    config.num_attention_heads,
+                    config.num_key_value_heads,
+                    config.head_dim,
+                )
             },
-            output: self.linear(&at("self_attn.o_proj"))?,
-            norm2: self.norm(&at("post_attention_layernorm"))?,
-            mlp: Mlp::SwiGlu {
-                gate: self.linear(&at("mlp.gate_proj"))?,
-                up: self.linear(&at("mlp.up_proj"))?,
-                down: self.linear(&at("mlp.down_proj"))?,
+            rope: of_layer.rope,
+            residuals: if design.residual == Residual::Serial {
+                Residuals::Serial
+            } else {
+                Residuals::Parallel
             },
-            heads,
+            multiplier: design.residual_multiplier as f32,
         })
     }
 }
@@ -110,30 +178,33 @@ pub(crate) fn layers(
     parameters: &Parameters,
     lora: Option<&LoraConfig>,
 ) -> Result<Layers, ParameterError> {
-    let mut builder = Builder { config, parameters, lora, adapters: 0 };
-    let heads = Heads {
-        queries: config.num_attention_heads,
-        keys: config.num_key_value_heads,
-        dim: config.head_dim,
-    };
-    let gpt2 = config.architecture == Architecture::Gpt2;
-    let (tokens, norm) = if gpt2 {
-        ("transformer.wte.weight", "transformer.ln_f")
-    } else {
-        ("model.embed_tokens.weight", "model.norm")
-    };
+    let names = Names::of(config.architecture);
+    let mut builder = Builder { config, names, parameters, lora, adapters: 0 };
     let blocks = (0..config.num_hidden_layers)
-        .map(|layer| {
-            if gpt2 { builder.gpt2_block(layer, heads) } else { builder.llama_block(layer, heads) }
-        })
+        .map(|layer| builder.block(layer))
         .collect::<Result<_, _>>()?;
-    let tokens = builder.id(tokens)?;
-    let head = if config.tie_word_embeddings { tokens } else { builder.id("lm_head.weight")? };
+    let tokens = builder.id(&format!("{}.weight", names.tokens))?;
+    let (head, bias) = if config.tie_word_embeddings {
+        (tokens, None)
+    } else {
+        let bias = parameters.id(&format!("{}.bias", names.head));
+        (builder.id(&format!("{}.weight", names.head))?, bias)
+    };
+    let learned = config.design.ropes.is_empty();
+    let positions = format!("{}.weight", names::POSITIONS);
     Ok(Layers {
         tokens,
-        positions: if gpt2 { Some(builder.id("transformer.wpe.weight")?) } else { None },
+        positions: if learned { Some(builder.id(&positions)?) } else { None },
+        multiplier: config.design.embedding_multiplier as f32,
         blocks,
-        norm: builder.norm(norm)?,
-        head: Head { weight: head, vocabulary: config.vocab_size, width: config.hidden_size },
+        norm: builder.norm(names.norm)?,
+        head: Head {
+            weight: head,
+            bias,
+            vocabulary: config.vocab_size,
+            width: config.hidden_size,
+            multiplier: config.design.logits_multiplier as f32,
+            soft_cap: config.design.logits_soft_cap.map(|cap| cap as f32),
+        },
     })
 }

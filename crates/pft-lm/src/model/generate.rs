@@ -7,9 +7,10 @@ use thiserror::Error;
 use super::LanguageModel;
 use super::block::KeyValues;
 use super::init::uniform;
-use crate::config::Architecture;
 use crate::kernels::int8::Int8Rows;
+use crate::kernels::matmul::Layout;
 use crate::layers::Pass;
+use crate::names::layout_of;
 use crate::parameters::{ParameterKind, parameter_specs};
 
 /// How the next token is drawn.
@@ -75,9 +76,7 @@ impl LanguageModel {
             return Err(GenerateError::Vocabulary { token, vocabulary });
         }
         let end = (prompt.len() + sampling.max_new_tokens).min(limit);
-        if let Some(rope) = &mut self.rope {
-            rope.reach(end);
-        }
+        self.ropes.iter_mut().for_each(|rope| rope.reach(end));
         // In the pool, so that no operation waits for a thread to take it up.
         Ok(rayon::scope(|_| self.continued(prompt, end, sampling, seed)))
     }
@@ -86,7 +85,7 @@ impl LanguageModel {
     fn continued(&self, prompt: &[u32], end: usize, sampling: &Sampling, seed: u64) -> Vec<u32> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         let mut caches: Vec<KeyValues> =
-            self.layers.blocks.iter().map(|block| KeyValues::new(block, end)).collect();
+            self.layers.blocks.iter().map(|block| KeyValues::new(block.heads, end)).collect();
         let mut new = Vec::new();
         let mut fed = prompt.to_vec();
         let mut past = 0;
@@ -110,7 +109,7 @@ impl LanguageModel {
         let pass = Pass {
             parameters: &self.parameters,
             pool: &self.pool,
-            rope: self.rope.as_ref(),
+            ropes: &self.ropes,
             sequences: &sequences,
             positions: &positions,
             seeds: None,
@@ -124,7 +123,13 @@ impl LanguageModel {
         let hidden = self.layers.norm.forward(&pass, last.as_slice()).0;
         if let Some(weight) = pass.int8(self.layers.head.weight) {
             let mut logits = vec![0.0; self.config.vocab_size];
-            weight.forward(&mut logits, hidden.as_slice(), false);
+            let head = &self.layers.head;
+            let bias = head.bias.and_then(|bias| self.parameters.get(bias).tensor.as_f32());
+            if let Some(bias) = bias {
+                logits.copy_from_slice(bias);
+            }
+            weight.forward(&mut logits, hidden.as_slice(), bias.is_some());
+            head.bound(&mut logits);
             return logits;
         }
         self.layers.head.logits(&self.parameters, &self.pool, hidden.as_slice()).to_vec()
@@ -136,7 +141,6 @@ impl LanguageModel {
     pub fn round_for_generation(&mut self) {
         let head = self.layers.head.weight;
         let specs: Vec<_> = parameter_specs(&self.config);
-        let gpt2 = self.config.architecture == Architecture::Gpt2;
         let base = |name: &str| specs.iter().any(|spec| spec.name == name);
         self.int8 = self
             .parameters
@@ -148,8 +152,7 @@ impl LanguageModel {
                     return None;
                 }
                 let values = parameter.tensor.to_f32();
-                // GPT-2 stores its blocks' weights as `[in, out]`.
-                if gpt2 && id != head {
+                if layout_of(&spec.name) == Layout::InOut {
                     let (inputs, outputs) = (spec.shape[0], spec.shape[1]);
                     return Int8Rows::new(&transposed(&values, outputs), inputs);
                 }
@@ -243,12 +246,16 @@ mod tests {
             let config = crate::config::ModelConfig::from_json(text).unwrap();
             let parameters = super::super::init::random(&config, 3).unwrap();
             let mut model = LanguageModel::new(config, parameters, None, 3).unwrap();
-            if let Some(rope) = &mut model.rope {
+            for rope in &mut model.ropes {
                 rope.reach(32);
             }
             let logits = |model: &LanguageModel| -> Vec<f32> {
-                let mut caches: Vec<KeyValues> =
-                    model.layers.blocks.iter().map(|block| KeyValues::new(block, 32)).collect();
+                let mut caches: Vec<KeyValues> = model
+                    .layers
+                    .blocks
+                    .iter()
+                    .map(|block| KeyValues::new(block.heads, 32))
+                    .collect();
                 let tokens = [5, 17, 80, 3, 44];
                 (0..5).map(|at| model.extend(&tokens[at..=at], at, &mut caches)).last().unwrap()
             };

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use crate::config::{Architecture, ModelConfig};
+use crate::config::{Architecture, ModelConfig, NormKind};
 use crate::parameters::{
     ParameterError, ParameterKind, ParameterSpec, Parameters, Precision, Tensor, parameter_specs,
 };
@@ -60,7 +60,10 @@ fn table(
 fn values(config: &ModelConfig, spec: &ParameterSpec, seed: u64, stream: u64) -> Vec<f32> {
     match spec.kind {
         ParameterKind::Bias | ParameterKind::NormShift => vec![0.0; spec.len()],
-        ParameterKind::NormScale => vec![1.0; spec.len()],
+        ParameterKind::NormScale => {
+            let from_one = config.design.norm == NormKind::RmsFromOne;
+            vec![if from_one { 0.0 } else { 1.0 }; spec.len()]
+        }
         ParameterKind::LoraA | ParameterKind::LoraB => adapter(spec, seed, stream),
         ParameterKind::Embedding | ParameterKind::Weight => {
             let narrowed =

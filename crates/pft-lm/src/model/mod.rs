@@ -4,6 +4,8 @@ pub(crate) mod block;
 pub(crate) mod build;
 mod generate;
 pub mod init;
+pub(crate) mod mlp;
+pub(crate) mod projection;
 
 pub use generate::{GenerateError, Sampling};
 
@@ -11,11 +13,13 @@ use crate::batch::{Batch, BatchError};
 use crate::buffer::{Matrix, Pool};
 use crate::config::ModelConfig;
 use crate::gradient::{EmbeddingGradient, GradientSink};
+use crate::kernels::for_rows;
 use crate::kernels::int8::Int8Rows;
 use crate::layers::cross_entropy::Targets;
 use crate::layers::lora::{self, LoraConfig};
 use crate::layers::rope::Rope;
 use crate::layers::{Pass, embedding};
+use crate::names::block_index;
 use crate::parameters::{
     ParameterError, ParameterId, ParameterKind, Parameters, Tensor, parameter_specs,
 };
@@ -62,7 +66,7 @@ pub struct LanguageModel {
     parameters: Parameters,
     lora: Option<LoraConfig>,
     layers: Layers,
-    rope: Option<Rope>,
+    ropes: Vec<Rope>,
     pool: Pool,
     checkpoint_activations: bool,
     /// Weights in 8 bits, by parameter, where generation may round; else empty.
@@ -112,13 +116,13 @@ impl LanguageModel {
             }
         }
         let layers = build::layers(&config, &parameters, lora.as_ref())?;
-        let rope = layers.positions.is_none().then(|| Rope::new(&config));
+        let ropes = config.design.ropes.iter().map(Rope::new).collect();
         Ok(Self {
             config,
             parameters,
             lora,
             layers,
-            rope,
+            ropes,
             pool: Pool::new(),
             checkpoint_activations: false,
             int8: Vec::new(),
@@ -174,11 +178,8 @@ impl LanguageModel {
     fn prepare(&mut self, batch: &Batch) -> Result<Inputs, BatchError> {
         batch.check(self.config.max_position_embeddings, self.config.vocab_size)?;
         let inputs = Inputs::new(batch);
-        if let Some(rope) = &mut self.rope {
-            rope.reach(
-                batch.offsets().windows(2).map(|range| range[1] - range[0]).max().unwrap_or(0),
-            );
-        }
+        let longest = batch.offsets().windows(2).map(|range| range[1] - range[0]).max();
+        self.ropes.iter_mut().for_each(|rope| rope.reach(longest.unwrap_or(0)));
         Ok(inputs)
     }
 
@@ -187,7 +188,8 @@ impl LanguageModel {
         let tokens = &self.parameters.get(self.layers.tokens).tensor;
         let positions =
             self.layers.positions.map(|table| (&self.parameters.get(table).tensor, places));
-        let x = embedding::forward(&self.pool, tokens, ids, positions, width);
+        let mut x = embedding::forward(&self.pool, tokens, ids, positions, width);
+        scale_rows(&mut x, self.layers.multiplier);
         Matrix::new(x, ids.len(), width)
     }
 
@@ -200,7 +202,7 @@ impl LanguageModel {
         Pass {
             parameters: &self.parameters,
             pool: &self.pool,
-            rope: self.rope.as_ref(),
+            ropes: &self.ropes,
             sequences: batch.offsets(),
             positions: &inputs.positions,
             seeds,
@@ -269,6 +271,7 @@ impl LanguageModel {
         if let Some(gradient) = gradient
             && self.embeddings_train()
         {
+            let gradient = self.by_embeddings(gradient);
             for (table, ids) in [
                 (layers.positions, &inputs.positions[..]),
                 (Some(layers.tokens), batch.input_ids()),
@@ -282,6 +285,18 @@ impl LanguageModel {
         }
         sink.end();
         Ok(Losses::new(batch, &by_row))
+    }
+
+    /// The gradient by what was looked up, from that by the first block's input.
+    fn by_embeddings(&self, gradient: Matrix) -> Matrix {
+        if self.layers.multiplier == 1.0 {
+            return gradient;
+        }
+        let (rows, width) = (gradient.rows(), gradient.columns());
+        let mut scaled = self.pool.take(rows * width);
+        scaled.copy_from_slice(gradient.as_slice());
+        scale_rows(&mut scaled, self.layers.multiplier);
+        Matrix::new(scaled, rows, width)
     }
 
     /// The layers, as indices into the parameters.
@@ -344,12 +359,11 @@ impl LanguageModel {
     }
 }
 
-/// The block that a parameter's name (or an adapter's) belongs to.
-fn block_index(name: &str) -> Option<usize> {
-    let rest = ["model.layers.", "transformer.h."]
-        .iter()
-        .find_map(|prefix| name.find(prefix).map(|at| &name[at + prefix.len()..]))?;
-    rest.split('.').next()?.parse().ok()
+/// Multiplies embeddings, or their gradient, where the family does so.
+fn scale_rows(x: &mut [f32], multiplier: f32) {
+    if multiplier != 1.0 {
+        for_rows(x, 1, |_, x| x.iter_mut().for_each(|x| *x *= multiplier));
+    }
 }
 
 fn check_shape(parameters: &Parameters, name: &str, shape: &[usize]) -> Result<(), ParameterError> {

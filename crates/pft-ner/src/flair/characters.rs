@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use pft_pii::LoadError;
+
 use super::checkpoint::{Checkpoint, setting};
-use super::embeddings::{Columns, Job};
+use super::job::{Columns, Job};
 use super::lstm::Lstm;
-use crate::LoadError;
 use crate::kernels::Linear;
 use crate::pickle::Value;
 use crate::weights::Weights;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::LoadError;
+use pft_pii::LoadError;
+
 use crate::pickle::torch::{Archive, Tensor};
 use crate::pickle::{Pickle, Value};
 use crate::weights::Weights;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use pft_pii::{Span, TagError};
+
 use super::tokens::Token;
-use crate::{Span, TagError};
 
 /// Transition scores between tags.
 pub(super) struct Crf {

@@ -1,41 +1,13 @@
 //! The embeddings of a model, alone or stacked.
 
+use pft_pii::{LoadError, TagError};
+
 use super::characters::CharacterModel;
 use super::checkpoint::{Checkpoint, class, setting};
+use super::job::{Columns, Given, Job};
 use super::static_words::StaticWords;
-use super::tokens::Token;
 use super::transformer::TransformerWords;
 use crate::pickle::Value;
-use crate::{LoadError, TagError};
-
-/// A sentence to embed, and those around it in its text.
-#[derive(Clone, Copy)]
-pub(super) struct Job<'t> {
-    pub(super) sentences: &'t [Vec<Token>],
-    pub(super) index: usize,
-}
-
-impl<'t> Job<'t> {
-    pub(super) fn tokens(self) -> &'t [Token] {
-        &self.sentences[self.index]
-    }
-}
-
-/// Where an embedding writes: columns of a matrix with a row for every token.
-pub(super) struct Columns<'m> {
-    pub(super) matrix: &'m mut [f32],
-    /// Width of the matrix.
-    pub(super) stride: usize,
-    /// First column.
-    pub(super) offset: usize,
-}
-
-impl Columns<'_> {
-    /// The place of a token.
-    pub(super) fn row(&mut self, token: usize, width: usize) -> &mut [f32] {
-        &mut self.matrix[token * self.stride + self.offset..][..width]
-    }
-}
 
 enum Kind {
     Words(StaticWords),
@@ -53,14 +25,6 @@ struct Embedding {
 pub(super) struct Embeddings {
     parts: Vec<Embedding>,
     width: usize,
-}
-
-/// What a user says about embeddings whose file lacks it.
-pub(super) struct Given<'g> {
-    /// A `tokenizer.json`.
-    pub(super) tokenizer: Option<&'g [u8]>,
-    /// The `tokenizer_config.json` beside it.
-    pub(super) tokenizer_settings: Option<&'g [u8]>,
 }
 
 impl Embeddings {

@@ -1,6 +1,7 @@
 //! Long short-term memory over sequences of different lengths at once.
 
-use crate::LoadError;
+use pft_pii::LoadError;
+
 use crate::kernels::{Linear, Matrix, lstm_cell, product};
 use crate::weights::Weights;
 

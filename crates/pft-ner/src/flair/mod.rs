@@ -11,6 +11,7 @@ mod characters;
 mod checkpoint;
 mod decode;
 mod embeddings;
+mod job;
 mod lstm;
 mod model;
 mod sentences;
@@ -22,13 +23,14 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
+
 use checkpoint::Checkpoint;
-use embeddings::{Given, Job};
+use job::{Given, Job};
 use model::Model;
 use tokens::{Token, sentences};
 
 use crate::pickle::torch::Archive;
-use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
 const REVISION: u32 = 1;

@@ -1,13 +1,15 @@
 //! A whole tagger: embeddings, layers over them, and scores of tags.
 
+use pft_pii::{LoadError, TagError};
+
 use super::checkpoint::Checkpoint;
 use super::decode::{Crf, most_likely};
-use super::embeddings::{Embeddings, Given, Job};
+use super::embeddings::Embeddings;
+use super::job::{Given, Job};
 use super::lstm::Stack;
 use crate::kernels::Linear;
 use crate::pickle::Value;
 use crate::weights::Weights;
-use crate::{LoadError, TagError};
 
 /// A Flair SequenceTagger.
 pub(super) struct Model {

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use pft_pii::LoadError;
 use regex::Regex;
 
 use super::checkpoint::{Checkpoint, setting};
-use super::embeddings::{Columns, Job};
-use crate::LoadError;
+use super::job::{Columns, Job};
 use crate::pickle::Value;
 use crate::pickle::numpy::array;
 

@@ -3,18 +3,18 @@
 use std::io::{Cursor, Read};
 use std::ops::Range;
 
+use pft_pii::{LoadError, TagError};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
 use super::checkpoint::{Checkpoint, setting};
-use super::embeddings::{Columns, Given, Job};
+use super::job::{Columns, Given, Job};
 use super::tokens::Token;
 use crate::pickle::Value;
 use crate::transformer::PASS_TOKENS;
 use crate::transformer::config::Config;
 use crate::transformer::encoder::Encoder;
 use crate::transformer::pieces::{fits, frame};
-use crate::{LoadError, TagError};
 
 /// Between a sentence and its context.
 const SEPARATOR: &str = "[FLERT]";

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
+use pft_pii::LoadError;
 
 use super::{Pickle, Value, parse};
-use crate::LoadError;
 
 /// What a file of the old form starts with, as the pickle of a number.
 const OLD_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];

@@ -1,8 +1,7 @@
 //! The address of a service.
 
+use pft_pii::LoadError;
 use ureq::http::Uri;
-
-use crate::LoadError;
 
 /// An address that is safe to print.
 #[derive(Clone, Debug)]

@@ -34,7 +34,7 @@ fn span(
     entity: &Entity<'_>,
     offsets: &offsets::CharOffsets,
     source: &std::sync::Arc<str>,
-) -> Result<crate::Span, &'static str> {
+) -> Result<pft_pii::Span, &'static str> {
     let named = !entity.label.is_empty()
         && entity.label.len() <= MAX_LABEL
         && entity.label.chars().all(|c| c.is_ascii_alphanumeric() || "_-. /".contains(c));
@@ -48,7 +48,7 @@ fn span(
         .bytes(entity.start, entity.end)
         .ok_or("an entity's offsets lie outside the text or hold nothing")?;
     let score = (entity.score as f32).min(1.0);
-    Ok(crate::Span::new(range.start, range.end, &entity.label.into(), score, source))
+    Ok(pft_pii::Span::new(range.start, range.end, &entity.label.into(), score, source))
 }
 
 /// How many texts and bytes one request holds.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::offsets::CharOffsets;
 use super::transport::{Connection, Failure, Transport};
 use super::{Entity, limits, requests, span};
-use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this client may answer differently.
 const REVISION: u32 = 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,6 @@ use super::address::Address;
 use super::offsets::CharOffsets;
 use super::transport::{Connection, Failure, Transport};
 use super::{Entity, limits, requests, span};
-use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this client may answer differently.
 const REVISION: u32 = 1;

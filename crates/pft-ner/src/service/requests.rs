@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use pft_pii::{Span, TagError};
+
 use super::transport::Failure;
-use crate::{Span, TagError};
 
 /// How much one request holds at most; a single text may be longer.
 pub(super) struct Limits {

@@ -3,13 +3,13 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use pft_pii::{LoadError, TagError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::http::StatusCode;
 
 use super::address::Address;
-use crate::{LoadError, TagError};
 
 /// Longest wait between two tries.
 const MAX_DELAY: Duration = Duration::from_secs(60);

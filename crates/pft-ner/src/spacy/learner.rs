@@ -9,6 +9,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device, Result as TensorResult, Tensor, Var};
+use pft_pii::evaluate::GoldDocument;
+use pft_pii::labels::LabelMap;
+use pft_pii::{LoadError, Tagger};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -17,27 +20,16 @@ use super::lexicon::Token;
 use super::moves::{Action, Moves};
 use super::msgpack::PackedFile;
 use super::network::layout;
-use super::save::{self, Changed};
+use super::save::{self, Changed, File};
 use super::thinc::{Node, ThincModel};
 use super::tokenizer::Piece;
-use crate::LoadError;
-use crate::evaluate::GoldDocument;
-use crate::labels::LabelMap;
 use crate::train::{
-    Dropout, Entity, Learner, TrainError, TrainOptions, cross_entropy, entities, layer_norm, linear,
+    Dropout, Entity, Epoch, Learner, Outcome, TrainError, TrainOptions, Training, cross_entropy,
+    entities, layer_norm, linear,
 };
 
 /// Tokens of a sample at most, beyond a single line.
 const SAMPLE_TOKENS: usize = 256;
-
-/// Which of a pipeline's files a parameter lies in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum File {
-    /// `ner/model`.
-    Ner,
-    /// `tok2vec/model`, where the recognizer listens to it.
-    Shared,
-}
 
 /// A parameter with its place.
 struct Parameter {
@@ -55,8 +47,25 @@ struct Maxout {
     shift: Var,
 }
 
+/// Goes on training a spaCy 3 pipeline; see [`Training`].
+///
+/// # Errors
+/// When the base cannot be read or trained, the gold has no mentions, a setting is out of range, the
+/// output cannot be written, or the training was interrupted. Nothing is left behind then.
+pub fn train(
+    training: &Training<'_>,
+    progress: &mut dyn FnMut(&Epoch),
+) -> Result<Outcome, TrainError> {
+    training.run::<SpacyLearner>(progress)
+}
+
+/// Settings that suit a spaCy pipeline.
+pub fn train_options() -> TrainOptions {
+    TrainOptions { epochs: 30, patience: 5, learning_rate: 1e-3, ..TrainOptions::default() }
+}
+
 /// A recognizer that learns.
-pub(crate) struct SpacyLearner {
+struct SpacyLearner {
     base: PathBuf,
     tagger: SpacyTagger,
     moves: Moves,
@@ -130,11 +139,7 @@ impl Parameters<'_> {
 
 impl SpacyLearner {
     /// Takes up the pipeline in `base`, with an output layer for `labels`.
-    pub(crate) fn new(
-        base: &Path,
-        labels: &[String],
-        options: &TrainOptions,
-    ) -> Result<Self, TrainError> {
+    fn new(base: &Path, labels: &[String], options: &TrainOptions) -> Result<Self, TrainError> {
         // The tagger's own loader refuses what is not of this architecture.
         let tagger = SpacyTagger::load(base)?;
         let mut hasher = blake3::Hasher::new();
@@ -343,6 +348,14 @@ impl Maxout {
 
 impl Learner for SpacyLearner {
     type Sample = Sample;
+
+    fn start(base: &Path, labels: &[String], options: &TrainOptions) -> Result<Self, TrainError> {
+        Self::new(base, labels, options)
+    }
+
+    fn load(folder: &Path) -> Result<Box<dyn Tagger>, LoadError> {
+        Ok(Box::new(SpacyTagger::load(folder)?))
+    }
 
     fn samples(&mut self, document: &GoldDocument) -> Result<Vec<Sample>, TrainError> {
         let tokens = self.tagger.lexicon.tokenize(&document.text);

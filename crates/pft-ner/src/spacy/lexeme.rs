@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use pft_pii::LoadError;
 use regex::Regex;
 
 use super::hash::string_id;
 use super::msgpack::Packed;
-use crate::LoadError;
 
 /// Norms that spaCy gives every language (`spacy.lang.norm_exceptions.BASE_NORMS` of 3.8).
 const BASE_NORMS: [(&str, &str); 44] = [

@@ -29,6 +29,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
+
 use lexeme::Norms;
 use lexicon::{Lexicon, Token};
 use moves::Moves;
@@ -38,9 +40,7 @@ use thinc::ThincModel;
 use tokenizer::Tokenizer;
 use vectors::StaticVectors;
 
-pub(crate) use learner::SpacyLearner;
-
-use crate::{LoadError, Span, TagError, Tagger};
+pub use learner::{train, train_options};
 
 /// Changes whenever this backend may answer differently.
 const REVISION: u32 = 1;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use pft_pii::LoadError;
+
 use super::features::{Features, Position};
 use super::msgpack::Packed;
 use super::network::{Choice, LabelCounts, Scorer};
-use crate::LoadError;
 
 /// What a move does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

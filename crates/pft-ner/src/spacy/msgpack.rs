@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use pft_pii::LoadError;
 use rmpv::Value;
-
-use crate::LoadError;
 
 /// A msgpack value together with the file that it came from.
 #[derive(Clone, Copy)]

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use pft_pii::LoadError;
+
 use super::features::{Features, POSITIONS};
 use super::hash::embedding_rows;
 use super::lexeme::{Attribute, Norms};
 use super::thinc::{Node, ThincModel};
 use super::vectors::StaticVectors;
-use crate::LoadError;
 use crate::kernels::{LayerNorm, Linear, Matrix, add, add_rows, maxout, product, transpose};
 
 /// thinc's layer norm adds this to the variance.

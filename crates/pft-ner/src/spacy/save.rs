@@ -4,13 +4,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use pft_pii::LoadError;
 use rmpv::Value;
 use serde_json::{Map, json};
 
-use super::learner::File;
 use super::msgpack::PackedFile;
-use crate::LoadError;
 use crate::train::TrainError;
+
+/// Which of a pipeline's files a parameter lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum File {
+    /// `ner/model`.
+    Ner,
+    /// `tok2vec/model`, where the recognizer listens to it.
+    Shared,
+}
 
 /// A parameter's new value.
 pub(super) struct Changed {

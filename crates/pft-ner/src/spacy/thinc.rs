@@ -1,7 +1,8 @@
 //! Layers of a serialized thinc model: a list of nodes with names, dimensions and parameters.
 
+use pft_pii::LoadError;
+
 use super::msgpack::{Packed, PackedFile};
-use crate::LoadError;
 
 /// The nodes of a model file.
 pub(super) struct ThincModel<'a> {

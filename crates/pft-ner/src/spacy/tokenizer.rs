@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use pft_pii::LoadError;
+
 use super::hash::string_id;
 use super::lexeme::is_space;
 use super::msgpack::Packed;
 use super::pattern::Pattern;
-use crate::LoadError;
 
 /// Keys of ORTH and NORM in the exceptions of a tokenizer file.
 const ORTH: u64 = 65;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use pft_pii::LoadError;
+
 use super::hash::string_id;
 use super::msgpack::PackedFile;
-use crate::LoadError;
 
 /// A table of vectors and the row of each word.
 pub(super) struct StaticVectors {

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use pft_pii::Span;
+use pft_pii::combine::tag_texts;
+use pft_pii::evaluate::{GoldDocument, Report, evaluate};
+use pft_pii::labels::LabelMap;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::scratch::Scratch;
-use super::{Architecture, Dropout, Epoch, Learner, Outcome, TrainError, TrainOptions, report};
-use crate::Span;
-use crate::combine::tag_texts;
-use crate::evaluate::{GoldDocument, Report, evaluate};
-use crate::labels::LabelMap;
+use super::{Dropout, Epoch, Learner, Outcome, TrainError, TrainOptions, Training, report};
 
 /// Refuses settings that cannot be meant.
 pub(super) fn check(options: &TrainOptions) -> Result<(), TrainError> {
@@ -93,38 +93,33 @@ fn lean_by<L: Learner>(learner: &L, amount: f32) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// What is trained on what.
+/// A training whose documents are parted.
 pub(super) struct Plan<'a> {
-    pub(super) architecture: Architecture,
+    pub(super) training: Training<'a>,
     pub(super) learned: Vec<&'a GoldDocument>,
     pub(super) measured: Vec<&'a GoldDocument>,
-    pub(super) all: &'a [GoldDocument],
-    pub(super) output: &'a Path,
-    pub(super) options: &'a TrainOptions,
-    /// Ends the training when it becomes true.
-    pub(super) interrupted: &'a AtomicBool,
 }
 
 impl Plan<'_> {
-    /// Trains models made by `learner`.
+    /// Trains for these labels.
     pub(super) fn run<L: Learner>(
         &self,
         labels: Vec<String>,
         progress: &mut dyn FnMut(&Epoch),
-        learner: impl Fn() -> Result<L, TrainError>,
     ) -> Result<Outcome, TrainError> {
-        if self.output.exists() {
+        if self.training.output.exists() {
             return Err(TrainError::Options(format!(
                 "{} exists already; name a new folder",
-                self.output.display()
+                self.training.output.display()
             )));
         }
-        let scratch = Scratch::create(self.output)?;
+        let learner = || L::start(self.training.base, &labels, self.training.options);
+        let scratch = Scratch::create(self.training.output)?;
         let folder = scratch.folder.join("model");
         let mut epochs: Vec<Epoch> = Vec::new();
         let mut best: Option<Best> = None;
         let mut course = Course::start(learner()?, &self.learned, self)?;
-        for epoch in 1..=self.options.epochs {
+        for epoch in 1..=self.training.options.epochs {
             let loss = course.epoch()?;
             let report = self.measure(&course.learner, &folder)?;
             let score = self.score(&report);
@@ -135,7 +130,10 @@ impl Plan<'_> {
                 let weights = course.weights()?;
                 best = Some(Best { epoch, score, weights, report, lean: 0.0 });
             }
-            if best.as_ref().is_some_and(|best| epoch - best.epoch >= self.options.patience) {
+            if best
+                .as_ref()
+                .is_some_and(|best| epoch - best.epoch >= self.training.options.patience)
+            {
                 break;
             }
         }
@@ -144,8 +142,8 @@ impl Plan<'_> {
         };
         course.restore(&best.weights)?;
         self.lean(&course.learner, &folder, &mut best)?;
-        if self.options.refit {
-            let all: Vec<&GoldDocument> = self.all.iter().collect();
+        if self.training.options.refit {
+            let all: Vec<&GoldDocument> = self.training.gold.iter().collect();
             course = Course::start(learner()?, &all, self)?;
             for epoch in 1..=best.epoch {
                 let loss = course.epoch()?;
@@ -161,13 +159,18 @@ impl Plan<'_> {
             best: best.epoch,
             lean: best.lean,
             held_out: best.report,
-            labels,
-            documents: if self.options.refit { self.all.len() } else { self.learned.len() },
+            labels: labels.clone(),
+            documents: if self.training.options.refit {
+                self.training.gold.len()
+            } else {
+                self.learned.len()
+            },
             held_out_documents: self.measured.len(),
         };
-        report::write(&folder, &outcome, self.options)?;
-        go_on(self.interrupted)?;
-        std::fs::rename(&folder, self.output).map_err(TrainError::write(self.output))?;
+        report::write(&folder, &outcome, self.training.options)?;
+        go_on(self.training.interrupted)?;
+        std::fs::rename(&folder, self.training.output)
+            .map_err(TrainError::write(self.training.output))?;
         Ok(outcome)
     }
 
@@ -193,17 +196,17 @@ impl Plan<'_> {
     /// F measure of the characters, with the weight that recall has.
     fn score(&self, report: &Report) -> f64 {
         let (precision, recall) = (report.characters.precision, report.characters.recall);
-        let weight = self.options.recall_weight.powi(2);
+        let weight = self.training.options.recall_weight.powi(2);
         let sum = weight * precision + recall;
         if sum > 0.0 { (1.0 + weight) * precision * recall / sum } else { 0.0 }
     }
 
     /// Measures a model, saved and loaded again, on the documents held out.
     fn measure<L: Learner>(&self, learner: &L, folder: &Path) -> Result<Report, TrainError> {
-        go_on(self.interrupted)?;
+        go_on(self.training.interrupted)?;
         remove(folder)?;
         learner.save(folder)?;
-        let tagger = self.architecture.load(folder)?;
+        let tagger = L::load(folder)?;
         let texts: Vec<&str> = self.measured.iter().map(|document| &*document.text).collect();
         let found = tag_texts(&*tagger, &texts).into_iter().collect::<Result<Vec<_>, _>>()?;
         let pairs: Vec<(&GoldDocument, &[Span])> =
@@ -231,7 +234,7 @@ impl<'a, L: Learner> Course<'a, L> {
         documents: &[&GoldDocument],
         plan: &Plan<'a>,
     ) -> Result<Self, TrainError> {
-        let options = plan.options;
+        let options = plan.training.options;
         let mut samples = Vec::new();
         for document in documents {
             samples.extend(learner.samples(document)?);
@@ -255,7 +258,7 @@ impl<'a, L: Learner> Course<'a, L> {
             random: ChaCha8Rng::seed_from_u64(options.seed),
             steps: 0,
             options,
-            interrupted: plan.interrupted,
+            interrupted: plan.training.interrupted,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::evaluate::GoldDocument;
+use pft_pii::evaluate::GoldDocument;
 
 /// An entity over tokens `tokens` of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) fn labels(documents: &[GoldDocument], must_mask_only: bool) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::Mention;
+    use pft_pii::evaluate::Mention;
 
     fn mention(start: usize, end: usize, label: &str, must_mask: bool) -> Mention {
         Mention { start, end, label: label.into(), must_mask, identifier: None, entity: None }

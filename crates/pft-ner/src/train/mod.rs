@@ -1,11 +1,11 @@
 //! Trains taggers on gold annotations.
 //!
-//! [`train`] goes on from a model that a backend reads, teaches it the gold's own labels, and writes
-//! a folder that the same backend reads: a spaCy 3 pipeline with its entity recognizer, or a BERT,
-//! DistilBERT or RoBERTa checkpoint. After every epoch the model as written is loaded by its
-//! backend and measured on documents that it does not learn from; the best is kept, and when it
-//! has not got better for a while, training ends. Then it is made to lean towards finding more, as far as
-//! that is better on those documents: what is missed leaks, what is masked needlessly does not.
+//! A [`Training`] goes on from a model that a recognizer reads, teaches it the gold's own labels, and writes
+//! a folder that the same recognizer reads; [`crate::spacy::train`] and [`crate::transformer::train`] do one each.
+//! After every epoch the model as written is loaded and measured on documents that it does not
+//! learn from; the best is kept, and when it has not got better for a while, training ends. Then it
+//! is made to lean towards finding more, as far as that is better on those documents: what is
+//! missed leaks, what is masked needlessly does not.
 
 mod fit;
 mod gold;
@@ -17,15 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Tensor, Var};
+use pft_pii::evaluate::{GoldDocument, Report};
+use pft_pii::{LoadError, TagError, Tagger};
 use serde::Serialize;
 
 pub(crate) use gold::{Entity, entities, labels};
 pub(crate) use layers::{Dropout, cross_entropy, layer_norm, linear};
-
-use crate::evaluate::{GoldDocument, Report};
-use crate::spacy::{SpacyLearner, SpacyTagger};
-use crate::transformer::{TransformerLearner, TransformerOptions, TransformerTagger};
-use crate::{LoadError, TagError, Tagger};
 
 /// Settings of a training.
 #[derive(Clone, Debug, Serialize)]
@@ -56,6 +53,26 @@ pub struct TrainOptions {
     pub refit: bool,
     /// Decides which documents are held out, their order, dropout, and new weights.
     pub seed: u64,
+}
+
+impl Default for TrainOptions {
+    /// Settings that suit an encoder.
+    fn default() -> Self {
+        Self {
+            epochs: 8,
+            patience: 2,
+            learning_rate: 1e-4,
+            batch_tokens: 1024,
+            dropout: 0.1,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            held_out: 0.15,
+            recall_weight: 2.0,
+            must_mask_only: true,
+            refit: false,
+            seed: 0,
+        }
+    }
 }
 
 /// What was measured after an epoch.
@@ -134,6 +151,12 @@ pub(crate) trait Learner: Sized {
     /// A part of a document.
     type Sample;
 
+    /// Takes up the model in `base`, with an output layer for `labels`.
+    fn start(base: &Path, labels: &[String], options: &TrainOptions) -> Result<Self, TrainError>;
+
+    /// Loads what [`Self::save`] wrote.
+    fn load(folder: &Path) -> Result<Box<dyn Tagger>, LoadError>;
+
     /// Parts of a document that are learned from independently.
     fn samples(&mut self, document: &GoldDocument) -> Result<Vec<Self::Sample>, TrainError>;
 
@@ -149,106 +172,47 @@ pub(crate) trait Learner: Sized {
     /// The biases of the output layer, and which of them is that of "no mention".
     fn outside(&self) -> (Var, usize);
 
-    /// Writes a folder that the backend reads.
+    /// Writes a folder that [`Self::load`] reads.
     fn save(&self, folder: &Path) -> Result<(), TrainError>;
 }
 
-/// Which architecture a base folder has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// A spaCy 3 pipeline.
-    Spacy,
-    /// A Hugging Face encoder.
-    Transformer,
+/// What to train, on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// The folder of the model to go on from.
+    pub base: &'a Path,
+    /// What is taught.
+    pub gold: &'a [GoldDocument],
+    /// What is measured on; where it is empty, a part of `gold`.
+    pub held_out: &'a [GoldDocument],
+    /// The folder to write. It does not exist yet, and appears only when all is done, with a report,
+    /// `training.json`.
+    pub output: &'a Path,
+    /// How.
+    pub options: &'a TrainOptions,
+    /// The training ends before its next batch when this becomes true.
+    pub interrupted: &'a AtomicBool,
 }
 
-impl Architecture {
-    /// Tells by the folder's files.
+impl Training<'_> {
+    /// Trains. `progress` hears of every epoch.
+    ///
+    /// It works in a folder `NAME.PID.partial` beside the output `NAME`, and removes those that killed
+    /// trainings of the same output left.
     ///
     /// # Errors
-    /// When it is neither.
-    pub fn of(base: &Path) -> Result<Self, LoadError> {
-        if base.join("ner/model").is_file() {
-            Ok(Self::Spacy)
-        } else if base.join("config.json").is_file() {
-            Ok(Self::Transformer)
-        } else {
-            Err(LoadError::Model(format!(
-                "{} is neither a spaCy 3 pipeline (no ner/model) nor an encoder in Hugging Face \
-                 layout (no config.json)",
-                base.display()
-            )))
+    /// When the base cannot be read or trained, the gold has no mentions, a setting is out of range,
+    /// the output cannot be written, or the training was interrupted. Nothing is left behind then.
+    pub(crate) fn run<L: Learner>(
+        &self,
+        progress: &mut dyn FnMut(&Epoch),
+    ) -> Result<Outcome, TrainError> {
+        fit::check(self.options)?;
+        let (learned, measured) = fit::split(self.gold, self.held_out, self.options)?;
+        let labels = labels(self.gold, self.options.must_mask_only);
+        if labels.is_empty() {
+            return Err(TrainError::Gold("the gold has no mention to learn from".to_owned()));
         }
-    }
-
-    /// Settings that suit it.
-    pub fn options(self) -> TrainOptions {
-        let spacy = self == Self::Spacy;
-        TrainOptions {
-            epochs: if spacy { 30 } else { 8 },
-            patience: if spacy { 5 } else { 2 },
-            learning_rate: if spacy { 1e-3 } else { 1e-4 },
-            batch_tokens: 1024,
-            dropout: 0.1,
-            weight_decay: 0.01,
-            max_grad_norm: 1.0,
-            held_out: 0.15,
-            recall_weight: 2.0,
-            must_mask_only: true,
-            refit: false,
-            seed: 0,
-        }
-    }
-
-    /// Loads a folder of this architecture as a tagger.
-    ///
-    /// # Errors
-    /// When its backend refuses it.
-    pub fn load(self, folder: &Path) -> Result<Box<dyn Tagger>, LoadError> {
-        Ok(match self {
-            Self::Spacy => Box::new(SpacyTagger::load(folder)?),
-            Self::Transformer => {
-                Box::new(TransformerTagger::load(folder, TransformerOptions::default())?)
-            }
-        })
-    }
-}
-
-/// Trains the model in `base` on `gold` and writes it to `output`, a folder that does not exist yet and
-/// appears only when all is done, with a report, `training.json`. The model is measured on `held_out`, or on
-/// a part of `gold` if that is empty. `progress` hears of every epoch; when `interrupted` becomes
-/// true the training ends before its next batch.
-///
-/// It works in a folder `NAME.PID.partial` beside the output `NAME`, and removes those that killed
-/// trainings of the same output left.
-///
-/// # Errors
-/// When the base cannot be read or trained, the gold has no mentions, a setting is out of range,
-/// the output cannot be written, or the training was interrupted. Nothing is left behind then.
-pub fn train(
-    base: &Path,
-    gold: &[GoldDocument],
-    held_out: &[GoldDocument],
-    output: &Path,
-    options: &TrainOptions,
-    progress: &mut dyn FnMut(&Epoch),
-    interrupted: &AtomicBool,
-) -> Result<Outcome, TrainError> {
-    let architecture = Architecture::of(base)?;
-    fit::check(options)?;
-    let (learned, measured) = fit::split(gold, held_out, options)?;
-    let labels = labels(gold, options.must_mask_only);
-    if labels.is_empty() {
-        return Err(TrainError::Gold("the gold has no mention to learn from".to_owned()));
-    }
-    let plan =
-        fit::Plan { architecture, learned, measured, all: gold, output, options, interrupted };
-    match architecture {
-        Architecture::Spacy => {
-            plan.run(labels.clone(), progress, || SpacyLearner::new(base, &labels, options))
-        }
-        Architecture::Transformer => {
-            plan.run(labels.clone(), progress, || TransformerLearner::new(base, &labels, options))
-        }
+        fit::Plan { training: *self, learned, measured }.run::<L>(labels, progress)
     }
 }

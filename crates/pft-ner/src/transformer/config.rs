@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
+use pft_pii::LoadError;
 use serde_json::Value;
-
-use crate::LoadError;
 
 /// Which parameter names and which embedding and attention rules a checkpoint follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::Span;
+use pft_pii::Span;
 
 /// One label of the checkpoint.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,9 @@
 //! DeBERTa's disentangled attention scores (He et al. 2021): content to content, content to
 //! relative position, and relative position to content.
 
+use pft_pii::LoadError;
+
 use super::config::{Config, Relative};
-use super::encoder::Layer;
-use crate::LoadError;
 use crate::kernels::{Linear, Matrix, product};
 use crate::weights::Weights;
 
@@ -24,13 +24,15 @@ struct Projected {
 }
 
 impl RelativeAttention {
-    /// Reads the relative embeddings and projects them once for every layer.
+    /// Reads the relative embeddings and projects them once for every layer. `qkv` are the layers'
+    /// projections of queries, keys and values below each other, `[3 · hidden, hidden]`, which
+    /// relative positions share where the settings say so.
     pub(super) fn load(
         checkpoint: &dyn Weights,
         root: &str,
         config: &Config,
         settings: &Relative,
-        layers: &[Layer],
+        qkv: &[&Linear],
     ) -> Result<Self, LoadError> {
         let hidden = config.hidden;
         let span = if settings.buckets > 0 { settings.buckets } else { settings.max_positions };
@@ -45,15 +47,15 @@ impl RelativeAttention {
             linear.forward(&mut rows, &table);
             rows
         };
-        let projected = layers
+        let projected = qkv
             .iter()
             .enumerate()
-            .map(|(index, layer)| {
+            .map(|(index, qkv)| {
                 let linear = |part: usize, name: &str| {
                     if settings.share_key {
                         let rows = part * hidden..(part + 1) * hidden;
-                        let weight = &layer.qkv.weight[rows.start * hidden..rows.end * hidden];
-                        let bias = layer.qkv.bias[rows].to_vec();
+                        let weight = &qkv.weight[rows.start * hidden..rows.end * hidden];
+                        let bias = qkv.bias[rows].to_vec();
                         return Ok(Linear { weight: weight.to_vec(), bias });
                     }
                     let name = format!("{root}.encoder.layer.{index}.attention.self.{name}");

@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
+use pft_pii::LoadError;
+
 use super::config::{Activation, Config, Family};
 use super::disentangled::RelativeAttention;
-use crate::LoadError;
 use crate::kernels::{LayerNorm, Linear, Matrix, add, gelu, gelu_tanh, product, softmax};
 use crate::weights::Weights;
 
@@ -26,8 +27,8 @@ pub(crate) struct Encoder {
 }
 
 /// One block; `qkv` holds the three projections below each other, `[3 · hidden, hidden]`.
-pub(super) struct Layer {
-    pub(super) qkv: Linear,
+struct Layer {
+    qkv: Linear,
     attention_output: Linear,
     attention_norm: LayerNorm,
     intermediate: Linear,
@@ -137,7 +138,10 @@ impl Encoder {
         let relative = config
             .relative
             .as_ref()
-            .map(|relative| RelativeAttention::load(checkpoint, root, &config, relative, &layers))
+            .map(|relative| {
+                let qkv: Vec<_> = layers.iter().map(|layer| &layer.qkv).collect();
+                RelativeAttention::load(checkpoint, root, &config, relative, &qkv)
+            })
             .transpose()?;
         Ok(Self { config, words, positions, token_type, norm, layers, relative })
     }

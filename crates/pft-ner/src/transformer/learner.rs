@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device, Result as TensorResult, Tensor, Var};
+use pft_pii::evaluate::GoldDocument;
+use pft_pii::{LoadError, Tagger};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -16,11 +18,10 @@ use super::checkpoint;
 use super::config::{Activation, Config, Family};
 use super::encoder::Names;
 use super::pieces::Pieces;
-use super::{Window, windows};
-use crate::LoadError;
-use crate::evaluate::GoldDocument;
+use super::{TransformerOptions, TransformerTagger, Window, windows};
 use crate::train::{
-    Dropout, Learner, TrainError, TrainOptions, cross_entropy, entities, layer_norm, linear,
+    Dropout, Epoch, Learner, Outcome, TrainError, TrainOptions, Training, cross_entropy, entities,
+    layer_norm, linear,
 };
 
 /// Word pieces of a window, special tokens not counted, and of context on each of its sides. Shorter
@@ -39,8 +40,20 @@ const TOKENIZER_FILES: [&str; 7] = [
     "sentencepiece.bpe.model",
 ];
 
+/// Goes on training a BERT, DistilBERT, RoBERTa or XLM-RoBERTa encoder; see [`Training`].
+///
+/// # Errors
+/// When the base cannot be read or trained, the gold has no mentions, a setting is out of range, the
+/// output cannot be written, or the training was interrupted. Nothing is left behind then.
+pub fn train(
+    training: &Training<'_>,
+    progress: &mut dyn FnMut(&Epoch),
+) -> Result<Outcome, TrainError> {
+    training.run::<TransformerLearner>(progress)
+}
+
 /// An encoder that learns.
-pub(crate) struct TransformerLearner {
+struct TransformerLearner {
     base: PathBuf,
     json: Value,
     config: Config,
@@ -66,11 +79,7 @@ pub(crate) struct Sample {
 impl TransformerLearner {
     /// Takes up the encoder in `base`, whose parameters may or may not begin with its family's name,
     /// with a new classifier for `labels`.
-    pub(crate) fn new(
-        base: &Path,
-        labels: &[String],
-        options: &TrainOptions,
-    ) -> Result<Self, TrainError> {
+    fn new(base: &Path, labels: &[String], options: &TrainOptions) -> Result<Self, TrainError> {
         let (json, config) = Config::encoder(base)?;
         let (root, names) = Names::of(config.family);
         if config.family == Family::DebertaV2 {
@@ -231,6 +240,14 @@ impl TransformerLearner {
 
 impl Learner for TransformerLearner {
     type Sample = Sample;
+
+    fn start(base: &Path, labels: &[String], options: &TrainOptions) -> Result<Self, TrainError> {
+        Self::new(base, labels, options)
+    }
+
+    fn load(folder: &Path) -> Result<Box<dyn Tagger>, LoadError> {
+        Ok(Box::new(TransformerTagger::load(folder, TransformerOptions::default())?))
+    }
 
     fn samples(&mut self, document: &GoldDocument) -> Result<Vec<Sample>, TrainError> {
         let pieces = self.pieces.split(&document.text)?;

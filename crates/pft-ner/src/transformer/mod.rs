@@ -22,15 +22,16 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use pft_pii::{LoadError, Span, TagError, Tagger};
+
 use config::Config;
 use decode::{Tag, Word};
 use encoder::Encoder;
 use pieces::{Piece, Pieces};
 
-pub(crate) use learner::TransformerLearner;
+pub use learner::train;
 
 use crate::kernels::Linear;
-use crate::{LoadError, Span, TagError, Tagger};
 
 /// Changes whenever this backend may answer differently.
 const REVISION: u32 = 1;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pft_pii::{LoadError, TagError};
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordpiece::WordPiece;
@@ -11,7 +12,6 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{ModelWrapper, Tokenizer};
 
 use super::config::{Config, Family};
-use crate::{LoadError, TagError};
 
 /// Cuts texts into word pieces.
 pub(super) struct Pieces {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pft_ner::service::{Connection, PresidioOptions, PresidioTagger};
-use pft_ner::{LoadError, Tagger};
+use pft_pii::{LoadError, Tagger};
 use serde_json::{Value, json};
 
 use crate::server::{Reply, Request, Server, nowhere, quick};

@@ -1,7 +1,7 @@
 //! Private AI's client against a server that follows its documented JSON.
 
-use pft_ner::Tagger;
 use pft_ner::service::{ApiVersion, Connection, PrivateAiOptions, PrivateAiTagger};
+use pft_pii::Tagger;
 use serde_json::{Value, json};
 
 use crate::server::{Reply, Request, Server, quick};

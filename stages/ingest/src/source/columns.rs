@@ -29,6 +29,8 @@ pub(super) struct Columns {
     pub(super) split: Option<String>,
     /// Whether the text column holds a list of paragraphs.
     pub(super) paragraphs: bool,
+    /// The columns whose values are dates, times or truth values, and what these are called.
+    pub(super) kinds: Vec<(String, String)>,
 }
 
 /// A column that a setting names and a file lacks.
@@ -74,6 +76,7 @@ impl Columns {
             unit: optional("unit_column", &config.unit_column)?,
             split,
             paragraphs: is_case,
+            kinds: Vec::new(),
         })
     }
 

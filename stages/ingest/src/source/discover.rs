@@ -1,14 +1,17 @@
-//! From the config's `path` to files: a file, a folder, a glob or `hf://…`, each in an order that
-//! is the same everywhere.
+//! From the config's `path` to files: a file, a folder, a glob, `http(s)://…` or `hf://…`, each in an
+//! order that is the same everywhere. A store of the runner below a folder is not part of it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use pft_stage::StageError;
-use walkdir::WalkDir;
+use pft_artifact::Store;
+use pft_stage::{Glob, OutsidePath, StageError};
+use walkdir::{DirEntry, WalkDir};
 
-use super::hub;
+use super::contents::Damaged;
+use super::{http, hub};
 use crate::config::{Config, SourceKind};
+use crate::file_name::is_address;
 
 /// A file of rows and how it is read: [`SourceKind::Jsonl`], [`SourceKind::Csv`] or
 /// [`SourceKind::Parquet`].
@@ -86,11 +89,12 @@ pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFil
 /// The files that one local path stands for: itself, what a glob matches, or the files below a
 /// folder whose names are `wanted`; sorted by name.
 pub(super) fn expand(path: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Found>, StageError> {
+    if is_address(path) {
+        let path = http::fetch(path)?;
+        let root = path.parent().unwrap_or(&path).to_path_buf();
+        return Ok(vec![Found { root, path }]);
+    }
     let given = Path::new(path);
-    let missing = || {
-        StageError::input(format!("{path}: there is no such file or folder"))
-            .with_help("check `path`; a relative path is taken from the config file's folder")
-    };
     if given.is_dir() {
         let found = walk(given, &wanted)?;
         return if found.is_empty() {
@@ -108,42 +112,56 @@ pub(super) fn expand(path: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Fo
         let path = given.to_path_buf();
         return Ok(vec![Found { root, path }]);
     }
-    if !path.contains(['*', '?', '[']) {
-        return Err(missing());
-    }
-    let matches = glob::glob(path)
-        .map_err(|error| StageError::config(format!("path: {path}: not a valid glob: {error}")))?;
-    // What the names have in common before the first wildcard is the root.
-    let root: PathBuf =
-        given.iter().take_while(|part| !part.to_string_lossy().contains(['*', '?', '['])).collect();
-    let mut found = Vec::new();
-    for entry in matches {
-        let path = entry.map_err(|error| unreadable(error.path(), error.error()))?;
-        if path.is_dir() {
-            found.extend(
-                walk(&path, &wanted)?
-                    .into_iter()
-                    .map(|found| Found { root: root.clone(), path: found.path }),
-            );
-        } else {
-            check_regular(&path)?;
-            found.push(Found { root: root.clone(), path });
-        }
-    }
+    let Some(glob) = OutsidePath::glob(path) else {
+        return Err(StageError::input(format!("{path}: there is no such file or folder"))
+            .with_help("check `path`; a relative path is taken from the config file's folder"));
+    };
+    let found = matching(path, &glob, &wanted)?;
     if found.is_empty() {
         return Err(StageError::input(format!("{path}: no file matches")).with_help("check `path`"));
     }
     Ok(found)
 }
 
+/// The files that a glob stands for; of a folder those below it that are `wanted`.
+fn matching(
+    path: &str,
+    glob: &Glob,
+    wanted: &impl Fn(&str) -> bool,
+) -> Result<Vec<Found>, StageError> {
+    let matches = glob::glob(&glob.pattern)
+        .map_err(|error| StageError::config(format!("path: {path}: not a valid glob: {error}")))?;
+    let root = &glob.root;
+    let mut found = Vec::new();
+    for entry in matches {
+        let path = entry.map_err(|error| unreadable(error.path(), error.error()))?;
+        if path.ancestors().take_while(|folder| folder != root).any(Store::is_at) {
+            continue;
+        }
+        if path.is_dir() {
+            let files = walk(&path, wanted)?.into_iter();
+            found.extend(files.map(|file| Found { root: root.clone(), path: file.path }));
+        } else {
+            check_regular(&path)?;
+            found.push(Found { root: root.clone(), path });
+        }
+    }
+    Ok(found)
+}
+
 fn walk(root: &Path, wanted: &impl Fn(&str) -> bool) -> Result<Vec<Found>, StageError> {
     let mut found = Vec::new();
-    for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
+    let entries = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
+    let is_store = |entry: &DirEntry| {
+        entry.depth() > 0 && entry.file_type().is_dir() && Store::is_at(entry.path())
+    };
+    for entry in entries.filter_entry(|entry| !is_store(entry)) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(root).display().to_string();
             StageError::input(format!("{path}: cannot read: {error}"))
         })?;
-        if entry.file_type().is_file() && wanted(&entry.file_name().to_string_lossy()) {
+        if !entry.file_type().is_dir() && wanted(&entry.file_name().to_string_lossy()) {
+            check_regular(entry.path())?;
             found.push(Found { root: root.to_path_buf(), path: entry.into_path() });
         }
     }
@@ -193,8 +211,13 @@ pub(super) fn refuse_repeated(
     Ok(())
 }
 
-/// A file that the operating system does not let us read.
+/// A file that the operating system does not let us read, or whose packing is damaged.
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> StageError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Damaged>());
+    if let Some(damaged) = inner {
+        return StageError::input(format!("{}: {damaged}", path.display()))
+            .with_help("fetch or make the file again");
+    }
     StageError::input(format!("{}: cannot read: {error}", path.display()))
         .with_help("check that the file exists and that you may read it")
 }

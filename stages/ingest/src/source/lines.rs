@@ -3,12 +3,12 @@
 //! Blocks instead of one memory map: the resident size stays that of a block however large the
 //! file is, and a message can name the line.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use pft_stage::StageError;
 
+use super::contents::{Contents, LONGEST_RECORD, too_long};
 use super::discover::unreadable;
 use crate::config::InvalidText;
 
@@ -26,13 +26,12 @@ pub(super) struct Block {
 
 /// Where a record ends: from the text of a block that starts at a record's start, the length of
 /// all records that are complete in it.
-pub(super) type CompleteLength = fn(&[u8]) -> usize;
+pub(super) type CompleteLength = Box<dyn Fn(&[u8]) -> usize + Send>;
 
 /// Reads a file block by block.
-#[derive(Debug)]
 pub(super) struct Blocks {
     path: PathBuf,
-    file: File,
+    contents: Contents,
     rest: Vec<u8>,
     line: u64,
     at_start: bool,
@@ -49,7 +48,7 @@ impl Blocks {
     ) -> Result<Self, StageError> {
         Ok(Self {
             path: path.to_path_buf(),
-            file: File::open(path).map_err(|error| unreadable(path, &error))?,
+            contents: Contents::open(path)?,
             rest: Vec::new(),
             line: 1,
             at_start: true,
@@ -74,14 +73,18 @@ impl Blocks {
             if self.at_end {
                 return Ok(None);
             }
-            wanted = self.rest.len() * 2;
+            if self.rest.len() > LONGEST_RECORD {
+                let place = format!("{}:{}", self.path.display(), self.line);
+                return Err(too_long(&place, "line or record"));
+            }
+            wanted = (self.rest.len() * 2).min(LONGEST_RECORD + 1);
         }
     }
 
     fn fill(&mut self, wanted: usize) -> Result<(), StageError> {
         let missing = wanted.saturating_sub(self.rest.len());
         self.rest.reserve(missing);
-        let read = (&mut self.file)
+        let read = (&mut self.contents)
             .take(missing as u64)
             .read_to_end(&mut self.rest)
             .map_err(|error| unreadable(&self.path, &error))?;
@@ -147,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.jsonl");
         std::fs::write(&path, contents).unwrap();
-        let mut blocks = Blocks::open(&path, complete_lines, invalid)?;
+        let mut blocks = Blocks::open(&path, Box::new(complete_lines), invalid)?;
         let mut all = Vec::new();
         while let Some(block) = blocks.next()? {
             all.push(block);

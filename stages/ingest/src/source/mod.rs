@@ -4,11 +4,13 @@
 //! in the stage's `run`.
 
 mod columns;
+mod contents;
 mod csv;
 mod discover;
-mod frame;
+mod http;
 mod hub;
 mod jsonl;
+pub(crate) mod label;
 mod lines;
 mod mail;
 mod parquet;

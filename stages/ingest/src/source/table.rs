@@ -9,8 +9,9 @@ use pft_stage::StageError;
 
 use super::columns::Columns;
 use super::discover::TableFile;
-use super::{Documents, RawDocument, csv, jsonl, parquet};
-use crate::config::{Config, Granularity, SourceKind, SplitBy, Unit};
+use super::label::{Labels, NoLabel};
+use super::{Documents, RawDocument, csv, jsonl, mail, parquet};
+use crate::config::{Config, Granularity, SourceKind, SplitBy, TextFormat, Unit};
 
 /// The text of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +41,14 @@ pub(super) trait Cells {
     /// How many rows there are.
     fn height(&self) -> usize;
 
-    /// A column as text.
-    fn strings(&self, name: &str) -> Result<Vec<Option<String>>, StageError>;
+    /// A column of texts.
+    fn texts(&self, name: &str) -> Result<Vec<Option<String>>, StageError>;
 
     /// A column of lists of text. A list with a null in it counts as missing.
     fn lists(&self, name: &str) -> Result<Vec<Option<Vec<String>>>, StageError>;
+
+    /// A column of ids, units or splits.
+    fn labels(&self, name: &str) -> Result<Labels, StageError>;
 }
 
 /// The rows of a block; `origin` says where row `i` stands.
@@ -57,28 +61,43 @@ pub(super) fn rows_of(
         StageError::input(format!("{}: field `{name}` is missing or null", origin(row)))
             .with_help("give the row a value, or remove the row")
     };
-    let strings = |name: &str| -> Result<Vec<String>, StageError> {
-        let values = block.strings(name)?.into_iter().enumerate();
-        values.map(|(row, value)| value.ok_or_else(|| missing(name, row))).collect()
+    let no_label = |name: &str, row: usize, no_label: NoLabel| {
+        StageError::input(format!("{}: field `{name}` {}", origin(row), no_label.reason()))
+            .with_help(format!(
+                "write the column as text or as whole numbers when you make the file, or set {} to \
+                 another",
+                columns.key_of(name)
+            ))
     };
-    let optional = |name: &Option<String>| -> Result<Vec<Option<String>>, StageError> {
-        match name {
-            Some(name) => Ok(strings(name)?.into_iter().map(Some).collect()),
-            None => Ok(vec![None; block.height()]),
-        }
-    };
-    let texts: Vec<Text> = if columns.paragraphs {
-        let lists = block.lists(&columns.text)?.into_iter().enumerate();
-        lists
-            .map(|(row, list)| {
-                list.map(Text::Paragraphs).ok_or_else(|| missing(&columns.text, row))
+    let labels = |name: &Option<String>| -> Result<Vec<Option<String>>, StageError> {
+        let Some(name) = name else {
+            return Ok(vec![None; block.height()]);
+        };
+        let values = block.labels(name)?.into_iter().enumerate();
+        values
+            .map(|(row, value)| match value {
+                Ok(Some(label)) => Ok(Some(label)),
+                Ok(None) => Err(missing(name, row)),
+                Err(reason) => Err(no_label(name, row, reason)),
             })
-            .collect::<Result<_, _>>()?
+            .collect()
+    };
+    fn all<T>(
+        values: Vec<Option<T>>,
+        text: impl Fn(T) -> Text,
+        missing: impl Fn(usize) -> StageError,
+    ) -> Result<Vec<Text>, StageError> {
+        let values = values.into_iter().enumerate();
+        values.map(|(row, value)| value.map(&text).ok_or_else(|| missing(row))).collect()
+    }
+    let missing_text = |row| missing(&columns.text, row);
+    let texts = if columns.paragraphs {
+        all(block.lists(&columns.text)?, Text::Paragraphs, missing_text)?
     } else {
-        strings(&columns.text)?.into_iter().map(Text::One).collect()
+        all(block.texts(&columns.text)?, Text::One, missing_text)?
     };
     let (ids, units, splits) =
-        (optional(&columns.id)?, optional(&columns.unit)?, optional(&columns.split)?);
+        (labels(&columns.id)?, labels(&columns.unit)?, labels(&columns.split)?);
     let mut rows = Vec::with_capacity(block.height());
     let fields = texts.into_iter().zip(ids).zip(units).zip(splits);
     for (row, (((text, id), unit), split)) in fields.enumerate() {
@@ -104,7 +123,12 @@ pub(super) fn open(
     for file in &files {
         opened.push(columns_of(&config, source, file)?);
     }
+    check_kinds(&files, &opened)?;
     let granularity = config.granularity;
+    let mail = match config.text_format {
+        TextFormat::Plain => None,
+        TextFormat::Mail => Some(mail::Reader::new(&config, source)?),
+    };
     let by_file = config.split.by == SplitBy::File;
     let rows = files.into_iter().zip(opened).flat_map(move |(file, columns)| {
         let split = by_file.then(|| split_of_file(&file.path)).transpose();
@@ -124,12 +148,44 @@ pub(super) fn open(
     let documents = rows.flat_map(move |rows| match rows {
         Ok(rows) => rows
             .into_iter()
-            .flat_map(|row| documents_of(row, rule, granularity))
-            .map(Ok)
+            .flat_map(|row| match &mail {
+                Some(reader) => vec![message_of(row, reader)],
+                None => documents_of(row, rule, granularity).into_iter().map(Ok).collect(),
+            })
             .collect::<Vec<_>>(),
         Err(error) => vec![Err(error)],
     });
     Ok(Box::new(documents))
+}
+
+/// Refuses a column of ids, units or splits that is a date in one file and a time in the next: one value
+/// would have two texts.
+fn check_kinds(files: &[TableFile], opened: &[Columns]) -> Result<(), StageError> {
+    let kind = |columns: &Columns, name: &str| {
+        columns.kinds.iter().find(|(known, _)| known == name).map(|(_, kind)| kind.clone())
+    };
+    let (Some(first_file), Some(first)) = (files.first(), opened.first()) else {
+        return Ok(());
+    };
+    for (file, columns) in files.iter().zip(opened) {
+        for name in columns.names().into_iter().filter(|name| *name != columns.text) {
+            let (here, there) = (kind(columns, name), kind(first, name));
+            if here != there {
+                let called = |kind: Option<String>| kind.unwrap_or("text or number".to_string());
+                return Err(StageError::input(format!(
+                    "{}: column `{name}` is a {} here and a {} in {}",
+                    file.path.display(),
+                    called(here),
+                    called(there),
+                    first_file.path.display()
+                ))
+                .with_help(
+                    "write the column in one type in all files: one value must have one text",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn columns_of(
@@ -150,6 +206,16 @@ fn read(config: &Config, file: &TableFile, columns: Columns) -> Result<Rows, Sta
         SourceKind::Parquet => parquet::read(&file.path, columns),
         _ => jsonl::read(config, &file.path, columns),
     }
+}
+
+/// The document of a row whose text is a mail.
+fn message_of(row: Row, reader: &mail::Reader) -> Result<RawDocument, StageError> {
+    let Row { text, id, unit, split, origin } = row;
+    let Text::One(text) = text else {
+        return Err(StageError::bug(format!("{origin}: a list of paragraphs is no mail")));
+    };
+    let document = reader.document(text.as_bytes(), id, || unit, origin)?;
+    Ok(RawDocument { split, ..document })
 }
 
 /// One document for a text, one a paragraph or one a case for paragraphs.

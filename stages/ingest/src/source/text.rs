@@ -4,7 +4,8 @@ use std::path::Path;
 
 use pft_stage::StageError;
 
-use super::discover::{Found, expand, refuse_repeated, unreadable};
+use super::contents::{Contents, read_whole};
+use super::discover::{Found, expand, refuse_repeated};
 use super::lines::{count_lines, invalid_utf8, valid_text};
 use super::{Documents, RawDocument};
 use crate::config::{Config, InvalidText, SourceKind, Unit};
@@ -41,7 +42,7 @@ fn document(
 }
 
 fn read(path: &Path, invalid: InvalidText) -> Result<String, StageError> {
-    let mut bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let mut bytes = read_whole(path, Contents::open(path)?)?;
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         bytes.drain(..3);
     }

@@ -94,3 +94,106 @@ fn a_message_that_is_none_is_named_by_its_number_and_line() {
         "{message}"
     );
 }
+
+/// As some exports write them: neither dates nor blank lines.
+#[test]
+fn bare_lines_tell_messages_apart() {
+    let bench = Workbench::new();
+    let message =
+        |who: &str| format!("From {who}@x.org\nFrom: {who}@x.org\nSubject: s\n\nBy {who}.\n");
+    bench.write("a.mbox", ["ann", "bob", "zoe"].map(message).concat());
+    let corpus = bench.corpus("path: a.mbox\n");
+    let rows: Vec<_> = corpus.iter().map(|d| (d.unit_id.as_str(), d.text.as_str())).collect();
+    let expected =
+        [("ann@x.org", "By ann.\n"), ("bob@x.org", "By bob.\n"), ("zoe@x.org", "By zoe.\n")];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_paragraph_that_begins_with_from_stays_in_its_message() {
+    let bench = Workbench::new();
+    let body = "Dear all\n\nFrom the desk of the board\nTel: 12\nFax: 13\n\nSee you\n";
+    bench.write(
+        "a.mbox",
+        format!("{}From x@y.org Mon Jan  1 13:00:00 2001\nFrom: x@y.org\n\n{body}", ARCHIVE),
+    );
+    let corpus = bench.corpus("path: a.mbox\n");
+    assert_eq!((corpus.len(), corpus[3].unit_id.as_str()), (4, "x@y.org"));
+    assert_eq!(corpus[3].text, body);
+    let memo = "From the old archive\nFrom: b@x.org\nDate: Tue\n\nx\n";
+    bench.write("a.mbox", format!("{ARCHIVE}{memo}"));
+    let finished = bench.run("path: a.mbox\n");
+    let message = finished.failure(3);
+    assert!(message.contains("a.mbox:20: may begin a message or be part of one"), "{message}");
+    assert!(!message.contains("archive"), "{message}");
+}
+
+#[test]
+fn tables_are_no_mail() {
+    let bench = Workbench::new();
+    let message = "Message-ID: <1@x.org>\nFrom: ann@x.org\n\nHello.\n";
+    bench.write("a.csv", format!("file,message\nann/1,\"{message}\"\n"));
+    bench.write("a.jsonl", format!("{}\n", serde_json::json!({ "From: x": message })));
+    for name in ["a.csv", "a.jsonl"] {
+        let finished = bench.run(&format!("source: maildir\npath: {name}\n"));
+        let message = finished.failure(3);
+        assert!(message.contains(&format!("{name}: is not an RFC 822 message")), "{message}");
+        assert!(message.contains("text_format: mail"), "{message}");
+    }
+}
+
+/// The Enron corpus as it is often shared: a file name and a whole message in each row.
+#[test]
+fn mail_in_a_column_belongs_to_its_sender() {
+    let bench = Workbench::new();
+    let latin = "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: ";
+    let messages = [
+        (
+            "ann/1",
+            "Message-ID: <1@x.org>\nFrom: Ann@X.org\nSubject: one\n\nHello, \"Bob\"\nGrüße\n"
+                .to_string(),
+        ),
+        ("ann/2", format!("From: ann@x.org\nMIME-Version: 1.0\n{latin}7bit\n\nÄ\n")),
+        (
+            "bob/1",
+            format!("From: bob@x.org\nMIME-Version: 1.0\n{latin}quoted-printable\n\nGr=FC=DFe\n"),
+        ),
+    ];
+    let mut csv = "file,message\n".to_string();
+    let mut jsonl = String::new();
+    for (file, message) in &messages {
+        writeln!(csv, "{file},\"{}\"", message.replace('"', "\"\"")).unwrap();
+        writeln!(jsonl, "{}", serde_json::json!({ "file": file, "message": message })).unwrap();
+    }
+    bench.write("a.csv", csv);
+    bench.write("a.jsonl", jsonl);
+    let settings = "text_column: message\ntext_format: mail\nid_column: file\n";
+    for name in ["a.csv", "a.jsonl"] {
+        let corpus = bench.corpus(&format!("path: {name}\n{settings}"));
+        assert_eq!(
+            crate::common::columns(&corpus),
+            [
+                ("ann/1", "ann@x.org", "Hello, \"Bob\"\nGrüße\n"),
+                ("ann/2", "ann@x.org", "Ä\n"),
+                ("bob/1", "bob@x.org", "Grüße\n")
+            ]
+        );
+        let corpus = bench
+            .corpus(&format!("path: {name}\n{settings}headers: [subject]\nunit_column: file\n"));
+        assert_eq!(corpus[0].text, "Subject: one\n\nHello, \"Bob\"\nGrüße\n");
+        assert_eq!(corpus[0].unit_id, "ann/1");
+        let corpus = bench.corpus(&format!("path: {name}\n{settings}unit: document\n"));
+        assert!(corpus.iter().all(|document| document.unit_id == document.doc_id));
+        let finished = bench.run(&format!("path: {name}\n{settings}unit: mailbox\n"));
+        assert!(finished.failure(2).contains("use sender or document"), "{}", finished.stderr);
+    }
+    bench.write("b.csv", "file,message\nann/1,\"no, headers: here\"\n");
+    let finished = bench.run(&format!("path: b.csv\n{settings}"));
+    assert!(
+        finished.failure(3).contains("b.csv:2: is not an RFC 822 message"),
+        "{}",
+        finished.stderr
+    );
+    let finished = bench.run("source: text\npath: t\ntext_format: mail\n");
+    assert!(finished.failure(2).contains("text_format: mail does not exist in source text"));
+}

@@ -1,7 +1,7 @@
 //! The words that begin in 64 bytes of text, all at once: a bit for each byte says what it is, and a few
 //! operations on 64 bits what begins where.
 
-use super::scanner::{CONTRACTIONS, Class, Scanner};
+use super::class::{CONTRACTIONS, Class, Classes};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 64;
@@ -26,7 +26,13 @@ struct Kinds {
 /// Where words begin in the block of `text` at `base`, a bit a byte. `None` where that depends on
 /// more than the block and a byte around it: where those are not ASCII or the text ends, where
 /// numbers or white space are not ASCII, and where the block ends in what may be a contraction.
-pub(super) fn beginnings(scanner: &Scanner, text: &str, base: usize) -> Option<u64> {
+/// `single_digits`: whether each digit is a word of its own.
+pub(super) fn beginnings(
+    classes: Classes,
+    single_digits: bool,
+    text: &str,
+    base: usize,
+) -> Option<u64> {
     let bytes = text.as_bytes();
     let block: &[u8; BLOCK] = bytes[base..].first_chunk()?;
     let next = *bytes.get(base + BLOCK)?;
@@ -44,7 +50,7 @@ pub(super) fn beginnings(scanner: &Scanner, text: &str, base: usize) -> Option<u
         // A bit for each byte of the character, which ends before the block does.
         let all = ((1 << character.len_utf8()) - 1) << at;
         foreign &= !all;
-        match scanner.class(character) {
+        match classes.of(character) {
             Class::Letter => kinds.letters |= all,
             Class::Other => {}
             Class::Number | Class::Space => return None,
@@ -69,7 +75,7 @@ pub(super) fn beginnings(scanner: &Scanner, text: &str, base: usize) -> Option<u
     let mut words = other_words | letters & !behind_letter & !behind_space;
     // White space is a word but for its last character, which is one or begins one. A digit that is
     // cut out ends the text before it, so that all of it is one word there.
-    if scanner.single_digits {
+    if single_digits {
         words |= digits | white & (!behind_white | !before_white & !before_digit);
     } else {
         words |= digits & !behind_digit & !behind_space | white & (!behind_white | !before_white);

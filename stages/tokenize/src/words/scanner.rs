@@ -1,51 +1,28 @@
 //! Finds the words of GPT-2's expression.
 
 use std::ops::Range;
-use std::sync::OnceLock;
-
-use regex_syntax::hir::{Class as Characters, HirKind};
 
 use super::block::{BLOCK, beginnings};
-
-/// Endings that are words where a word begins with them.
-pub(super) const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
-
-/// What GPT-2's expression tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// `\p{L}`
-    Letter,
-    /// `\p{N}`
-    Number,
-    /// `\s`
-    Space,
-    /// Everything else.
-    Other,
-}
+use super::class::{CONTRACTIONS, Class, Classes};
 
 /// Cuts words off texts by the expression
 /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` (Radford et al.
 /// 2019).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scanner {
-    /// The class of every character, by its number.
-    classes: &'static [Class],
+    classes: Classes,
     /// Whether a number's characters are cut out before the expression sees what is between them.
-    pub(super) single_digits: bool,
+    single_digits: bool,
 }
 
 impl Scanner {
     pub(super) fn new(single_digits: bool) -> Self {
-        Self { classes: classes(), single_digits }
+        Self { classes: Classes::new(), single_digits }
     }
 
     /// The words of a text, in order, without gaps.
     pub(super) fn words<'t>(&self, text: &'t str) -> Words<'t> {
         Words { scanner: *self, text, start: 0, block: 0, beginnings: 0, slow_to: 0 }
-    }
-
-    pub(super) fn class(&self, character: char) -> Class {
-        self.classes[character as usize]
     }
 
     /// The bytes of the first word of a text that is not empty.
@@ -59,7 +36,7 @@ impl Scanner {
     fn ascii_word(&self, text: &[u8]) -> Option<usize> {
         let class = |at: usize| {
             let byte = text.get(at).filter(|byte| byte.is_ascii())?;
-            Some(self.classes[usize::from(*byte)])
+            Some(self.classes.of(char::from(*byte)))
         };
         let from = usize::from(text[0] == b' ');
         let kind = class(from)?;
@@ -78,7 +55,7 @@ impl Scanner {
     }
 
     fn any_word(&self, text: &str) -> usize {
-        let class = |character: char| self.class(character);
+        let class = |character: char| self.classes.of(character);
         let Some(first) = text.chars().next() else { return 0 };
         if self.single_digits && class(first) == Class::Number {
             return first.len_utf8();
@@ -150,7 +127,8 @@ impl Words<'_> {
         self.block = self.block.max(self.start / BLOCK * BLOCK);
         let base = self.block;
         self.block += BLOCK;
-        match beginnings(&self.scanner, self.text, base) {
+        let Scanner { classes, single_digits } = self.scanner;
+        match beginnings(classes, single_digits, self.text, base) {
             Some(found) => {
                 let known = (self.start + 1).saturating_sub(base);
                 self.beginnings = found & u64::MAX.checked_shl(known as u32).unwrap_or(0);
@@ -159,24 +137,6 @@ impl Words<'_> {
             None => self.slow_to = self.block,
         }
     }
-}
-
-fn classes() -> &'static [Class] {
-    static CLASSES: OnceLock<Vec<Class>> = OnceLock::new();
-    CLASSES.get_or_init(|| {
-        let mut classes = vec![Class::Other; char::MAX as usize + 1];
-        for (expression, class) in
-            [(r"\p{L}", Class::Letter), (r"\p{N}", Class::Number), (r"\s", Class::Space)]
-        {
-            // The expressions are constants, and Unicode's classes are built in.
-            let Ok(parsed) = regex_syntax::parse(expression) else { continue };
-            let HirKind::Class(Characters::Unicode(characters)) = parsed.kind() else { continue };
-            for range in characters.iter() {
-                classes[range.start() as usize..=range.end() as usize].fill(class);
-            }
-        }
-        classes
-    })
 }
 
 #[cfg(test)]

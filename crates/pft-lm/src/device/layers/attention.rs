@@ -5,12 +5,12 @@
 //! are all that exists of the scores. Query heads that share a key head are rows of one product,
 //! so that keys and values are not repeated. Backward computes the probabilities P again. With
 //! D = Σ(dO · O) over a head's row, dP = dO·Vᵀ and dS = P · (dP − D): dQ = dS·K, dK = dSᵀ·Q,
-//! dV = Pᵀ·dO. The scale 1/√d rides on q.
+//! dV = Pᵀ·dO. The scale 1/√d rides on q. With a soft cap, dS is multiplied by its slope.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
-use super::Pass;
+use super::{Pass, soft_cap};
 use crate::device::ops::{matmul, wide};
 use crate::device::rows::Group;
 use crate::layers::attention::Heads;
@@ -30,6 +30,8 @@ struct Attending {
     k: Tensor,
     v: Tensor,
     probabilities: Tensor,
+    /// The slopes of capped scores, in the shape of the probabilities.
+    slopes: Option<Tensor>,
 }
 
 /// `[rows, heads · head_dim]` → `[sequences, heads, length, head_dim]`, missing rows zero.
@@ -48,25 +50,31 @@ fn gather(x: &Tensor, group: &Group) -> Result<Tensor> {
 fn attend(
     pass: &Pass<'_>,
     projected: &Projected,
-    heads: Heads,
+    (heads, rope): (Heads, Option<usize>),
     group: &Group,
 ) -> Result<Attending> {
-    let turn = |x: Tensor| match pass.turns {
-        Some(turns) => turns.forward(&x),
+    let turn = |x: Tensor| match rope {
+        Some(rope) => pass.turns[rope].forward(&x),
         None => Ok(x),
     };
     let (sequences, length, dim) = (group.sequences, group.length, heads.dim);
     let rows = heads.queries / heads.keys * length;
     let q = turn(spread(&projected.q, group, heads.queries)?)?;
-    let q = (q * f64::from(heads.scale()))?.reshape((sequences, heads.keys, rows, dim))?;
+    let q = (q * f64::from(heads.scale))?.reshape((sequences, heads.keys, rows, dim))?;
     let k = turn(spread(&projected.k, group, heads.keys)?)?;
     let v = spread(&projected.v, group, heads.keys)?;
-    let scores = wide(&matmul(&q, &k.t()?)?)?;
-    let scores =
-        scores.reshape((sequences, heads.queries, length, length))?.broadcast_add(&group.mask)?;
+    let mut scores = wide(&matmul(&q, &k.t()?)?)?;
+    let mut slopes = None;
+    if let Some(cap) = heads.soft_cap {
+        scores = soft_cap::forward(&scores, f64::from(cap))?;
+        slopes = Some(soft_cap::slopes(&scores, f64::from(cap))?);
+    }
+    let scores = scores
+        .reshape((sequences, heads.queries, length, length))?
+        .broadcast_add(group.mask(heads.window)?)?;
     let probabilities =
         softmax_last_dim(&scores)?.reshape((sequences, heads.keys, rows, length))?;
-    Ok(Attending { q, k, v, probabilities })
+    Ok(Attending { q, k, v, probabilities, slopes })
 }
 
 /// Puts the groups' rows in the order of the batch.
@@ -75,11 +83,15 @@ fn packed(pass: &Pass<'_>, groups: &[Tensor]) -> Result<Tensor> {
 }
 
 /// What every row attends to, `[rows, query heads · head_dim]`.
-pub(crate) fn forward(pass: &Pass<'_>, projected: &Projected, heads: Heads) -> Result<Tensor> {
+pub(crate) fn forward(
+    pass: &Pass<'_>,
+    projected: &Projected,
+    (heads, rope): (Heads, Option<usize>),
+) -> Result<Tensor> {
     let dtype = projected.q.dtype();
     let mut outputs = Vec::new();
     for group in &pass.rows.groups {
-        let at = attend(pass, projected, heads, group)?;
+        let at = attend(pass, projected, (heads, rope), group)?;
         let output = matmul(&at.probabilities.to_dtype(dtype)?, &at.v)?;
         let shape = (group.sequences, heads.queries, group.length, heads.dim);
         outputs.push(gather(&output.reshape(shape)?, group)?);
@@ -91,18 +103,19 @@ pub(crate) fn forward(pass: &Pass<'_>, projected: &Projected, heads: Heads) -> R
 pub(crate) fn backward(
     pass: &Pass<'_>,
     projected: &Projected,
-    heads: Heads,
+    (heads, rope): (Heads, Option<usize>),
     output: &Tensor,
     output_gradient: &Tensor,
 ) -> Result<Projected> {
     let dtype = projected.q.dtype();
-    let turn_back = |g: Tensor| match pass.turns {
-        Some(turns) => turns.backward(&g),
+    let turn_back = |g: Tensor| match rope {
+        Some(rope) => pass.turns[rope].backward(&g),
         None => Ok(g),
     };
     let [mut by_q, mut by_k, mut by_v] = [Vec::new(), Vec::new(), Vec::new()];
     for group in &pass.rows.groups {
-        let Attending { q, k, v, probabilities } = attend(pass, projected, heads, group)?;
+        let Attending { q, k, v, probabilities, slopes } =
+            attend(pass, projected, (heads, rope), group)?;
         let shape = q.dims();
         let by_output = spread(output_gradient, group, heads.queries)?.reshape(shape)?;
         let output = spread(output, group, heads.queries)?.reshape(shape)?;
@@ -111,10 +124,13 @@ pub(crate) fn backward(
         drop(p);
         let along = (wide(&by_output)? * wide(&output)?)?.sum_keepdim(D::Minus1)?;
         let by_probabilities = wide(&matmul(&by_output, &v.t()?)?)?;
-        let by_scores = (probabilities * by_probabilities.broadcast_sub(&along)?)?;
+        let mut by_scores = (probabilities * by_probabilities.broadcast_sub(&along)?)?;
+        if let Some(slopes) = slopes {
+            by_scores = (by_scores * slopes)?;
+        }
         let by_scores = by_scores.to_dtype(dtype)?;
         by_k.push(gather(&turn_back(matmul(&by_scores.transpose(2, 3)?, &q)?)?, group)?);
-        let g = (matmul(&by_scores, &k)? * f64::from(heads.scale()))?;
+        let g = (matmul(&by_scores, &k)? * f64::from(heads.scale))?;
         let shape = (group.sequences, heads.queries, group.length, heads.dim);
         by_q.push(gather(&turn_back(g.reshape(shape)?)?, group)?);
     }

@@ -6,7 +6,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::Pass;
+use super::{Pass, soft_cap};
 use crate::device::gradient::DeviceSink;
 use crate::device::ops::{matmul, wide};
 use crate::gradient::LinearGradient;
@@ -27,7 +27,27 @@ pub(crate) struct Targets {
 
 /// The logits of the rows of `hidden`, in the wide type.
 fn logits(head: &Head, pass: &Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
-    wide(&matmul(hidden, &pass.weight(head.weight).t()?)?)
+    let mut logits = wide(&matmul(hidden, &pass.weight(head.weight).t()?)?)?;
+    if let Some(bias) = head.bias {
+        logits = logits.broadcast_add(&wide(pass.weight(bias))?)?;
+    }
+    if head.multiplier != 1.0 {
+        logits = logits.affine(f64::from(head.multiplier), 0.0)?;
+    }
+    match head.soft_cap {
+        Some(cap) => soft_cap::forward(&logits, f64::from(cap)),
+        None => Ok(logits),
+    }
+}
+
+/// How logits follow what the product gives, where that is not at once.
+fn slopes(head: &Head, logits: &Tensor) -> Result<Option<Tensor>> {
+    let multiplier = f64::from(head.multiplier);
+    match head.soft_cap {
+        Some(cap) => soft_cap::slopes(logits, f64::from(cap))?.affine(multiplier, 0.0).map(Some),
+        None if multiplier != 1.0 => logits.ones_like()?.affine(multiplier, 0.0).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Each row's loss and e^(logit − largest) with its sum over the row.
@@ -85,7 +105,8 @@ pub(crate) fn forward_backward(
 ) -> Result<(Tensor, Tensor)> {
     let (count, dtype) = (hidden.dim(0)?, hidden.dtype());
     let trained = pass.trained(head.weight);
-    let allowed = trained.and_then(|_| sink.head_borders());
+    let bias = head.bias.and_then(|bias| pass.trained(bias));
+    let allowed = trained.or(bias).and_then(|_| sink.head_borders());
     let borders = chunks(count, LOGITS / head.vocabulary, allowed);
     let (mut losses, mut gradients) = (Vec::new(), Vec::new());
     for range in borders.windows(2) {
@@ -95,17 +116,23 @@ pub(crate) fn forward_backward(
         let weights = targets.weights.narrow(0, first, rows)?.reshape((rows, 1))?;
         let logits = logits(head, pass, &hidden)?;
         let (loss, exponentials, total) = row_losses(&logits, &tokens)?;
+        let slopes = slopes(head, &logits)?;
         drop(logits);
-        let by_logits = exponentials
-            .broadcast_mul(&(&weights / total)?)?
-            .scatter_add(&tokens, &weights.neg()?, 1)?
-            .to_dtype(dtype)?;
+        let mut by_logits = exponentials.broadcast_mul(&(&weights / total)?)?.scatter_add(
+            &tokens,
+            &weights.neg()?,
+            1,
+        )?;
+        if let Some(slopes) = slopes {
+            by_logits = (by_logits * slopes)?;
+        }
+        let by_logits = by_logits.to_dtype(dtype)?;
         losses.push(loss);
         gradients.push(matmul(&by_logits, pass.weight(head.weight))?);
-        if trained.is_some() {
+        if trained.is_some() || bias.is_some() {
             sink.linear(LinearGradient {
                 weight: trained,
-                bias: None,
+                bias,
                 layout: Layout::OutIn,
                 input: &hidden,
                 output_gradient: &by_logits,

@@ -8,17 +8,20 @@
 
 pub(crate) mod attention;
 pub(crate) mod embedding;
+pub(crate) mod gated;
 pub(crate) mod gelu;
 pub(crate) mod head;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod lora;
+pub(crate) mod mlp;
 pub(crate) mod norm;
 #[cfg(test)]
 mod oracle;
+pub(crate) mod projection;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
-pub(crate) mod swiglu;
+pub(crate) mod soft_cap;
 
 use candle_core::Tensor;
 
@@ -35,8 +38,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) trainable: &'a [bool],
     /// The batch's rows.
     pub(crate) rows: &'a Rows,
-    /// The turns of each position; none where positions are learned.
-    pub(crate) turns: Option<&'a Turns>,
+    /// The turns of each position that blocks choose from; none where positions are learned.
+    pub(crate) turns: &'a [Turns],
     /// Draw each row's dropout masks; `None` where nothing is dropped.
     pub(crate) seeds: Option<&'a [u64]>,
 }

@@ -6,9 +6,9 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::attention::{self, Projected};
 use super::head::{self, Targets};
 use super::rope::Turns;
-use super::{Pass, embedding, gelu, layer_norm, linear, norm, rms_norm, swiglu};
+use super::{Pass, embedding, gated, gelu, layer_norm, linear, norm, rms_norm};
 use crate::batch::Batch;
-use crate::config::ModelConfig;
+use crate::config::{Activation, RopeConfig};
 use crate::device::gradient::{DeviceGradientSum, DeviceSink};
 use crate::device::rows::Rows;
 use crate::gradient::EmbeddingGradient;
@@ -75,11 +75,12 @@ fn check(
 /// The rows of sequences of these lengths.
 fn rows(lengths: &[usize]) -> Rows {
     let sequences: Vec<Vec<u32>> = lengths.iter().map(|&length| vec![0; length]).collect();
-    Rows::new(&Batch::new(&sequences).unwrap(), 4, DType::F64, &Device::Cpu).unwrap()
+    Rows::new(&Batch::new(&sequences).unwrap(), 4, &[None, Some(2)], DType::F64, &Device::Cpu)
+        .unwrap()
 }
 
 fn pass<'a>(weights: &'a [Tensor], rows: &'a Rows) -> Pass<'a> {
-    Pass { weights, trainable: &[true; 8], rows, turns: None, seeds: None }
+    Pass { weights, trainable: &[true; 8], rows, turns: &[], seeds: None }
 }
 
 /// A sum over these parameters.
@@ -94,8 +95,13 @@ fn norms() {
     let (scale, shift) = (numbers(&[7], 3), numbers(&[7], 4));
     let rows = rows(&[2, 3, 1]);
     for shifted in [true, false] {
-        let norm =
-            Norm { scale: ParameterId(0), shift: shifted.then_some(ParameterId(1)), eps: 1e-2 };
+        let norm = Norm {
+            scale: ParameterId(0),
+            shift: shifted.then_some(ParameterId(1)),
+            eps: 1e-2,
+            from_one: false,
+            rows_per_token: 1,
+        };
         let parameters = [scale.clone(), shift.clone()];
         let mut sum = sum_of(&parameters);
         let by_x = norm::backward(&norm, &pass(&parameters, &rows), &x, &g, &mut sum).unwrap();
@@ -119,34 +125,41 @@ fn activations() {
         let inputs = std::slice::from_ref(&x);
         check(inputs, &g, |t| gelu::forward(&t[0], exact), &[by_x]);
     }
-    let gradients = swiglu::backward(&x, &up, &g).unwrap();
-    check(&[x, up], &g, |t| swiglu::forward(&t[0], &t[1]), &gradients);
+    for activation in [Activation::Silu, Activation::GeluNew, Activation::Gelu] {
+        let gradients = gated::backward(activation, &x, &up, &g).unwrap();
+        let forward = |t: &[Tensor]| gated::forward(activation, &t[0], &t[1]);
+        check(&[x.clone(), up.clone()], &g, forward, &gradients);
+    }
 }
 
 #[test]
 fn grouped_attention_with_and_without_rotary_positions() {
-    let config = ModelConfig::from_json(
-        r#"{"model_type":"llama","vocab_size":8,"hidden_size":16,"num_hidden_layers":1,
-        "num_attention_heads":4,"num_key_value_heads":2,"intermediate_size":8}"#,
-    )
-    .unwrap();
-    let turns = Turns::new(&mut Rope::new(&config), 6, DType::F64, &Device::Cpu).unwrap();
+    let turns = [(4, false), (2, true)].map(|(rotary_dim, interleaved)| {
+        let config = RopeConfig { theta: 1e4, scaling: None, rotary_dim, interleaved };
+        Turns::new(&mut Rope::new(&config), 6, DType::F64, &Device::Cpu).unwrap()
+    });
     // Three groups, of which two have missing rows.
     let rows = rows(&[5, 1, 3, 6, 4]);
-    for (queries, keys, turned) in [(4, 2, true), (2, 2, false), (3, 1, true)] {
-        let heads = Heads { queries, keys, dim: 4 };
+    for (queries, keys, rope, window, soft_cap) in [
+        (4, 2, Some(0), None, None),
+        (2, 2, None, None, None),
+        (3, 1, Some(1), Some(2), None),
+        (4, 2, Some(0), Some(2), Some(1.5)),
+    ] {
+        let heads = Heads { window, soft_cap, ..Heads::new(queries, keys, 4) };
         let inputs = [
             (numbers(&[19, heads.query_width()], 1) * 3.0).unwrap(),
             (numbers(&[19, heads.key_width()], 2) * 3.0).unwrap(),
             numbers(&[19, heads.key_width()], 3),
         ];
         let g = numbers(&[19, heads.query_width()], 4);
-        let pass = Pass { turns: turned.then_some(&turns), ..pass(&[], &rows) };
+        let pass = Pass { turns: &turns, ..pass(&[], &rows) };
+        let at = (heads, rope);
         let projected =
             |t: &[Tensor]| Projected { q: t[0].clone(), k: t[1].clone(), v: t[2].clone() };
-        let forward = |t: &[Tensor]| attention::forward(&pass, &projected(t), heads);
+        let forward = |t: &[Tensor]| attention::forward(&pass, &projected(t), at);
         let output = forward(&inputs).unwrap();
-        let by = attention::backward(&pass, &projected(&inputs), heads, &output, &g).unwrap();
+        let by = attention::backward(&pass, &projected(&inputs), at, &output, &g).unwrap();
         check(&inputs, &g, forward, &[by.q, by.k, by.v]);
     }
 }
@@ -206,7 +219,14 @@ fn the_head_and_its_loss() {
     let weights = numbers(&[7], 3);
     let tokens = Tensor::new(&[3u32, 8, 0, 7, 7, 2, 0], &Device::Cpu).unwrap();
     let targets = Targets { tokens, weights: weights.clone() };
-    let layer = Head { weight: ParameterId(0), vocabulary: 9, width: 4 };
+    let layer = Head {
+        weight: ParameterId(0),
+        bias: None,
+        vocabulary: 9,
+        width: 4,
+        multiplier: 1.0,
+        soft_cap: None,
+    };
     let rows = rows(&[3, 4]);
     let forward = |t: &[Tensor]| head::evaluate(&layer, &pass(&t[1..], &rows), &t[0], &targets);
     let mut sum = sum_of(std::slice::from_ref(&table));

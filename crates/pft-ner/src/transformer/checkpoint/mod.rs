@@ -6,7 +6,8 @@ mod safetensors;
 
 use std::path::{Path, PathBuf};
 
-use crate::LoadError;
+use pft_pii::LoadError;
+
 use crate::weights::Weights;
 
 /// The files of a folder that hold its weights.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use pft_pii::LoadError;
+
 use super::{Checkpoint, check_shape, missing};
-use crate::LoadError;
 use crate::pickle::torch::Archive;
 use crate::weights::Weights;
 

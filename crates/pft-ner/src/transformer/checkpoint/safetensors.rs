@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
+use pft_pii::LoadError;
 use safetensors::{Dtype, SafeTensors};
 
 use super::{Checkpoint, check_shape, elements, missing};
-use crate::LoadError;
 use crate::weights::Weights;
 
 /// `model.safetensors`, or its shards.

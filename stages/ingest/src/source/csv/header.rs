@@ -6,11 +6,13 @@ use std::path::Path;
 
 use pft_stage::StageError;
 
-use super::records::{complete_records, records};
+use super::dialect::Dialect;
+use super::fault_error;
+use super::fields::{End, Fault, FaultKind};
 use crate::config::{Config, SplitBy};
 use crate::counted::counted;
 use crate::source::columns::{Missing, looks_like_a_name, missing_column};
-use crate::source::lines::Blocks;
+use crate::source::lines::{Block, Blocks, count_lines};
 
 /// What stands between fields, in the order of preference.
 const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
@@ -28,31 +30,29 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads the first record of a file.
-    pub(super) fn read(config: &Config, path: &Path, separator: u8) -> Result<Self, StageError> {
-        let mut blocks = Blocks::open(path, complete_records, config.invalid_text)?;
+    pub(super) fn read(config: &Config, path: &Path, dialect: Dialect) -> Result<Self, StageError> {
+        let complete = move |text: &[u8]| dialect.complete_length(text);
+        let mut blocks = Blocks::open(path, Box::new(complete), config.invalid_text)?;
         let empty = || {
             StageError::input(format!("{}: is empty", path.display()))
                 .with_help("a CSV file begins with a line of column names")
         };
         let block = blocks.next()?.ok_or_else(empty)?;
-        let records = records(block.text.as_bytes(), block.first_line, separator);
-        let record = records.first().ok_or_else(empty)?;
-        let text = block.text[record.start..record.end].trim_end_matches(['\n', '\r']);
-        if outside_quotes(text).any(|character| character == '\r') {
-            return Err(StageError::input(format!(
-                "{}: its lines end in CR alone",
-                path.display()
-            ))
-            .with_help("convert it to LF, for example with `tr '\\r' '\\n' < OLD > NEW`"));
-        }
-        let separator = char::from(separator);
-        let names = split_fields(text, separator);
+        let start = block.text.find(|c| c != '\n' && c != '\r').ok_or_else(empty)?;
+        let line = block.first_line + count_lines(&block.text.as_bytes()[..start]);
+        let (names, end) = names(&block, start, dialect).map_err(|fault| match fault.kind {
+            FaultKind::LoneReturn => {
+                StageError::input(format!("{}: its lines end in CR alone", path.display()))
+                    .with_help("convert it to LF, for example with `tr '\\r' '\\n' < OLD > NEW`")
+            }
+            _ => fault_error(path, &block, dialect, fault),
+        })?;
         let header = Self {
             is_known: names.iter().any(|name| is_wanted(config, name)),
             names,
-            text: text.to_string(),
-            line: record.line,
-            separator,
+            text: block.text[start..end].trim_end_matches(['\n', '\r']).to_string(),
+            line,
+            separator: char::from(dialect.separator),
         };
         header.check_repeated(path)?;
         Ok(header)
@@ -152,38 +152,40 @@ fn outside_quotes(record: &str) -> impl Iterator<Item = char> {
     })
 }
 
-fn split_fields(record: &str, separator: char) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = record.chars().peekable();
-    while let Some(character) = characters.next() {
-        let last = fields.len() - 1;
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                fields[last].push('"');
-            }
-            '"' => quoted = !quoted,
-            _ if character == separator && !quoted => fields.push(String::new()),
-            _ => fields[last].push(character),
+/// The fields of the record that begins at `at`, and where it ends.
+fn names(block: &Block, mut at: usize, dialect: Dialect) -> Result<(Vec<String>, usize), Fault> {
+    let text = block.text.as_bytes();
+    let mut names = Vec::new();
+    loop {
+        let (field, end) = dialect.field(text, at)?;
+        names.push(dialect.text_of(&block.text, field).into_owned());
+        match end {
+            End::Field(next) => at = next,
+            End::Record(next) => return Ok((names, next)),
+            End::Text => return Ok((names, text.len())),
         }
     }
-    fields
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn fields(text: &str, separator: char) -> Vec<String> {
+        let block = Block { text: text.to_string(), first_line: 1 };
+        let separator = u8::try_from(separator).unwrap();
+        names(&block, 0, Dialect { separator, quote: Some(b'"'), escape: None }).unwrap().0
+    }
+
     #[test]
     fn header_names_may_be_quoted() {
-        assert_eq!(split_fields("a,\"b,\"\"b\",", ','), ["a", "b,\"b", ""]);
+        assert_eq!(fields("a,\"b,\"\"b\",", ','), ["a", "b,\"b", ""]);
     }
 
     #[test]
     fn a_line_that_is_no_header_is_not_shown() {
         let message = |text: &str, separator: char| {
-            let names = split_fields(text, separator);
+            let names = fields(text, separator);
             let is_known = names.contains(&"id".to_string());
             let text = text.to_string();
             let header = Header { names, text, line: 1, separator, is_known };

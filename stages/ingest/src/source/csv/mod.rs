@@ -1,33 +1,26 @@
-//! Comma separated values through polars, block by block.
+//! Separated values, block by block.
 //!
-//! Records are found first. The same pass counts every record's fields, so that a ragged row is
-//! named by its line instead of being filled up.
+//! The reader is our own, since it must be strict and name places: see [`fields`]. Every record's
+//! fields are counted, so that a ragged row is named by its line instead of being filled up.
 
+mod dialect;
+mod fields;
 mod header;
-mod records;
 
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use memchr::memchr_iter;
 use pft_stage::StageError;
-use polars::prelude::{
-    CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsResult, Schema, SerReader,
-};
 
+use self::dialect::Dialect;
+use self::fields::{End, Fault, FaultKind, Field};
 use self::header::Header;
-use self::records::{Record, complete_records, records, text_of};
 use super::columns::Columns;
-use super::lines::{Block, Blocks};
-use super::table::{Row, Rows, rows_of};
+use super::label::Labels;
+use super::lines::{Block, Blocks, count_lines};
+use super::table::{Cells, Row, Rows, rows_of};
 use crate::config::{Config, SourceKind};
 use crate::counted::counted;
-
-fn separator(config: &Config, path: &Path) -> u8 {
-    let is_tsv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
-    let default = if is_tsv { '\t' } else { ',' };
-    u8::try_from(config.separator.unwrap_or(default)).unwrap_or(b',')
-}
 
 /// Settles the columns from the header line.
 pub(super) fn columns(
@@ -35,25 +28,38 @@ pub(super) fn columns(
     source: SourceKind,
     path: &Path,
 ) -> Result<Columns, StageError> {
-    let header = Header::read(config, path, separator(config, path))?;
+    if source == SourceKind::Ecthr {
+        return Err(StageError::config(format!(
+            "{}: source ecthr reads JSON Lines and Parquet, not CSV",
+            path.display()
+        ))
+        .with_help("a field of CSV holds no list of paragraphs: use `source: csv`"));
+    }
+    let header = Header::read(config, path, Dialect::of(config, path))?;
     Columns::find(config, source, &header.names, |missing| header.missing(path, missing))
 }
 
 /// The rows of a file.
 pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Rows, StageError> {
-    let separator = separator(config, path);
-    let header = Header::read(config, path, separator)?;
-    let mut schema = Schema::default();
-    for name in &header.names {
-        schema.with_column(name.as_str().into(), DataType::String);
-    }
-    let names: Vec<PlSmallStr> = columns.names().into_iter().map(PlSmallStr::from).collect();
+    let dialect = Dialect::of(config, path);
+    let header = Header::read(config, path, dialect)?;
+    let place = |name: &str| header.names.iter().position(|known| known == name);
+    let wanted = header.names.iter().map(|name| columns.names().contains(&name.as_str()));
     Ok(Box::new(Reader {
-        blocks: Blocks::open(path, complete_records, config.invalid_text)?,
+        blocks: Blocks::open(
+            path,
+            Box::new(move |text| dialect.complete_length(text)),
+            config.invalid_text,
+        )?,
         path: path.to_path_buf(),
-        separator,
-        schema: Arc::new(schema),
-        names: names.into(),
+        dialect,
+        doubts_quotes: dialect.separator == b'\t' && config.quote.is_none(),
+        wanted: wanted.collect(),
+        names: {
+            let mut names: Vec<String> = columns.names().into_iter().map(str::to_string).collect();
+            names.sort_by_key(|name| place(name));
+            names
+        },
         columns,
         header_read: false,
         failed: false,
@@ -63,9 +69,13 @@ pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Row
 struct Reader {
     blocks: Blocks,
     path: PathBuf,
-    separator: u8,
-    schema: Arc<Schema>,
-    names: Arc<[PlSmallStr]>,
+    dialect: Dialect,
+    /// Whether a quoted field that holds what looks like rows is refused.
+    doubts_quotes: bool,
+    /// Of every column, whether it is read.
+    wanted: Vec<bool>,
+    /// The columns that are read, in the file's order.
+    names: Vec<String>,
     columns: Columns,
     header_read: bool,
     failed: bool,
@@ -87,75 +97,175 @@ impl Iterator for Reader {
 
 impl Reader {
     fn rows(&mut self, block: &Block) -> Result<Vec<Row>, StageError> {
-        let mut records = records(block.text.as_bytes(), block.first_line, self.separator);
-        for record in &records {
-            self.check(record)?;
+        let mut records = Records {
+            text: &block.text,
+            dialect: self.dialect,
+            names: &self.names,
+            fields: Vec::new(),
+            lines: Vec::new(),
+        };
+        let (mut at, mut line) = (0, block.first_line);
+        while at < block.text.len() {
+            let first_field = records.fields.len();
+            let (next, lines, count) = self.record(block, at, line, &mut records.fields)?;
+            let is_blank = matches!(&block.text[at..next], "\n" | "\r\n" | "\r");
+            if is_blank || !self.header_read {
+                records.fields.truncate(first_field);
+                self.header_read |= !is_blank;
+            } else {
+                self.check_count(line, count)?;
+                records.lines.push(line);
+            }
+            (at, line) = (next, line + lines);
         }
-        if !self.header_read && !records.is_empty() {
-            records.remove(0);
-            self.header_read = true;
-        }
-        if records.is_empty() {
-            return Ok(Vec::new());
-        }
-        let frame = self.parse(&block.text, &records).ok_or_else(|| {
-            let record = self.first_unreadable(&block.text, &records);
-            StageError::input(format!(
-                "{}:{}: the row cannot be read as CSV",
-                self.path.display(),
-                record.line
-            ))
-            .with_help("look for quotes within a field: they must be doubled")
-        })?;
-        rows_of(&frame, &self.columns, |row| {
-            format!("{}:{}", self.path.display(), records[row].line)
+        rows_of(&records, &self.columns, |row| {
+            format!("{}:{}", self.path.display(), records.lines[row])
         })
     }
 
-    /// The record that keeps the others from being read, found by halving.
-    fn first_unreadable<'r>(&self, text: &str, records: &'r [Record]) -> &'r Record {
-        let mut part = records;
-        while part.len() > 1 {
-            let (first, second) = part.split_at(part.len() / 2);
-            part = if self.parse(text, first).is_none() { first } else { second };
+    /// Adds the wanted fields of the record at `at`. Gives its end, its lines and its number of fields.
+    fn record(
+        &self,
+        block: &Block,
+        mut at: usize,
+        line: u64,
+        fields: &mut Vec<Field>,
+    ) -> Result<(usize, u64, usize), StageError> {
+        let text = block.text.as_bytes();
+        let (mut lines, mut count) = (0, 0);
+        loop {
+            let (field, end) = self
+                .dialect
+                .field(text, at)
+                .map_err(|fault| fault_error(&self.path, block, self.dialect, fault))?;
+            if self.wanted.get(count) == Some(&true) {
+                fields.push(field);
+            }
+            count += 1;
+            let inner = &text[field.start..field.end];
+            let inner_lines = if field.quoted || self.dialect.escape.is_some() {
+                memchr_iter(b'\n', inner).count()
+            } else {
+                0
+            };
+            if self.doubts_quotes && field.quoted && inner_lines > 1 {
+                self.check_inner_rows(inner, line + lines)?;
+            }
+            lines += inner_lines as u64;
+            match end {
+                End::Field(next) => at = next,
+                End::Record(next) => return Ok((next, lines + 1, count)),
+                End::Text => return Ok((text.len(), lines, count)),
+            }
         }
-        &part[0]
     }
 
-    fn check(&self, record: &Record) -> Result<(), StageError> {
-        let place = format!("{}:{}", self.path.display(), record.line);
-        if !record.closed {
-            return Err(StageError::input(format!("{place}: a quote opens here and never closes"))
-                .with_help("quotes within a field must be doubled"));
+    fn check_count(&self, line: u64, count: usize) -> Result<(), StageError> {
+        let expected = self.wanted.len();
+        if count == expected {
+            return Ok(());
         }
-        let expected = self.schema.len();
-        if record.fields != expected {
-            return Err(StageError::input(format!(
-                "{place}: the row has {}, but the header has {expected}",
-                counted(record.fields as u64, "field")
-            ))
-            .with_help(
-                "mend the row: a field with the separator or a line end in it must be quoted",
-            ));
-        }
-        Ok(())
+        Err(StageError::input(format!(
+            "{}:{line}: the row has {}, but the header has {expected}",
+            self.path.display(),
+            counted(count as u64, "field")
+        ))
+        .with_help("mend the row: a field with the separator or a line end in it must be quoted"))
     }
 
-    /// One row a record, or nothing.
-    fn parse(&self, text: &str, records: &[Record]) -> Option<DataFrame> {
-        let frame = self.parse_text(&text_of(text, records)).ok()?;
-        (frame.height() == records.len()).then_some(frame)
+    /// Refuses a field whose inner lines all have as many tabs as a row: programs that write tabs
+    /// between fields mostly write no quotes around them, and a quote that opens a text would make one
+    /// document of the rows of several units.
+    fn check_inner_rows(&self, inner: &[u8], line: u64) -> Result<(), StageError> {
+        let lines: Vec<&[u8]> = inner.split(|&byte| byte == b'\n').collect();
+        let is_row = |line: &&[u8]| {
+            let tabs = memchr_iter(self.dialect.separator, line).count();
+            tabs > 0 && tabs + 1 == self.wanted.len()
+        };
+        if !lines[1..lines.len() - 1].iter().all(is_row) {
+            return Ok(());
+        }
+        Err(StageError::input(format!(
+            "{}:{line}: a quote opens here, and the lines up to the one that closes it look like rows \
+             of their own",
+            self.path.display()
+        ))
+        .with_help(
+            "set `quote: none` if fields are not quoted in this file, or `quote: '\"'` to read the \
+             lines as one text",
+        ))
+    }
+}
+
+/// The wanted fields of a block's records.
+struct Records<'b> {
+    text: &'b str,
+    dialect: Dialect,
+    names: &'b [String],
+    /// As many for each record as there are names.
+    fields: Vec<Field>,
+    /// The line of each record.
+    lines: Vec<u64>,
+}
+
+impl Records<'_> {
+    fn column(&self, name: &str) -> Result<Vec<String>, StageError> {
+        let place = self.names.iter().position(|known| known == name);
+        let place =
+            place.ok_or_else(|| StageError::bug(format!("column {name:?} was not read")))?;
+        let fields = self.fields.iter().skip(place).step_by(self.names.len());
+        Ok(fields.map(|field| self.dialect.text_of(self.text, *field).into_owned()).collect())
+    }
+}
+
+impl Cells for Records<'_> {
+    fn height(&self) -> usize {
+        self.lines.len()
     }
 
-    fn parse_text(&self, text: &str) -> PolarsResult<DataFrame> {
-        CsvReadOptions::default()
-            .with_has_header(false)
-            .with_schema(Some(self.schema.clone()))
-            .with_columns(Some(self.names.clone()))
-            .map_parse_options(|options| {
-                options.with_separator(self.separator).with_missing_is_null(false)
-            })
-            .into_reader_with_file_handle(Cursor::new(text.as_bytes()))
-            .finish()
+    fn texts(&self, name: &str) -> Result<Vec<Option<String>>, StageError> {
+        Ok(self.column(name)?.into_iter().map(Some).collect())
     }
+
+    fn lists(&self, name: &str) -> Result<Vec<Option<Vec<String>>>, StageError> {
+        Err(StageError::bug(format!("column {name:?} of a CSV file holds no lists")))
+    }
+
+    fn labels(&self, name: &str) -> Result<Labels, StageError> {
+        Ok(self.column(name)?.into_iter().map(|label| Ok(Some(label))).collect())
+    }
+}
+
+/// The message for what a strict reader does not read. It shows nothing of the file.
+fn fault_error(path: &Path, block: &Block, dialect: Dialect, fault: Fault) -> StageError {
+    let before = &block.text[..fault.at];
+    let line = block.first_line + count_lines(before.as_bytes());
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let unquoted = if dialect.separator == b'\t' {
+        "; if fields are not quoted in this file, set `quote: none`"
+    } else {
+        ""
+    };
+    let doubled = "quotes within a quoted field must be doubled";
+    let (what, help) = match fault.kind {
+        FaultKind::AfterQuote => ("text follows a closing quote", format!("{doubled}{unquoted}")),
+        FaultKind::AfterEscapedQuote => (
+            "text follows a closing quote, before which stands a backslash",
+            format!(
+                "if backslashes escape quotes in this file, set `escape: \"\\\\\"`; {doubled}{unquoted}"
+            ),
+        ),
+        FaultKind::Unclosed => {
+            ("a quote opens here and never closes", format!("{doubled}{unquoted}"))
+        }
+        FaultKind::Escape => {
+            ("the file ends with an escape", "end the file with a whole row".to_string())
+        }
+        FaultKind::LoneReturn => (
+            "CR stands here without LF after it",
+            "a field with a line end in it must be quoted; lines end in LF or CR LF".to_string(),
+        ),
+    };
+    StageError::input(format!("{}:{line}: {what} (column {column})", path.display()))
+        .with_help(help)
 }

@@ -1,8 +1,9 @@
 //! JSON Lines through polars, block by block.
 
+mod fields;
+mod frame;
 mod surrogates;
 
-use std::fmt::Formatter;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use std::sync::Arc;
 use memchr::memmem;
 use pft_stage::StageError;
 use polars::prelude::{DataFrame, JsonFormat, JsonReader, PolarsResult, Schema, SerReader};
-use serde::Deserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
+use self::fields::keys;
+use self::frame::Frame;
 use super::columns::{Columns, missing_column};
 use super::lines::{Block, Blocks, complete_lines};
 use super::table::{Row, Rows, rows_of};
@@ -28,7 +29,7 @@ pub(super) fn columns(
     source: SourceKind,
     path: &Path,
 ) -> Result<Columns, StageError> {
-    let mut blocks = Blocks::open(path, complete_lines, config.invalid_text)?;
+    let mut blocks = Blocks::open(path, Box::new(complete_lines), config.invalid_text)?;
     let mut names: Vec<String> = Vec::new();
     let mut first_row = Value::Null;
     if let Some(block) = blocks.next()? {
@@ -75,7 +76,7 @@ pub(super) fn columns(
 /// The rows of a file.
 pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Rows, StageError> {
     Ok(Box::new(Reader {
-        blocks: Blocks::open(path, complete_lines, config.invalid_text)?,
+        blocks: Blocks::open(path, Box::new(complete_lines), config.invalid_text)?,
         path: path.to_path_buf(),
         invalid: config.invalid_text,
         schema: Arc::new(columns.schema()),
@@ -109,13 +110,13 @@ impl Iterator for Reader {
 
 impl Reader {
     fn rows(&self, block: &Block) -> Result<Vec<Row>, StageError> {
-        let lines: Vec<u64> = numbered_lines(block).map(|(line, _)| line).collect();
+        let lines: Vec<(u64, &str)> = numbered_lines(block).collect();
         if lines.is_empty() {
             return Ok(Vec::new());
         }
         // The parser behind polars lets half of a surrogate pair through as another character.
         if surrogates::may_be_in(&block.text) {
-            for (line, text) in numbered_lines(block) {
+            for &(line, text) in &lines {
                 if surrogates::may_be_in(text) {
                     parse_line(&self.path, line, text)?;
                 }
@@ -127,7 +128,10 @@ impl Reader {
             .ok()
             .filter(|frame| frame.height() == lines.len())
             .ok_or_else(|| self.diagnose(block))?;
-        rows_of(&frame, &self.columns, |row| format!("{}:{}", self.path.display(), lines[row]))
+        let frame = Frame { path: &self.path, frame, lines };
+        rows_of(&frame, &self.columns, |row| {
+            format!("{}:{}", self.path.display(), frame.lines[row].0)
+        })
     }
 
     /// Refuses a row that has a field twice, of which polars would take one or the other.
@@ -161,7 +165,11 @@ impl Reader {
             if parse(text, self.schema.clone()).is_err() {
                 let wrong = self.columns.names().into_iter().find(|name| {
                     let is_list = self.columns.paragraphs && *name == self.columns.text;
-                    is_list && !object[*name].is_array()
+                    match &object[*name] {
+                        Value::Array(_) => !is_list,
+                        Value::Object(_) => true,
+                        _ => is_list,
+                    }
                 });
                 let wrong = wrong.unwrap_or(&self.columns.text);
                 return StageError::input(format!(
@@ -201,30 +209,6 @@ fn repaired(mut block: Block, invalid: InvalidText) -> Block {
     block
 }
 
-/// The keys of an object as they stand, repeated ones included; none of what is not an object.
-fn keys(text: &str) -> Vec<String> {
-    struct Keys;
-
-    impl<'de> Visitor<'de> for Keys {
-        type Value = Vec<String>;
-
-        fn expecting(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<String>, A::Error> {
-            let mut keys = Vec::new();
-            while let Some((key, IgnoredAny)) = map.next_entry()? {
-                keys.push(key);
-            }
-            Ok(keys)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(Keys).unwrap_or_default()
-}
-
 fn parse_line(path: &Path, line: u64, text: &str) -> Result<Value, StageError> {
     let broken = |reason: String, help: &str| {
         StageError::input(format!("{}:{line}: {reason}", path.display())).with_help(help)
@@ -243,17 +227,5 @@ fn parse_line(path: &Path, line: u64, text: &str) -> Result<Value, StageError> {
              `tr '\\r' '\\n' < OLD > NEW`",
         )),
         Err(error) => Err(broken(format!("is not valid JSON (column {})", error.column()), help)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_all_those_of_the_outer_object() {
-        assert_eq!(keys(r#"{"a": {"b": 1}, "c": "a", "\u0061": []}"#), ["a", "c", "a"]);
-        assert_eq!(keys(r#"["a"]"#), [""; 0]);
-        assert_eq!(keys(r#"{"a": 1"#), [""; 0]);
     }
 }

@@ -33,11 +33,13 @@ enum Declared {
     Other,
 }
 
-/// The text of a body, of HTML too.
+/// The text of a body, of HTML too. A message that is `decoded` was text before it came here: what it
+/// says of charsets is true of its encoded parts alone.
 pub(super) fn body_text<'m>(
     message: &'m Message<'_>,
     index: usize,
     invalid: InvalidText,
+    decoded: bool,
 ) -> Result<Option<Cow<'m, str>>, Unreadable> {
     let Some(part) = message.text_part(index as u32) else {
         return Ok(None);
@@ -49,6 +51,7 @@ pub(super) fn body_text<'m>(
     };
     let declared = declared(part);
     let is_in_doubt = match declared {
+        _ if decoded && part.encoding == Encoding::None => !raw_body(message, part).is_ascii(),
         Declared::Ascii => !parsed.is_ascii(),
         Declared::Nothing | Declared::Utf8 => parsed.contains(char::REPLACEMENT_CHARACTER),
         Declared::Other => false,
@@ -162,7 +165,20 @@ mod tests {
         let mut message = format!("From: a@b.org\n{content_type}\n").into_bytes();
         message.extend_from_slice(body);
         let message = MessageParser::default().parse(&message).unwrap();
-        body_text(&message, 0, invalid).map(|text| text.unwrap().into_owned())
+        body_text(&message, 0, invalid, false).map(|text| text.unwrap().into_owned())
+    }
+
+    #[test]
+    fn of_text_only_encoded_parts_are_decoded_again() {
+        let latin = "Content-Type: text/plain; charset=iso-8859-1\n";
+        let of = |encoding: &str, body: &str| {
+            let message = format!("From: a@b.org\n{latin}{encoding}\n{body}");
+            let message = MessageParser::default().parse(message.as_bytes()).unwrap();
+            body_text(&message, 0, InvalidText::Refuse, true).unwrap().unwrap().into_owned()
+        };
+        assert_eq!(of("", "Gr\u{fc}\u{df}e \u{20ac}"), "Gr\u{fc}\u{df}e \u{20ac}");
+        assert_eq!(of("Content-Transfer-Encoding: 8bit\n", "\u{fc}"), "\u{fc}");
+        assert_eq!(of("Content-Transfer-Encoding: quoted-printable\n", "Gr=FC!"), "Gr\u{fc}!");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod charset;
 mod mbox;
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
 use std::iter;
 use std::sync::Arc;
 
@@ -12,11 +13,15 @@ use mail_parser::{HeaderName, HeaderValue, Message, MessageParser};
 use pft_stage::StageError;
 
 use self::charset::Unreadable;
-use self::mbox::Messages;
+use self::mbox::{Messages, is_mbox};
+use super::contents::{Contents, read_whole};
 use super::discover::{Found, expand, refuse_repeated, unreadable};
 use super::text::file_name;
 use super::{Documents, RawDocument};
 use crate::config::{Config, InvalidText, SourceKind, Unit};
+
+/// Read from a file at once.
+const BUFFER: usize = 1 << 16;
 
 /// The unit of all messages that do not say who they are from.
 const NO_SENDER: &str = "(no sender)";
@@ -29,12 +34,12 @@ pub(super) fn open(config: &Config) -> Result<Documents, StageError> {
     }
     files.retain(|found| !in_delivery(found));
     refuse_repeated(&files, id_of_file)?;
-    let reader = Arc::new(Reader::new(config)?);
+    let reader = Arc::new(Reader::new(config, SourceKind::Maildir)?);
     Ok(Box::new(files.into_iter().flat_map(move |found| reader.clone().documents(found))))
 }
 
 /// How messages become documents.
-struct Reader {
+pub(super) struct Reader {
     parser: MessageParser,
     /// Headers put above the text.
     headers: Vec<HeaderName<'static>>,
@@ -42,10 +47,13 @@ struct Reader {
     wanted: Vec<HeaderName<'static>>,
     rule: Option<Unit>,
     invalid: InvalidText,
+    /// Whether messages were text before they came here, decoded by whoever read the file.
+    decoded: bool,
 }
 
 impl Reader {
-    fn new(config: &Config) -> Result<Self, StageError> {
+    /// A reader of messages in files, or in the columns of another source.
+    pub(super) fn new(config: &Config, source: SourceKind) -> Result<Self, StageError> {
         let headers: Vec<HeaderName<'static>> = config
             .headers
             .iter()
@@ -55,36 +63,48 @@ impl Reader {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let rule = config.unit_rule(SourceKind::Maildir);
+        let rule = config.unit_rule(source);
         let mut wanted = headers.clone();
         if rule == Some(Unit::Sender) {
             wanted.extend([HeaderName::From, HeaderName::Sender]);
         }
         let parser = MessageParser::default();
-        Ok(Self { parser, headers, wanted, rule, invalid: config.invalid_text })
+        let decoded = source != SourceKind::Maildir;
+        Ok(Self { parser, headers, wanted, rule, invalid: config.invalid_text, decoded })
     }
 
     /// The message of a file, or the messages of an mbox.
     fn documents(self: Arc<Self>, found: Found) -> Documents {
-        let documents = match mbox::is_mbox(&found.path) {
-            Ok(true) => self.messages(found),
-            Ok(false) => self.message(&found).map(|one| Box::new(iter::once(Ok(one))) as Documents),
+        let opened = Contents::open(&found.path).and_then(|contents| {
+            let mut contents = BufReader::with_capacity(BUFFER, contents);
+            let start = contents.fill_buf().map_err(|error| unreadable(&found.path, &error))?;
+            Ok((is_mbox(start), contents))
+        });
+        let documents = match opened {
+            Ok((true, contents)) => self.messages(found, contents),
+            Ok((false, contents)) => {
+                self.message(&found, contents).map(|one| Box::new(iter::once(Ok(one))) as Documents)
+            }
             Err(error) => Err(error),
         };
         documents.unwrap_or_else(|error| Box::new(iter::once(Err(error))))
     }
 
-    fn message(&self, found: &Found) -> Result<RawDocument, StageError> {
-        let bytes = std::fs::read(&found.path).map_err(|error| unreadable(&found.path, &error))?;
+    fn message(&self, found: &Found, contents: impl Read) -> Result<RawDocument, StageError> {
+        let bytes = read_whole(&found.path, contents)?;
         let origin = found.path.display().to_string();
-        self.document(&bytes, id_of_file(found), || mailbox(found), origin)
+        self.document(&bytes, Some(id_of_file(found)), || Some(mailbox(found)), origin)
     }
 
     /// The messages of an mbox. Their numbers in the file would depend on the messages of other units
     /// before them, so that they are called by their contents; copies of a message are numbered.
-    fn messages(self: Arc<Self>, found: Found) -> Result<Documents, StageError> {
+    fn messages(
+        self: Arc<Self>,
+        found: Found,
+        contents: BufReader<Contents>,
+    ) -> Result<Documents, StageError> {
         let mut copies: HashMap<[u8; 16], u64> = HashMap::new();
-        let messages = Messages::open(&found.path)?;
+        let messages = Messages::read(&found.path, contents)?;
         Ok(Box::new(messages.map(move |stored| {
             let stored = stored?;
             let (path, number, line) = (found.path.display(), stored.number, stored.line);
@@ -98,18 +118,19 @@ impl Reader {
             if *count > 1 {
                 id.push_str(&format!("-{count}"));
             }
-            self.document(&stored.bytes, id, || mailbox_of_mbox(&found), origin)
+            self.document(&stored.bytes, Some(id), || Some(mailbox_of_mbox(&found)), origin)
         })))
     }
 
-    fn document(
+    /// The document that a message is. `unit` says whose it is where the message itself does not.
+    pub(super) fn document(
         &self,
         bytes: &[u8],
-        doc_id: String,
-        mailbox: impl FnOnce() -> String,
+        doc_id: Option<String>,
+        unit: impl FnOnce() -> Option<String>,
         origin: String,
     ) -> Result<RawDocument, StageError> {
-        let doc_id = Some(doc_id);
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         if bytes.is_empty() {
             // Exports leave such files behind; `min_chars` counts and drops them.
             return Ok(RawDocument { doc_id, origin, ..Default::default() });
@@ -120,18 +141,25 @@ impl Reader {
         let message = self
             .parser
             .parse(bytes.as_ref())
-            .filter(|message| !message.headers().is_empty())
-            .ok_or_else(|| {
-                StageError::input(format!("{origin}: is not an RFC 822 message: it has no headers"))
-                    .with_help("take files that are no messages out of `path`")
-            })?;
+            .filter(|message| !message.headers().is_empty() && begins_with_a_header(&bytes))
+            .ok_or_else(|| self.no_message(&origin))?;
         let unit_id = match self.rule {
             Some(Unit::Sender) => Some(sender(&message)),
-            Some(Unit::Mailbox) => Some(mailbox()),
-            _ => None,
+            Some(Unit::Document) => None,
+            _ => unit(),
         };
         let text = self.text(&message).map_err(refuse)?;
         Ok(RawDocument { doc_id, unit_id, text, origin, ..Default::default() })
+    }
+
+    fn no_message(&self, origin: &str) -> StageError {
+        let what = "is not an RFC 822 message: it does not begin with headers";
+        StageError::input(format!("{origin}: {what}")).with_help(if self.decoded {
+            "`text_format: mail` is for a column of whole messages with their headers"
+        } else {
+            "take files that are no messages out of `path`; for a table with a message in each row set \
+             `source` to its format, and `text_format: mail`"
+        })
     }
 
     /// The headers asked for, then the message's text; of a message in HTML, its text.
@@ -147,12 +175,28 @@ impl Reader {
         }
         let mut bodies = Vec::new();
         for index in 0..message.text_body_count() {
-            bodies.extend(charset::body_text(message, index, self.invalid)?);
+            bodies.extend(charset::body_text(message, index, self.invalid, self.decoded)?);
         }
         text.push_str(&bodies.join("\n"));
         // Line ends are of every kind, and may be doubled by a program on the way.
         Ok(text.replace("\r\n", "\n").replace('\r', "\n"))
     }
+}
+
+/// Whether the first line is `Name: value`, as it is in no other kind of file. mbox files and programs
+/// that handle them leave a `From ` line above.
+fn begins_with_a_header(message: &[u8]) -> bool {
+    let mut lines = message.split(|&byte| byte == b'\n');
+    let first = lines.find(|line| !line.iter().all(u8::is_ascii_whitespace)).unwrap_or_default();
+    if first.starts_with(b"From ") || first.starts_with(b">From ") {
+        return true;
+    }
+    let Some(colon) = first.iter().position(|&byte| byte == b':') else {
+        return false;
+    };
+    let name = first[..colon].trim_ascii_end();
+    let is_sign = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.iter().all(is_sign)
 }
 
 fn refuse(origin: &str, reason: Unreadable) -> StageError {
@@ -296,9 +340,9 @@ mod tests {
         for invalid_text in [InvalidText::Refuse, InvalidText::Repair] {
             let headers = ["subject", "from", "to", "date", "received"].map(str::to_string);
             let config = Config { headers: headers.into(), invalid_text, ..Config::default() };
-            let reader = Reader::new(&config).unwrap();
-            let id = id_of_file(&found);
-            match reader.document(bytes, id, || mailbox(&found), String::new()) {
+            let reader = Reader::new(&config, SourceKind::Maildir).unwrap();
+            let id = Some(id_of_file(&found));
+            match reader.document(bytes, id, || Some(mailbox(&found)), String::new()) {
                 Ok(document) => {
                     assert_eq!(document.doc_id.as_deref(), Some("k/1"));
                     assert!(!document.text.contains('\r'));

@@ -2,19 +2,22 @@
 
 use std::path::Path;
 
-use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Float64Type};
 use pft_stage::StageError;
 
 use super::types;
 use crate::source::columns::Columns;
+use crate::source::label::{Labels, of_decimal, of_float, of_uuid};
 use crate::source::table::Cells;
 
 /// A batch of the needed columns.
 pub(super) struct Batch<'r> {
     pub(super) path: &'r Path,
     pub(super) columns: &'r Columns,
+    /// The columns that hold UUIDs.
+    pub(super) uuids: &'r [String],
     pub(super) batch: RecordBatch,
 }
 
@@ -23,7 +26,7 @@ impl Cells for Batch<'_> {
         self.batch.num_rows()
     }
 
-    fn strings(&self, name: &str) -> Result<Vec<Option<String>>, StageError> {
+    fn texts(&self, name: &str) -> Result<Vec<Option<String>>, StageError> {
         let array = self.column(name)?;
         let strings = as_strings(array).ok_or_else(|| self.unfit(name, array.data_type()))?;
         Ok(strings.iter().map(|value| value.map(str::to_string)).collect())
@@ -47,6 +50,12 @@ impl Cells for Batch<'_> {
                 Ok(strings.iter().map(|value| value.map(str::to_string)).collect())
             })
             .collect()
+    }
+
+    fn labels(&self, name: &str) -> Result<Labels, StageError> {
+        let array = self.column(name)?;
+        let is_uuid = self.uuids.iter().any(|uuid| uuid == name);
+        as_labels(array, is_uuid).ok_or_else(|| self.unfit(name, array.data_type()))
     }
 }
 
@@ -82,4 +91,33 @@ fn as_strings(array: &ArrayRef) -> Option<LargeStringArray> {
     let array = utc.as_ref().unwrap_or(array);
     let text = cast_with_options(array, &DataType::LargeUtf8, &strict).ok()?;
     text.as_any().downcast_ref::<LargeStringArray>().cloned()
+}
+
+/// Values as labels, by the rules of [`label`](crate::source::label).
+fn as_labels(array: &ArrayRef, is_uuid: bool) -> Option<Labels> {
+    let float = |significant_bits: u32| -> Option<Labels> {
+        let wide = cast(array, &DataType::Float64).ok()?;
+        let values = wide.as_primitive_opt::<Float64Type>()?.iter();
+        Some(
+            values
+                .map(|value| value.map_or(Ok(None), |value| of_float(value, significant_bits)))
+                .collect(),
+        )
+    };
+    match array.data_type() {
+        DataType::Dictionary(_, values) => as_labels(&cast(array, values).ok()?, is_uuid),
+        DataType::Float16 => float(11),
+        DataType::Float32 => float(24),
+        DataType::Float64 => float(53),
+        DataType::FixedSizeBinary(_) if is_uuid => {
+            let values = array.as_fixed_size_binary_opt()?.iter();
+            Some(values.map(|value| Ok(value.map(of_uuid))).collect())
+        }
+        data_type => {
+            let is_decimal = types::is_decimal(data_type);
+            let strings = as_strings(array)?;
+            let label = |text: &str| if is_decimal { of_decimal(text) } else { text.to_string() };
+            Some(strings.iter().map(|value| Ok(value.map(label))).collect())
+        }
+    }
 }

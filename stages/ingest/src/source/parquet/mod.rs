@@ -15,12 +15,14 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::LogicalType;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use pft_stage::StageError;
 
 use self::batch::Batch;
 use super::columns::{Columns, missing_column};
+use super::contents::{not_read, packing_of};
 use super::discover::unreadable;
 use super::table::{Row, Rows, rows_of};
 use crate::config::{Config, SourceKind};
@@ -36,8 +38,23 @@ const BATCH_ROWS: i64 = 1024;
 fn open(path: &Path) -> Result<(File, ArrowReaderMetadata), StageError> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let metadata =
-        guarded(path, || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()))?;
+        guarded(path, || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())).map_err(
+            |error| match packing_of(path) {
+                Ok(Some(packing)) => not_read(path, packing),
+                _ => error,
+            },
+        )?;
     Ok((file, metadata))
+}
+
+/// The names of the columns that the file says are UUIDs.
+fn uuids(metadata: &ArrowReaderMetadata) -> Vec<String> {
+    let schema = metadata.metadata().file_metadata().schema_descr();
+    let columns = schema.root_schema().get_fields().iter().map(|field| field.get_basic_info());
+    columns
+        .filter(|column| column.logical_type_ref() == Some(&LogicalType::Uuid))
+        .map(|column| column.name().to_string())
+        .collect()
 }
 
 /// Settles the columns from the file's schema.
@@ -47,15 +64,22 @@ pub(super) fn columns(
     path: &Path,
 ) -> Result<Columns, StageError> {
     let (_, metadata) = open(path)?;
+    let uuids = uuids(&metadata);
     let fields = metadata.schema().fields();
     let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-    let columns =
+    let mut columns =
         Columns::find(config, source, &names, |missing| missing_column(path, &names, missing))?;
+    let mut kinds = Vec::new();
     for name in columns.names() {
         if let Some((_, field)) = fields.find(name) {
-            check(path, &columns, name, field.data_type())?;
+            let is_uuid = name != columns.text && uuids.iter().any(|uuid| uuid == name);
+            if !is_uuid {
+                check(path, &columns, name, field.data_type())?;
+            }
+            kinds.extend(types::kind(field.data_type()).map(|kind| (name.to_string(), kind)));
         }
     }
+    columns.kinds = kinds;
     Ok(columns)
 }
 
@@ -96,6 +120,7 @@ fn check(
 /// The rows of a file.
 pub(super) fn read(path: &Path, columns: Columns) -> Result<Rows, StageError> {
     let (file, metadata) = open(path)?;
+    let uuids = uuids(&metadata);
     let fields = metadata.schema().fields();
     let needed: Vec<usize> =
         columns.names().iter().filter_map(|name| Some(fields.find(name)?.0)).collect();
@@ -124,6 +149,7 @@ pub(super) fn read(path: &Path, columns: Columns) -> Result<Rows, StageError> {
     Ok(Box::new(Reader {
         path: path.to_path_buf(),
         columns,
+        uuids,
         reader: Some(reader),
         read: 0,
         rows: usize::try_from(rows).unwrap_or(0),
@@ -147,6 +173,8 @@ fn rows_of_a_batch(groups: &[RowGroupMetaData], projection: &ProjectionMask) -> 
 struct Reader {
     path: PathBuf,
     columns: Columns,
+    /// The columns that hold UUIDs.
+    uuids: Vec<String>,
     /// Gone after the last batch or an error.
     reader: Option<ParquetRecordBatchReader>,
     /// Rows read so far.
@@ -173,7 +201,8 @@ impl Reader {
             ))
             .with_help(DAMAGED));
         };
-        let batch = Batch { path: &self.path, columns: &self.columns, batch };
+        let (path, columns, uuids) = (&self.path, &self.columns, &self.uuids);
+        let batch = Batch { path, columns, uuids, batch };
         let first = self.read + 1;
         let rows = rows_of(&batch, &self.columns, |row| {
             format!("{}: row {}", self.path.display(), first + row)

@@ -31,6 +31,29 @@ pub(super) fn is_label(data_type: &DataType) -> bool {
     }
 }
 
+/// Whether a column holds decimal numbers.
+pub(super) fn is_decimal(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Decimal32(..)
+            | DataType::Decimal64(..)
+            | DataType::Decimal128(..)
+            | DataType::Decimal256(..)
+    )
+}
+
+/// What a label's values are called, if they are no text or numbers: kinds of which one value has
+/// another text in each, so that a column must have one of them in all files.
+pub(super) fn kind(data_type: &DataType) -> Option<String> {
+    match data_type {
+        DataType::Dictionary(_, values) => kind(values),
+        DataType::Boolean | DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _) => {
+            Some(name(data_type))
+        }
+        _ => None,
+    }
+}
+
 /// The type to read a column as: text with offsets that no batch outgrows and without
 /// dictionaries, others as they are.
 pub(super) fn wide(field: &Field) -> Field {
@@ -69,10 +92,7 @@ pub(super) fn name(data_type: &DataType) -> String {
         DataType::Timestamp(_, Some(_)) => "timestamp with a time zone".to_string(),
         DataType::Date32 | DataType::Date64 => "date".to_string(),
         DataType::Boolean => "boolean".to_string(),
-        DataType::Decimal32(..)
-        | DataType::Decimal64(..)
-        | DataType::Decimal128(..)
-        | DataType::Decimal256(..) => "decimal".to_string(),
+        decimal if is_decimal(decimal) => "decimal".to_string(),
         other => other.to_string().to_lowercase(),
     }
 }

@@ -18,12 +18,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use half::{bf16, f16};
 use memmap2::Mmap;
+use pft_pii::LoadError;
 use prost::Message;
 
 use message::{Attribute, Model, Node, Tensor};
 
 use super::{Checkpoint, check_shape, elements};
-use crate::LoadError;
 use crate::kernels::transpose;
 use crate::weights::Weights;
 

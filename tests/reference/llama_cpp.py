@@ -1,0 +1,46 @@
+"""Opens GGUF files in llama.cpp and compares token ids and logits.
+
+    python tests/reference/llama_cpp.py (MODEL.gguf EXPECTED.json)...
+
+EXPECTED holds `texts`, each with `text` and the `ids` that it must become, and `prompt` (ids) with
+`logits`, those of every position of the prompt. Fails with a message where the two disagree.
+"""
+
+import json
+import sys
+
+import numpy as np
+from cyllama.llama import llama_cpp
+
+
+def check(path, expected):
+    with open(expected) as file:
+        expected = json.load(file)
+    settings = llama_cpp.LlamaModelParams()
+    settings.n_gpu_layers = 0
+    model = llama_cpp.LlamaModel(path, settings)
+    vocabulary = model.get_vocab()
+    for row in expected["texts"]:
+        found = vocabulary.tokenize(row["text"], False, True)
+        assert found == row["ids"], f"{path}: {row['text']!r} is {found}, not {row['ids']}"
+
+    prompt = expected["prompt"]
+    settings = llama_cpp.LlamaContextParams()
+    settings.n_ctx = settings.n_batch = max(64, len(prompt))
+    context = llama_cpp.LlamaContext(model, settings)
+    batch = llama_cpp.LlamaBatch(n_tokens=len(prompt), embd=0, n_seq_max=1)
+    batch.set_batch(prompt, 0, True)
+    assert context.decode(batch) == 0
+    found = np.array([context.get_logits_ith(at) for at in range(len(prompt))])
+    logits = np.array(expected["logits"]).reshape(found.shape)
+    difference = np.abs(found - logits).max()
+    # llama.cpp keeps keys and values in 16 bits.
+    assert difference <= 0.01 * np.abs(logits).max(), f"{path}: logits differ by {difference}"
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    assert arguments and len(arguments) % 2 == 0, __doc__
+    llama_cpp.disable_logging()
+    for at in range(0, len(arguments), 2):
+        check(*arguments[at : at + 2])
