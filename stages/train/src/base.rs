@@ -32,7 +32,10 @@ impl Start {
     pub(crate) fn of(config: &Config) -> Result<Self, StageError> {
         let Some(path) = &config.base_model else {
             let path = config.random_init.iter().map(|path| path.as_path());
-            let files = path.map(base_file).collect::<Result<_, _>>()?;
+            let files = path
+                .map(base_file)
+                .collect::<Result<_, _>>()
+                .map_err(|error| StageError::config(format!("random_init: {}", error.message())))?;
             return Ok(Self { files, base: Base::Random, earlier: Record::default() });
         };
         let checkpoint = Checkpoint::open(path.as_path())

@@ -155,7 +155,8 @@ fn a_clip_only_run_is_a_private_one_without_noise_and_says_that_it_is_not_privat
     let noised = values(&weights(&run("noised", Some(0.01), None, 0.1)));
     let clipped_values = values(&weights(&clipped));
     let (moved, apart) = (distance(&clipped_values, &still), distance(&clipped_values, &noised));
-    assert!(moved > 0.05 && apart < 0.1 * moved && apart > 0.0, "{moved} {apart}");
+    // Six draws of lr·σ·C/B = 0.00025 for each of 4,944 parameters lie 0.043 apart.
+    assert!(moved > 0.1 && apart > 0.0 && apart < 0.06, "{moved} {apart}");
 
     for model in [&clipped, &infinite] {
         let PrivacyStatement::NotPrivate(none) = statement(model) else { panic!("a bound") };

@@ -193,8 +193,8 @@ fn the_plan_of_a_run_follows_from_the_declared_units_alone() {
 fn a_training_that_diverged_leaves_no_model() {
     for privacy in [None, private()] {
         let house = House::new();
-        let config = Config { learning_rate: 1e6, max_steps: Some(40), ..house.config(privacy) };
-        let error = house.run("run", config, 1).unwrap_err();
+        let config = Config { learning_rate: 1e39, max_steps: Some(40), ..house.config(privacy) };
+        let error = house.run_unchecked("run", config, 1).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.message().contains("diverged"), "{error}");
         assert!(!error.message().contains("step 40 of 40"), "long before its end: {error}");
@@ -410,7 +410,18 @@ fn a_base_in_bf16_is_its_rounded_weights() {
         save_model(&base, &model, &weights_of(Precision::F32), SavedType::F32).unwrap();
         let one = house.run("drawn", drawn(Precision::Bf16), 1).unwrap();
         let two = house.run("loaded", loaded(Precision::Bf16), 2).unwrap();
-        assert_eq!(weights(&one), weights(&two));
+        // The files differ in the record of what the weights began from, and in nothing else.
+        let tensors = |model: &Path| -> Vec<(String, Vec<u8>)> {
+            let bytes = weights(model);
+            let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            let mut all: Vec<_> = tensors
+                .iter()
+                .map(|(name, view)| (name.to_owned(), view.data().to_vec()))
+                .collect();
+            all.sort();
+            all
+        };
+        assert!(tensors(&one) == tensors(&two), "private {}", fixed.is_some());
         let read = |model: &Path, name: &str| -> serde_json::Value {
             serde_json::from_slice(&std::fs::read(model.join(name)).unwrap()).unwrap()
         };
