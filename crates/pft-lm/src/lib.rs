@@ -31,3 +31,4 @@ mod names;
 pub mod optimizer;
 pub mod parameters;
 pub mod schedule;
+mod spec;

@@ -1,11 +1,12 @@
 //! What each family calls its tensors, and the tensors of a model in order.
 
+use pft_matmul::Layout;
+
 use crate::config::{
     Architecture, FeedForward, ModelConfig, NormKind, NormPlacement, Projections, QueryKeyNorm,
     Residual,
 };
-use crate::kernels::matmul::Layout;
-use crate::parameters::{ParameterKind, ParameterSpec};
+use crate::spec::{ParameterKind, ParameterSpec};
 
 /// A family's names; those of a block follow `{layers}.{index}.`.
 #[derive(Debug)]

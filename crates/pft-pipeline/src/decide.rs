@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use pft_artifact::{Action, Lookup};
 
 use crate::RunError;
+use crate::board::Board;
 use crate::execute::Run;
 use crate::graph::Node;
 use crate::key::{self, Key, key};
 use crate::outcome::{Outcome, Status};
-use crate::schedule::Board;
 
 /// The folders at a stage's input ports, and its key.
 pub(crate) struct Ready {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use pft_artifact::Store;
 
+use crate::board::Board;
 use crate::checked::CheckedFiles;
 use crate::checks;
 use crate::graph::{Graph, Node};
@@ -20,7 +21,6 @@ use crate::outcome::{Outcome, Status};
 use crate::outside::OutsideFiles;
 use crate::record::{Recorder, RunRecord, RunStatus, StageRecord};
 use crate::report::Reporter;
-use crate::schedule::Board;
 use crate::{RunError, key, latest};
 
 /// How to run.

@@ -18,6 +18,7 @@ pub mod stages;
 pub mod sweep;
 
 mod attempt;
+mod board;
 mod checked;
 mod checks;
 mod collect;
@@ -25,6 +26,7 @@ mod command;
 mod commands;
 mod decide;
 mod describe;
+mod entry;
 mod error;
 mod figures;
 mod history;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use pft_artifact::{KeyLock, Manifest};
 
 use crate::RunError;
+use crate::board::Board;
 use crate::decide::Found;
 use crate::execute::Run;
 use crate::graph::Node;
 use crate::outcome::{Outcome, Status};
-use crate::schedule::Board;
 
 /// The exit code of a stage whose input is not what it should be.
 const WRONG_INPUT: u8 = 3;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pft_stage::yaml::{self, Data, Node};
 
 use crate::RunError;
-use crate::file::{Setting, StageEntry};
+use crate::entry::{Setting, StageEntry};
 
 /// One swept setting.
 #[derive(Debug, Clone)]
@@ -202,7 +202,7 @@ fn named(name: &str, choice: &Choice, axes: &[Axis]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::Connection;
+    use crate::entry::Connection;
 
     fn entry(name: &str, from: &[&str]) -> StageEntry {
         let connect = |from: &&str| Connection {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::read::Fields;
+use super::fields::Fields;
 use super::{ConfigError, invalid};
 
 /// The decoder families, by the name of the class in transformers.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::read::Fields;
+use super::fields::Fields;
 use super::{
     Architecture, ConfigError, FeedForward, LayerDesign, ModelConfig, NormKind, NormPlacement,
     Projections, QueryKeyNorm, Residual, RopeConfig, invalid, rope_scaling_json,

@@ -3,6 +3,7 @@
 mod architecture;
 mod design;
 mod families;
+mod fields;
 mod read;
 mod yarn;
 
