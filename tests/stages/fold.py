@@ -73,13 +73,13 @@ def main(arguments):
     if config["log"]:
         with open(config["log"], "a") as handle:
             handle.write(config["text"] + "\n")
-    if config["fail_with"] is not None:
-        event(event="error", message="asked to fail; ask for something else", exit_code=config["fail_with"])
-        return config["fail_with"]
     scratch = options["--scratch"]
     if config["damaged_scratch"] and os.path.exists(os.path.join(scratch, "damage")):
         event(event="error", message="the scratch folder is damaged", exit_code=5)
         return 5
+    if config["fail_with"] is not None:
+        event(event="error", message="asked to fail; ask for something else", exit_code=config["fail_with"])
+        return config["fail_with"]
     if config["flaky"]:
         tries = os.path.join(scratch, "tries")
         with open(tries, "a") as handle:

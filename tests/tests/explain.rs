@@ -309,7 +309,7 @@ fn a_sweep_shares_what_stands_on_none_of_its_settings() {
     let link = folder.join(".pft/latest/p/text=y/c/text.txt");
     assert_eq!(std::fs::read_to_string(link).unwrap(), "ayc");
     let more = run_pipeline(&["p.yml", "--sweep", "c.length=[1, 2]"], folder);
-    assert_eq!(stage(&more, "text=y,length=1/c")["status"], "cached");
+    assert_eq!(stage(&more, "text=y/length=1/c")["status"], "cached");
     assert_eq!(started(folder), 7);
 }
 
@@ -352,6 +352,25 @@ fn a_report_is_one_page_without_script_or_network() {
     let private = page(&[]);
     assert!(private.contains("This page is private") && private.contains("Timeline"));
     assert!(!private.contains("<script") && !private.contains("src=\"http"));
+    assert!(private.contains("default-src 'none'"), "no request may leave");
+    // Where a browser is installed, it finds nothing to complain of.
+    let profile = tempfile::tempdir().unwrap();
+    let opened = std::process::Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(["--enable-logging=stderr", "--window-size=400,800"])
+        .arg(format!("file://{}", folder.join("r.html").display()))
+        .output();
+    match opened {
+        Ok(opened) => {
+            let (page, said) =
+                (String::from_utf8_lossy(&opened.stdout), String::from_utf8_lossy(&opened.stderr));
+            assert!(page.contains("<h2 id=\"timeline-title\">"), "{said}");
+            assert!(!said.contains("CONSOLE"), "{said}");
+        }
+        Err(_) => eprintln!("not opened in a browser: there is no chromium here"),
+    }
     let public = page(&["--public"]);
     assert!(!public.contains("Timeline") && !public.contains("Settings of"));
 }

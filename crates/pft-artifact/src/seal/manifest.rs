@@ -36,11 +36,15 @@ pub struct Manifest {
     /// them, so that equal files have equal content hashes wherever they came from.
     #[serde(default)]
     pub lineage_hash: String,
+    /// BLAKE3 over all other fields, of the manifest as it was last written: figures, keys and settings
+    /// are worth protecting too, and change without the files.
+    #[serde(default)]
+    pub manifest_hash: String,
     /// The files, sorted by path; the manifest is not among them.
     pub files: Vec<FileEntry>,
     /// Number of records, 0 for kinds without records.
     pub rows: u64,
-    /// Stage, revision, key, config, inputs, timings, host. Not hashed, but for its `lineage`.
+    /// Stage, revision, key, config, inputs, timings, host.
     #[serde(default)]
     pub provenance: Value,
 }
@@ -76,20 +80,35 @@ impl Manifest {
         let schema_version = kind.schema_version();
         let content_hash = content_hash(kind, schema_version, &files, &provenance);
         let lineage_hash = lineage_hash(&provenance);
-        let manifest =
-            Self { kind, schema_version, content_hash, lineage_hash, files, rows, provenance };
+        let mut manifest = Self {
+            kind,
+            schema_version,
+            content_hash,
+            lineage_hash,
+            manifest_hash: String::new(),
+            files,
+            rows,
+            provenance,
+        };
+        manifest.manifest_hash = manifest.hash_of_fields();
         manifest.lineage()?;
         manifest.write(folder)?;
         Ok(manifest)
     }
 
-    /// Writes the manifest into `folder` through a temporary name.
+    /// Writes the manifest into `folder` through a temporary name, sealed.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
         let path = folder.join(MANIFEST);
-        write_atomically(&path, self.to_json(folder)?.as_bytes())
+        let sealed = Self { manifest_hash: self.hash_of_fields(), ..self.clone() };
+        write_atomically(&path, sealed.to_json(folder)?.as_bytes())
+    }
+
+    fn hash_of_fields(&self) -> String {
+        let fields = serde_json::json!(Self { manifest_hash: String::new(), ..self.clone() });
+        hash::hash_bytes(canonical_json(&fields).as_bytes())
     }
 
     fn to_json(&self, folder: &Path) -> Result<String, ArtifactError> {
@@ -159,6 +178,13 @@ impl Manifest {
             return Err(ArtifactError::invalid(
                 &path,
                 "its lineage is not the one that it was sealed with; make the artifact again",
+            ));
+        }
+        if self.hash_of_fields() != self.manifest_hash {
+            return Err(ArtifactError::invalid(
+                &path,
+                "it is not as it was written: a figure, a setting or a date in it was changed or damaged; \
+                 make the artifact again",
             ));
         }
         self.lineage()?;
