@@ -178,7 +178,7 @@ fn uuids_are_written_as_everywhere() {
         arrow::datatypes::Field::new(name, data_type.clone(), false)
     };
     let uuid = field("u", uuids.data_type())
-        .with_metadata([("ARROW:extension:name".to_string(), "arrow.uuid".to_string())].into());
+        .with_metadata([("ARROW:extension:name".to_string(), "arrow.uuid".to_string())]);
     let text = texts(2, "x");
     let schema =
         Arc::new(arrow::datatypes::Schema::new(vec![uuid, field("text", text.data_type())]));
