@@ -9,7 +9,7 @@ use pft_artifact::{Quoted, Span};
 use pft_stage::StageError;
 
 use crate::config::{Config, Deduplicate, InvalidText};
-use crate::source::RawDocument;
+use crate::document::RawDocument;
 
 /// A document that is kept.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,61 @@
 //! Which split a unit belongs to, and LLM-PFT's order and positions.
 
 use pft_artifact::Split;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::config::SplitConfig;
 use crate::mersenne_twister::MersenneTwister;
+
+/// What decides the split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitBy {
+    /// A keyed hash of the unit's id. Removing a unit never moves another.
+    #[default]
+    Unit,
+    /// The column `split.column`. A unit in two splits is an error.
+    Column,
+    /// The word train, validation or test in the file's name. A unit in two splits is an error.
+    File,
+    /// LLM-PFT's order and positions, to compare with published runs: documents shuffled as by
+    /// CPython's `random.Random(42)`, the first 45 % train, to 55 % test, the rest validation.
+    /// Documents of one unit fall in different splits.
+    LlmPft,
+}
+
+/// How units are divided into train, validation and test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitConfig {
+    /// What decides the split.
+    pub by: SplitBy,
+    /// The share of units in train.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub train: f64,
+    /// The share of units in validation.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub validation: f64,
+    /// The share of units in test.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub test: f64,
+    /// Another seed is another division.
+    pub seed: u64,
+    /// The column that says the split.
+    pub column: String,
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self {
+            by: SplitBy::Unit,
+            train: 0.45,
+            validation: 0.10,
+            test: 0.45,
+            seed: 0,
+            column: "split".to_string(),
+        }
+    }
+}
 
 /// Divides units by a keyed hash of their ids: each unit's split depends on nothing but its own id,
 /// the shares and the seed, so that adding or removing a unit never moves another.

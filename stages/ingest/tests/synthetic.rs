@@ -4,11 +4,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use ingest::config::{SplitBy, SplitConfig};
-use ingest::source::RawDocument;
-use ingest::split::UnitSplitter;
-use ingest::synthetic::canary::CanaryConfig;
-use ingest::synthetic::{DocumentKind, Kind, SyntheticConfig, open};
+use ingest::document::RawDocument;
+use ingest::split::{SplitBy, SplitConfig, UnitSplitter};
+use ingest::synthetic::config::{CanaryConfig, DocumentKind, Kind, SyntheticConfig};
+use ingest::synthetic::{canary_table, open};
 use pft_artifact::Split;
 use proptest::prelude::*;
 
@@ -156,7 +155,7 @@ fn canaries_stand_where_the_table_says_and_nowhere_else() {
             ..plain.clone()
         };
         let split = SplitConfig::default();
-        let table = planted.canary_table(&split).unwrap();
+        let table = canary_table(&planted, &split).unwrap();
         let documents = make(&planted);
         let splitter = UnitSplitter::new(&split);
         assert_eq!(table[0].units.len(), 7);
@@ -189,7 +188,7 @@ fn canaries_stand_where_the_table_says_and_nowhere_else() {
         // One more unit displaces at most one of the chosen.
         let more = SyntheticConfig { units: 301, ..planted.clone() };
         let before: BTreeSet<_> = table[0].units.iter().collect();
-        let after = more.canary_table(&split).unwrap();
+        let after = canary_table(&more, &split).unwrap();
         assert!(after[0].units.iter().filter(|unit| !before.contains(unit)).count() <= 1);
     }
 }

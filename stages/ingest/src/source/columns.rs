@@ -9,7 +9,9 @@ use pft_stage::StageError;
 use pft_stage::schema::suggestion;
 use polars::prelude::{DataType, Schema};
 
-use crate::config::{Config, SourceKind, SplitBy};
+use crate::config::SourceKind;
+use crate::reading::Reading;
+use crate::split::SplitBy;
 
 /// A name that is longer is more likely data.
 const LONGEST_NAME: usize = 40;
@@ -46,11 +48,11 @@ impl Columns {
     /// Settles the columns of one file, whose columns are `available`; `missing` words the error
     /// for one that is not there.
     pub(super) fn find(
-        config: &Config,
-        source: SourceKind,
+        reading: &Reading,
         available: &[String],
         missing: impl Fn(Missing<'_>) -> StageError,
     ) -> Result<Self, StageError> {
+        let Reading { config, source, .. } = reading;
         let is_known = |name: &str| available.iter().any(|known| known == name);
         let check = |key: &str, name: &str| {
             if is_known(name) { Ok(name.to_string()) } else { Err(missing(Missing { key, name })) }
@@ -58,7 +60,7 @@ impl Columns {
         let optional = |key: &str, name: &Option<String>| {
             name.as_deref().map(|name| check(key, name)).transpose()
         };
-        let is_case = source == SourceKind::Ecthr;
+        let is_case = *source == SourceKind::Ecthr;
         let text = match config.text_column.as_str() {
             "text" if is_case => "facts",
             name => name,

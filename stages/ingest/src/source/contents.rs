@@ -9,11 +9,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 use pft_stage::StageError;
 
-use super::discover::unreadable;
-
-/// The longest line, record, message or text that is taken: a packed file of a few megabytes may hold
-/// one of any length.
-pub(super) const LONGEST_RECORD: usize = 256 << 20;
+use super::failure::{Damaged, LONGEST_RECORD, not_read, too_long, unreadable};
 
 /// How much is looked at to know what a file is: up to the magic of a tar archive.
 const HEAD: usize = 512;
@@ -110,21 +106,6 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// Packed bytes from which nothing can be unpacked.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Damaged {
-    /// The packing.
-    pub(super) from: &'static str,
-}
-
-impl std::fmt::Display for Damaged {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "its {} data is damaged or cut off", self.from)
-    }
-}
-
-impl std::error::Error for Damaged {}
-
 fn head_of(reader: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(HEAD);
     reader.take(HEAD as u64).read_to_end(&mut head)?;
@@ -172,23 +153,6 @@ pub(super) fn packing_of(path: &Path) -> Result<Option<&'static str>, StageError
         Packing::Zstd => "zstd",
         Packing::Other(name) => name,
     }))
-}
-
-/// The message for a packing that is not read.
-pub(super) fn not_read(path: &Path, packing: &str) -> StageError {
-    StageError::input(format!("{}: is packed ({packing}) and cannot be read so", path.display()))
-        .with_help(
-            "unpack it first; files that are packed by gzip (.gz) or zstd (.zst) alone are read",
-        )
-}
-
-/// The message for a record that fills the memory.
-pub(super) fn too_long(place: &str, what: &str) -> StageError {
-    StageError::input(format!(
-        "{place}: a {what} of more than {} MiB begins here",
-        LONGEST_RECORD >> 20
-    ))
-    .with_help("check that the file is what `source` says; no text of this length is one document")
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use pft_artifact::Store;
 use pft_stage::{Glob, OutsidePath, StageError};
 use walkdir::{DirEntry, WalkDir};
 
-use super::contents::Damaged;
+use super::failure::unreadable;
 use super::{http, hub};
-use crate::config::{Config, SourceKind};
+use crate::config::SourceKind;
 use crate::file_name::is_address;
+use crate::reading::Reading;
 
 /// A file of rows and how it is read: [`SourceKind::Jsonl`], [`SourceKind::Csv`] or
 /// [`SourceKind::Parquet`].
@@ -38,7 +39,8 @@ impl Found {
 }
 
 /// The files of rows that the config's paths stand for.
-pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFile>, StageError> {
+pub(super) fn tables(reading: &Reading) -> Result<Vec<TableFile>, StageError> {
+    let source = reading.source;
     let format_of = |path: &Path| match source {
         SourceKind::Jsonl | SourceKind::Csv | SourceKind::Parquet => Some(source),
         _ => SourceKind::of_file(&path.to_string_lossy()).filter(|kind| {
@@ -46,7 +48,7 @@ pub(super) fn tables(config: &Config, source: SourceKind) -> Result<Vec<TableFil
         }),
     };
     let mut files = Vec::new();
-    for path in config.paths()? {
+    for path in &reading.paths {
         if path.0.starts_with("hf://") {
             files.extend(hub::fetch(&path.0, source)?);
             continue;
@@ -209,15 +211,4 @@ pub(super) fn refuse_repeated(
         });
     }
     Ok(())
-}
-
-/// A file that the operating system does not let us read, or whose packing is damaged.
-pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> StageError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Damaged>());
-    if let Some(damaged) = inner {
-        return StageError::input(format!("{}: {damaged}", path.display()))
-            .with_help("fetch or make the file again");
-    }
-    StageError::input(format!("{}: cannot read: {error}", path.display()))
-        .with_help("check that the file exists and that you may read it")
 }

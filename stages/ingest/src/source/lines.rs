@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use pft_stage::StageError;
 
-use super::contents::{Contents, LONGEST_RECORD, too_long};
-use super::discover::unreadable;
+use super::contents::Contents;
+use super::failure::{LONGEST_RECORD, too_long, unreadable};
 use crate::config::InvalidText;
 
 /// How much is read at once. A record that is longer makes its block longer.

@@ -1,4 +1,4 @@
-//! Where documents come from. A source yields [`RawDocument`]s one by one, in an order that is a
+//! Files that documents come from. A source yields [`RawDocument`]s one by one, in an order that is a
 //! function of its files alone, and holds no more than one block of them in memory. Everything
 //! that is the same for all sources (filters, duplicates, splits, ids being unique) happens later,
 //! in the stage's `run`.
@@ -7,64 +7,34 @@ mod columns;
 mod contents;
 mod csv;
 mod discover;
+mod failure;
 mod http;
 mod hub;
 mod jsonl;
-pub(crate) mod label;
 mod lines;
 mod mail;
 mod parquet;
+mod rows;
 mod table;
 mod text;
 
-use pft_artifact::{Span, Split};
+use std::sync::Arc;
+
 use pft_stage::StageError;
 
-use crate::config::{Config, SourceKind};
+use crate::config::SourceKind;
+use crate::document::Opened;
+use crate::reading::Reading;
 
-/// A document as its source found it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RawDocument {
-    /// The id that the data gives it. Without one the stage makes an id that does not depend on
-    /// other units: a number within the unit, or a hash of the text.
-    pub doc_id: Option<String>,
-    /// The privacy unit; the document itself where this is `None`.
-    pub unit_id: Option<String>,
-    /// The split that the data says, for `split.by: column` and `split.by: file`.
-    pub split: Option<Split>,
-    /// The text, valid UTF-8. The stage refuses NUL characters, not the source.
-    pub text: String,
-    /// Gold spans of personal data, sorted and not overlapping: for sources that know them, which
-    /// is the synthetic one. They become the `tags` output.
-    pub spans: Option<Vec<Span>>,
-    /// Where it stands, for messages: `cases.jsonl:12`, a file name, `synthetic case 17`.
-    pub origin: String,
-}
-
-/// Documents in order. After an error the iterator ends.
-pub type Documents = Box<dyn Iterator<Item = Result<RawDocument, StageError>> + Send>;
-
-/// A source that is ready to be read.
-pub struct Opened {
-    /// The documents.
-    pub documents: Documents,
-    /// How many there are, where that is known without reading.
-    pub total: Option<u64>,
-    /// Whether every document carries gold spans, so that `tags` is written.
-    pub has_spans: bool,
-}
-
-/// Opens the source that the config names.
+/// Opens the files that the config names.
 ///
 /// # Errors
 /// When a path is missing or unreadable, a column does not exist, or the hub does not answer.
-pub fn open(config: &Config) -> Result<Opened, StageError> {
-    let source = config.source_kind()?;
-    let documents = match source {
-        SourceKind::Synthetic => return crate::synthetic::open(&config.synthetic, &config.split),
-        SourceKind::Text => text::open(config)?,
-        SourceKind::Maildir => mail::open(config)?,
-        _ => table::open(config, source, discover::tables(config, source)?)?,
+pub(crate) fn open(reading: &Arc<Reading>) -> Result<Opened, StageError> {
+    let documents = match reading.source {
+        SourceKind::Text => text::open(reading)?,
+        SourceKind::Maildir => mail::open(reading)?,
+        _ => table::open(reading)?,
     };
     Ok(Opened { documents, total: None, has_spans: false })
 }

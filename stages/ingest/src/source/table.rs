@@ -1,161 +1,77 @@
-//! Rows with columns, whatever the file format: finding the columns, and turning rows into
-//! documents.
+//! Files of rows as documents: which formats there are, and what becomes of a row.
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 
 use pft_artifact::Split;
 use pft_stage::StageError;
 
 use super::columns::Columns;
-use super::discover::TableFile;
-use super::label::{Labels, NoLabel};
-use super::{Documents, RawDocument, csv, jsonl, mail, parquet};
-use crate::config::{Config, Granularity, SourceKind, SplitBy, TextFormat, Unit};
+use super::csv::Csv;
+use super::discover::{self, TableFile};
+use super::jsonl::JsonLines;
+use super::mail;
+use super::parquet::Parquet;
+use super::rows::{Row, Rows, Table, Text};
+use crate::config::{Granularity, SourceKind, TextFormat, Unit};
+use crate::document::{Documents, RawDocument};
+use crate::reading::Reading;
+use crate::split::SplitBy;
 
-/// The text of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Text {
-    /// A text.
-    One(String),
-    /// The paragraphs of a case.
-    Paragraphs(Vec<String>),
-}
-
-/// A row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) text: Text,
-    pub(super) id: Option<String>,
-    pub(super) unit: Option<String>,
-    pub(super) split: Option<Split>,
-    pub(super) origin: String,
-}
-
-/// Rows, a block at a time.
-pub(super) type Rows = Box<dyn Iterator<Item = Result<Vec<Row>, StageError>> + Send>;
-
-/// A block of rows in columns, as whoever reads the format holds it. The value of a row is `None`
-/// where it is missing or null.
-pub(super) trait Cells {
-    /// How many rows there are.
-    fn height(&self) -> usize;
-
-    /// A column of texts.
-    fn texts(&self, name: &str) -> Result<Vec<Option<String>>, StageError>;
-
-    /// A column of lists of text. A list with a null in it counts as missing.
-    fn lists(&self, name: &str) -> Result<Vec<Option<Vec<String>>>, StageError>;
-
-    /// A column of ids, units or splits.
-    fn labels(&self, name: &str) -> Result<Labels, StageError>;
-}
-
-/// The rows of a block; `origin` says where row `i` stands.
-pub(super) fn rows_of(
-    block: &impl Cells,
-    columns: &Columns,
-    origin: impl Fn(usize) -> String,
-) -> Result<Vec<Row>, StageError> {
-    let missing = |name: &str, row: usize| {
-        StageError::input(format!("{}: field `{name}` is missing or null", origin(row)))
-            .with_help("give the row a value, or remove the row")
-    };
-    let no_label = |name: &str, row: usize, no_label: NoLabel| {
-        StageError::input(format!("{}: field `{name}` {}", origin(row), no_label.reason()))
-            .with_help(format!(
-                "write the column as text or as whole numbers when you make the file, or set {} to \
-                 another",
-                columns.key_of(name)
-            ))
-    };
-    let labels = |name: &Option<String>| -> Result<Vec<Option<String>>, StageError> {
-        let Some(name) = name else {
-            return Ok(vec![None; block.height()]);
-        };
-        let values = block.labels(name)?.into_iter().enumerate();
-        values
-            .map(|(row, value)| match value {
-                Ok(Some(label)) => Ok(Some(label)),
-                Ok(None) => Err(missing(name, row)),
-                Err(reason) => Err(no_label(name, row, reason)),
-            })
-            .collect()
-    };
-    fn all<T>(
-        values: Vec<Option<T>>,
-        text: impl Fn(T) -> Text,
-        missing: impl Fn(usize) -> StageError,
-    ) -> Result<Vec<Text>, StageError> {
-        let values = values.into_iter().enumerate();
-        values.map(|(row, value)| value.map(&text).ok_or_else(|| missing(row))).collect()
-    }
-    let missing_text = |row| missing(&columns.text, row);
-    let texts = if columns.paragraphs {
-        all(block.lists(&columns.text)?, Text::Paragraphs, missing_text)?
-    } else {
-        all(block.texts(&columns.text)?, Text::One, missing_text)?
-    };
-    let (ids, units, splits) =
-        (labels(&columns.id)?, labels(&columns.unit)?, labels(&columns.split)?);
-    let mut rows = Vec::with_capacity(block.height());
-    let fields = texts.into_iter().zip(ids).zip(units).zip(splits);
-    for (row, (((text, id), unit), split)) in fields.enumerate() {
-        let split = split
-            .map(|name| name.parse())
-            .transpose()
-            .map_err(|error| StageError::input(format!("{}: {error}", origin(row))))?;
-        rows.push(Row { text, id, unit, split, origin: origin(row) });
-    }
-    Ok(rows)
-}
-
-/// Opens files of rows as documents.
-pub(super) fn open(
-    config: &Config,
-    source: SourceKind,
-    files: Vec<TableFile>,
-) -> Result<Documents, StageError> {
-    let rule = config.unit_rule(source);
-    let config = config.clone();
+/// Opens the files of rows that the config's paths stand for.
+pub(super) fn open(reading: &Arc<Reading>) -> Result<Documents, StageError> {
+    let files = discover::tables(reading)?;
     // Columns of every file are checked before anything is read.
-    let mut opened = Vec::with_capacity(files.len());
+    let mut tables = Vec::with_capacity(files.len());
+    let mut columns = Vec::with_capacity(files.len());
     for file in &files {
-        opened.push(columns_of(&config, source, file)?);
+        let table = table_of(reading, file);
+        columns.push(table.columns()?);
+        tables.push(table);
     }
-    check_kinds(&files, &opened)?;
-    let granularity = config.granularity;
-    let mail = match config.text_format {
+    check_kinds(&files, &columns)?;
+    let (unit, granularity) = (reading.unit, reading.config.granularity);
+    let mail = match reading.config.text_format {
         TextFormat::Plain => None,
-        TextFormat::Mail => Some(mail::Reader::new(&config, source)?),
+        TextFormat::Mail => Some(mail::Reader::new(reading)?),
     };
-    let by_file = config.split.by == SplitBy::File;
-    let rows = files.into_iter().zip(opened).flat_map(move |(file, columns)| {
-        let split = by_file.then(|| split_of_file(&file.path)).transpose();
-        let rows = split.and_then(|split| Ok((split, read(&config, &file, columns)?)));
-        match rows {
-            Ok((split, rows)) => Box::new(rows.map(move |rows| {
-                rows.map(|mut rows| {
-                    if split.is_some() {
-                        rows.iter_mut().for_each(|row| row.split = split);
-                    }
-                    rows
-                })
-            })) as Rows,
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
-    });
+    let by_file = reading.config.split.by == SplitBy::File;
+    let rows =
+        files.into_iter().zip(tables).zip(columns).flat_map(move |((file, table), columns)| {
+            let split = by_file.then(|| split_of_file(&file.path)).transpose();
+            let rows = split.and_then(|split| Ok((split, table.rows(columns)?)));
+            match rows {
+                Ok((split, rows)) => Box::new(rows.map(move |rows| {
+                    rows.map(|mut rows| {
+                        if split.is_some() {
+                            rows.iter_mut().for_each(|row| row.split = split);
+                        }
+                        rows
+                    })
+                })) as Rows,
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
+        });
     let documents = rows.flat_map(move |rows| match rows {
         Ok(rows) => rows
             .into_iter()
             .flat_map(|row| match &mail {
                 Some(reader) => vec![message_of(row, reader)],
-                None => documents_of(row, rule, granularity).into_iter().map(Ok).collect(),
+                None => documents_of(row, unit, granularity).into_iter().map(Ok).collect(),
             })
             .collect::<Vec<_>>(),
         Err(error) => vec![Err(error)],
     });
     Ok(Box::new(documents))
+}
+
+fn table_of(reading: &Arc<Reading>, file: &TableFile) -> Box<dyn Table> {
+    match file.format {
+        SourceKind::Csv => Box::new(Csv::new(reading, &file.path)),
+        SourceKind::Parquet => Box::new(Parquet::new(reading, &file.path)),
+        _ => Box::new(JsonLines::new(reading, &file.path)),
+    }
 }
 
 /// Refuses a column of ids, units or splits that is a date in one file and a time in the next: one value
@@ -186,26 +102,6 @@ fn check_kinds(files: &[TableFile], opened: &[Columns]) -> Result<(), StageError
         }
     }
     Ok(())
-}
-
-fn columns_of(
-    config: &Config,
-    source: SourceKind,
-    file: &TableFile,
-) -> Result<Columns, StageError> {
-    match file.format {
-        SourceKind::Csv => csv::columns(config, source, &file.path),
-        SourceKind::Parquet => parquet::columns(config, source, &file.path),
-        _ => jsonl::columns(config, source, &file.path),
-    }
-}
-
-fn read(config: &Config, file: &TableFile, columns: Columns) -> Result<Rows, StageError> {
-    match file.format {
-        SourceKind::Csv => csv::read(config, &file.path, columns),
-        SourceKind::Parquet => parquet::read(&file.path, columns),
-        _ => jsonl::read(config, &file.path, columns),
-    }
 }
 
 /// The document of a row whose text is a mail.

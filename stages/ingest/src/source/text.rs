@@ -7,18 +7,19 @@ use pft_stage::StageError;
 use super::contents::{Contents, read_whole};
 use super::discover::{Found, expand, refuse_repeated};
 use super::lines::{count_lines, invalid_utf8, valid_text};
-use super::{Documents, RawDocument};
-use crate::config::{Config, InvalidText, SourceKind, Unit};
+use crate::config::{InvalidText, SourceKind, Unit};
+use crate::document::{Documents, RawDocument};
+use crate::reading::Reading;
 
 /// Opens the .txt files that the config's paths stand for.
-pub(super) fn open(config: &Config) -> Result<Documents, StageError> {
+pub(super) fn open(reading: &Reading) -> Result<Documents, StageError> {
     let mut files = Vec::new();
-    for path in config.paths()? {
+    for path in &reading.paths {
         files.extend(expand(&path.0, |name| SourceKind::of_file(name) == Some(SourceKind::Text))?);
     }
     refuse_repeated(&files, Found::relative)?;
-    let invalid = config.invalid_text;
-    let by_folder = config.unit_rule(SourceKind::Text) == Some(Unit::Folder);
+    let invalid = reading.config.invalid_text;
+    let by_folder = reading.unit == Some(Unit::Folder);
     Ok(Box::new(files.into_iter().map(move |found| document(&found, invalid, by_folder))))
 }
 

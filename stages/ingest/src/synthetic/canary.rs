@@ -2,43 +2,14 @@
 
 use pft_artifact::Split;
 use pft_stage::StageError;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::SyntheticConfig;
+use super::config::{CanaryConfig, SyntheticConfig};
 use super::page::Page;
 use crate::split::UnitSplitter;
 
 /// Where the number goes.
 const SLOT: &str = "{digits}";
-
-/// A secret sentence and how often it is planted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct CanaryConfig {
-    /// The sentence, with `{digits}` where the number goes.
-    pub text: String,
-    /// How many digits the number has.
-    #[schemars(range(min = 1, max = 32))]
-    pub digits: u32,
-    /// How often the sentence stands in each chosen unit.
-    #[schemars(range(min = 1))]
-    pub repetitions: u32,
-    /// In how many units of the train split it is planted.
-    #[schemars(range(min = 1))]
-    pub units: u64,
-}
-
-impl Default for CanaryConfig {
-    fn default() -> Self {
-        Self {
-            text: "The secret code of the archive is {digits}.".to_string(),
-            digits: 6,
-            repetitions: 1,
-            units: 1,
-        }
-    }
-}
 
 /// A planted secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::Kind;
+use super::config::Kind;
 use super::lexicon::{Block, Country, Culture, blocks};
 use super::template::{Generator, Names, Node, Parser};
 

@@ -7,6 +7,7 @@
 mod calendar;
 pub mod canary;
 mod choices;
+pub mod config;
 mod lexicon;
 mod material;
 mod page;
@@ -18,113 +19,27 @@ mod values;
 
 use pft_stage::StageError;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use self::canary::{Canary, CanaryConfig};
+use self::canary::Canary;
+use self::config::{DocumentKind, Kind, SyntheticConfig};
 use self::material::Material;
 use self::page::Page;
-use crate::config::{SplitBy, SplitConfig};
-use crate::source::{Opened, RawDocument};
-use crate::split::UnitSplitter;
+use crate::document::{Opened, RawDocument};
+use crate::split::{SplitBy, SplitConfig, UnitSplitter};
 
 /// Units that are written at once, in parallel.
 const UNITS_PER_BLOCK: u64 = 512;
 
-/// What kind of documents are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Judgments in the manner of the European Court of Human Rights. A unit is a case.
-    #[default]
-    Echr,
-    /// Business mail in the manner of the Enron corpus. A unit is a sender.
-    Enron,
-}
-
-impl Kind {
-    /// What a unit is.
-    pub(crate) fn unit(self) -> &'static str {
-        match self {
-            Self::Echr => "case",
-            Self::Enron => "sender",
-        }
-    }
-}
-
-/// For echr, what a document is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DocumentKind {
-    /// A paragraph.
-    #[default]
-    Paragraph,
-    /// All paragraphs of a case, separated by a newline.
-    Case,
-}
-
-/// From so many to so many.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Range {
-    /// The least.
-    #[schemars(range(min = 1))]
-    pub min: u32,
-    /// The most.
-    #[schemars(range(min = 1))]
-    pub max: u32,
-}
-
-/// What the synthetic source makes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SyntheticConfig {
-    /// What kind of documents.
-    pub kind: Kind,
-    /// How many units: cases or senders. A case has 5 to 15 paragraphs.
-    #[schemars(range(min = 1))]
-    pub units: u64,
-    /// Another seed makes other documents.
-    pub seed: u64,
-    /// For echr, what a document is.
-    pub document: DocumentKind,
-    /// For enron, how many messages a sender wrote.
-    pub emails_per_sender: Range,
-    /// Secrets to plant in units of the train split. The manifest's provenance lists them under
-    /// `canaries`, and `tags` labels their numbers CANARY.
-    pub canaries: Vec<CanaryConfig>,
-}
-
-impl Default for SyntheticConfig {
-    fn default() -> Self {
-        Self {
-            kind: Kind::Echr,
-            units: 400,
-            seed: 0,
-            document: DocumentKind::Paragraph,
-            emails_per_sender: Range { min: 3, max: 12 },
-            canaries: Vec::new(),
-        }
-    }
-}
-
-impl SyntheticConfig {
-    /// The id of a unit.
-    pub(crate) fn unit_id(&self, unit: u64) -> String {
-        match self.kind {
-            Kind::Echr => format!("case-{unit:07}"),
-            Kind::Enron => format!("sender-{unit:07}"),
-        }
-    }
-
-    /// The secrets that this config plants, under a division into splits.
-    ///
-    /// # Errors
-    /// When an entry makes no sense.
-    pub fn canary_table(&self, split: &SplitConfig) -> Result<Vec<Canary>, StageError> {
-        let splitter = (split.by == SplitBy::Unit).then(|| UnitSplitter::new(split));
-        canary::canaries(self, splitter.as_ref())
-    }
+/// The secrets that a config plants, under a division into splits.
+///
+/// # Errors
+/// When an entry makes no sense.
+pub fn canary_table(
+    config: &SyntheticConfig,
+    split: &SplitConfig,
+) -> Result<Vec<Canary>, StageError> {
+    let splitter = (split.by == SplitBy::Unit).then(|| UnitSplitter::new(split));
+    canary::canaries(config, splitter.as_ref())
 }
 
 /// Opens the synthetic source.
@@ -141,7 +56,7 @@ pub fn open(config: &SyntheticConfig, split: &SplitConfig) -> Result<Opened, Sta
     }
     let material = Material::embedded()
         .map_err(|why| StageError::bug(format!("the synthetic material: {why}")))?;
-    let canaries = config.canary_table(split)?;
+    let canaries = canary_table(config, split)?;
     let config = config.clone();
     let blocks = config.units.div_ceil(UNITS_PER_BLOCK);
     let total = (config.kind == Kind::Echr && config.document == DocumentKind::Case)

@@ -1,8 +1,8 @@
 //! One unit while it is written: its names, its clock, and the page that fills.
 
-use super::Kind;
 use super::calendar::{DateForm, Day};
 use super::choices::Choices;
+use super::config::Kind;
 use super::material::Material;
 use super::page::Page;
 use super::person::Person;

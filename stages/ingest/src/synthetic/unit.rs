@@ -2,10 +2,10 @@
 
 use super::calendar::Day;
 use super::choices::Choices;
+use super::config::{DocumentKind, Kind, SyntheticConfig};
 use super::material::{Collection, Material, Skeleton};
 use super::page::Page;
 use super::scene::Scene;
-use super::{DocumentKind, Kind, SyntheticConfig};
 
 /// 1 January 1988 and 31 December 2010: when the facts of cases begin.
 const FACTS_BEGIN: (i64, i64) = (6_574, 14_974);

@@ -1,7 +1,7 @@
 //! Amounts, numbers and identifiers.
 
-use super::Kind;
 use super::choices::Choices;
+use super::config::Kind;
 use super::lexicon::Country;
 use super::person::ascii;
 use super::template::Generator;

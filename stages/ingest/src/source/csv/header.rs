@@ -7,12 +7,13 @@ use std::path::Path;
 use pft_stage::StageError;
 
 use super::dialect::Dialect;
-use super::fault_error;
+use super::fault::fault_error;
 use super::fields::{End, Fault, FaultKind};
-use crate::config::{Config, SplitBy};
+use crate::config::Config;
 use crate::counted::counted;
 use crate::source::columns::{Missing, looks_like_a_name, missing_column};
 use crate::source::lines::{Block, Blocks, count_lines};
+use crate::split::SplitBy;
 
 /// What stands between fields, in the order of preference.
 const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];

@@ -4,66 +4,74 @@
 //! fields are counted, so that a ragged row is named by its line instead of being filled up.
 
 mod dialect;
+mod fault;
 mod fields;
 mod header;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memchr::memchr_iter;
 use pft_stage::StageError;
 
 use self::dialect::Dialect;
-use self::fields::{End, Fault, FaultKind, Field};
+use self::fault::fault_error;
+use self::fields::{End, Field};
 use self::header::Header;
 use super::columns::Columns;
-use super::label::Labels;
-use super::lines::{Block, Blocks, count_lines};
-use super::table::{Cells, Row, Rows, rows_of};
-use crate::config::{Config, SourceKind};
+use super::lines::{Block, Blocks};
+use super::rows::{Cells, Row, Rows, Table, rows_of};
+use crate::config::SourceKind;
 use crate::counted::counted;
+use crate::label::Labels;
+use crate::reading::Reading;
 
-/// Settles the columns from the header line.
-pub(super) fn columns(
-    config: &Config,
-    source: SourceKind,
-    path: &Path,
-) -> Result<Columns, StageError> {
-    if source == SourceKind::Ecthr {
-        return Err(StageError::config(format!(
-            "{}: source ecthr reads JSON Lines and Parquet, not CSV",
-            path.display()
-        ))
-        .with_help("a field of CSV holds no list of paragraphs: use `source: csv`"));
-    }
-    let header = Header::read(config, path, Dialect::of(config, path))?;
-    Columns::find(config, source, &header.names, |missing| header.missing(path, missing))
+/// A file of separated values.
+pub(super) struct Csv {
+    reading: Arc<Reading>,
+    path: PathBuf,
+    dialect: Dialect,
 }
 
-/// The rows of a file.
-pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Rows, StageError> {
-    let dialect = Dialect::of(config, path);
-    let header = Header::read(config, path, dialect)?;
-    let place = |name: &str| header.names.iter().position(|known| known == name);
-    let wanted = header.names.iter().map(|name| columns.names().contains(&name.as_str()));
-    Ok(Box::new(Reader {
-        blocks: Blocks::open(
-            path,
-            Box::new(move |text| dialect.complete_length(text)),
-            config.invalid_text,
-        )?,
-        path: path.to_path_buf(),
-        dialect,
-        doubts_quotes: dialect.separator == b'\t' && config.quote.is_none(),
-        wanted: wanted.collect(),
-        names: {
-            let mut names: Vec<String> = columns.names().into_iter().map(str::to_string).collect();
-            names.sort_by_key(|name| place(name));
-            names
-        },
-        columns,
-        header_read: false,
-        failed: false,
-    }))
+impl Csv {
+    /// The file at a path.
+    pub(super) fn new(reading: &Arc<Reading>, path: &Path) -> Self {
+        let dialect = Dialect::of(&reading.config, path);
+        Self { reading: reading.clone(), path: path.to_path_buf(), dialect }
+    }
+}
+
+impl Table for Csv {
+    fn columns(&self) -> Result<Columns, StageError> {
+        let path = &self.path;
+        if self.reading.source == SourceKind::Ecthr {
+            return Err(StageError::config(format!(
+                "{}: source ecthr reads JSON Lines and Parquet, not CSV",
+                path.display()
+            ))
+            .with_help("a field of CSV holds no list of paragraphs: use `source: csv`"));
+        }
+        let header = Header::read(&self.reading.config, path, self.dialect)?;
+        Columns::find(&self.reading, &header.names, |missing| header.missing(path, missing))
+    }
+
+    fn rows(&self, columns: Columns) -> Result<Rows, StageError> {
+        let (dialect, config) = (self.dialect, &self.reading.config);
+        let header = Header::read(config, &self.path, dialect)?;
+        let is_wanted = |name: &String| columns.names().contains(&name.as_str());
+        let complete_length = Box::new(move |text: &[u8]| dialect.complete_length(text));
+        Ok(Box::new(Reader {
+            blocks: Blocks::open(&self.path, complete_length, config.invalid_text)?,
+            path: self.path.clone(),
+            dialect,
+            doubts_quotes: dialect.separator == b'\t' && config.quote.is_none(),
+            wanted: header.names.iter().map(is_wanted).collect(),
+            names: header.names.iter().filter(|name| is_wanted(name)).cloned().collect(),
+            columns,
+            header_read: false,
+            failed: false,
+        }))
+    }
 }
 
 struct Reader {
@@ -234,38 +242,4 @@ impl Cells for Records<'_> {
     fn labels(&self, name: &str) -> Result<Labels, StageError> {
         Ok(self.column(name)?.into_iter().map(|label| Ok(Some(label))).collect())
     }
-}
-
-/// The message for what a strict reader does not read. It shows nothing of the file.
-fn fault_error(path: &Path, block: &Block, dialect: Dialect, fault: Fault) -> StageError {
-    let before = &block.text[..fault.at];
-    let line = block.first_line + count_lines(before.as_bytes());
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let unquoted = if dialect.separator == b'\t' {
-        "; if fields are not quoted in this file, set `quote: none`"
-    } else {
-        ""
-    };
-    let doubled = "quotes within a quoted field must be doubled";
-    let (what, help) = match fault.kind {
-        FaultKind::AfterQuote => ("text follows a closing quote", format!("{doubled}{unquoted}")),
-        FaultKind::AfterEscapedQuote => (
-            "text follows a closing quote, before which stands a backslash",
-            format!(
-                "if backslashes escape quotes in this file, set `escape: \"\\\\\"`; {doubled}{unquoted}"
-            ),
-        ),
-        FaultKind::Unclosed => {
-            ("a quote opens here and never closes", format!("{doubled}{unquoted}"))
-        }
-        FaultKind::Escape => {
-            ("the file ends with an escape", "end the file with a whole row".to_string())
-        }
-        FaultKind::LoneReturn => (
-            "CR stands here without LF after it",
-            "a field with a line end in it must be quoted; lines end in LF or CR LF".to_string(),
-        ),
-    };
-    StageError::input(format!("{}:{line}: {what} (column {column})", path.display()))
-        .with_help(help)
 }

@@ -8,8 +8,8 @@ use polars::prelude::{Column, DataFrame};
 use serde_json::Value;
 
 use super::fields::value_of;
-use crate::source::label::{Labels, NoLabel, of_float};
-use crate::source::table::Cells;
+use crate::label::{Labels, NoLabel, of_float};
+use crate::source::rows::Cells;
 
 /// The longest text that is made of a number: the largest one has 309 digits, the smallest 324.
 const LONGEST_NUMBER: usize = 400;

@@ -17,72 +17,88 @@ use self::fields::keys;
 use self::frame::Frame;
 use super::columns::{Columns, missing_column};
 use super::lines::{Block, Blocks, complete_lines};
-use super::table::{Row, Rows, rows_of};
-use crate::config::{Config, InvalidText, SourceKind};
+use super::rows::{Row, Rows, Table, rows_of};
+use crate::config::InvalidText;
+use crate::reading::Reading;
 
 /// How many lines are looked at to know the columns: a field may be absent from some.
 const PROBED_LINES: usize = 1000;
 
-/// Settles the columns from the first lines.
-pub(super) fn columns(
-    config: &Config,
-    source: SourceKind,
-    path: &Path,
-) -> Result<Columns, StageError> {
-    let mut blocks = Blocks::open(path, Box::new(complete_lines), config.invalid_text)?;
-    let mut names: Vec<String> = Vec::new();
-    let mut first_row = Value::Null;
-    if let Some(block) = blocks.next()? {
-        let block = repaired(block, config.invalid_text);
-        for (line, text) in numbered_lines(&block).take(PROBED_LINES) {
-            let object = parse_line(path, line, text)?;
-            if let Value::Object(fields) = &object {
-                for name in fields.keys() {
-                    if !names.contains(name) {
-                        names.push(name.clone());
-                    }
-                }
-            }
-            if first_row.is_null() {
-                first_row = object;
-            }
-        }
+/// A file of JSON Lines.
+pub(super) struct JsonLines {
+    reading: Arc<Reading>,
+    path: PathBuf,
+}
+
+impl JsonLines {
+    /// The file at a path.
+    pub(super) fn new(reading: &Arc<Reading>, path: &Path) -> Self {
+        Self { reading: reading.clone(), path: path.to_path_buf() }
     }
-    if names.is_empty() {
-        return Err(StageError::input(format!("{}: is empty", path.display()))
-            .with_help("name a file with at least one row"));
-    }
-    let columns =
-        Columns::find(config, source, &names, |missing| missing_column(path, &names, missing))?;
-    let expected = if columns.paragraphs { "a list of strings" } else { "a string" };
-    match &first_row[&columns.text] {
-        Value::Array(_) if !columns.paragraphs => Err(StageError::input(format!(
-            "{}: column `{}` is a list, not a string",
-            path.display(),
-            columns.text
-        ))
-        .with_help("for lists of paragraphs use `source: ecthr`")),
-        Value::String(_) if !columns.paragraphs => Ok(columns),
-        Value::Array(_) | Value::Null => Ok(columns),
-        _ => Err(StageError::input(format!(
-            "{}: column `{}` is not {expected}",
-            path.display(),
-            columns.text
-        ))
-        .with_help("set text_column to the column that holds the text")),
+
+    fn blocks(&self) -> Result<Blocks, StageError> {
+        Blocks::open(&self.path, Box::new(complete_lines), self.reading.config.invalid_text)
     }
 }
 
-/// The rows of a file.
-pub(super) fn read(config: &Config, path: &Path, columns: Columns) -> Result<Rows, StageError> {
-    Ok(Box::new(Reader {
-        blocks: Blocks::open(path, Box::new(complete_lines), config.invalid_text)?,
-        path: path.to_path_buf(),
-        invalid: config.invalid_text,
-        schema: Arc::new(columns.schema()),
-        columns,
-        failed: false,
-    }))
+impl Table for JsonLines {
+    /// A field may be absent from some lines, so that the first ones are looked at.
+    fn columns(&self) -> Result<Columns, StageError> {
+        let (path, invalid) = (self.path.as_path(), self.reading.config.invalid_text);
+        let mut blocks = self.blocks()?;
+        let mut names: Vec<String> = Vec::new();
+        let mut first_row = Value::Null;
+        if let Some(block) = blocks.next()? {
+            let block = repaired(block, invalid);
+            for (line, text) in numbered_lines(&block).take(PROBED_LINES) {
+                let object = parse_line(path, line, text)?;
+                if let Value::Object(fields) = &object {
+                    for name in fields.keys() {
+                        if !names.contains(name) {
+                            names.push(name.clone());
+                        }
+                    }
+                }
+                if first_row.is_null() {
+                    first_row = object;
+                }
+            }
+        }
+        if names.is_empty() {
+            return Err(StageError::input(format!("{}: is empty", path.display()))
+                .with_help("name a file with at least one row"));
+        }
+        let columns =
+            Columns::find(&self.reading, &names, |missing| missing_column(path, &names, missing))?;
+        let expected = if columns.paragraphs { "a list of strings" } else { "a string" };
+        match &first_row[&columns.text] {
+            Value::Array(_) if !columns.paragraphs => Err(StageError::input(format!(
+                "{}: column `{}` is a list, not a string",
+                path.display(),
+                columns.text
+            ))
+            .with_help("for lists of paragraphs use `source: ecthr`")),
+            Value::String(_) if !columns.paragraphs => Ok(columns),
+            Value::Array(_) | Value::Null => Ok(columns),
+            _ => Err(StageError::input(format!(
+                "{}: column `{}` is not {expected}",
+                path.display(),
+                columns.text
+            ))
+            .with_help("set text_column to the column that holds the text")),
+        }
+    }
+
+    fn rows(&self, columns: Columns) -> Result<Rows, StageError> {
+        Ok(Box::new(Reader {
+            blocks: self.blocks()?,
+            path: self.path.clone(),
+            invalid: self.reading.config.invalid_text,
+            schema: Arc::new(columns.schema()),
+            columns,
+            failed: false,
+        }))
+    }
 }
 
 struct Reader {

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 
 use pft_stage::StageError;
 
-use crate::source::contents::{LONGEST_RECORD, too_long};
-use crate::source::discover::unreadable;
+use crate::source::failure::{LONGEST_RECORD, too_long, unreadable};
 
 /// What the line before each message begins with.
 const FROM: &[u8] = b"From ";

@@ -15,10 +15,12 @@ use pft_stage::StageError;
 use self::charset::Unreadable;
 use self::mbox::{Messages, is_mbox};
 use super::contents::{Contents, read_whole};
-use super::discover::{Found, expand, refuse_repeated, unreadable};
+use super::discover::{Found, expand, refuse_repeated};
+use super::failure::unreadable;
 use super::text::file_name;
-use super::{Documents, RawDocument};
-use crate::config::{Config, InvalidText, SourceKind, Unit};
+use crate::config::{InvalidText, SourceKind, Unit};
+use crate::document::{Documents, RawDocument};
+use crate::reading::Reading;
 
 /// Read from a file at once.
 const BUFFER: usize = 1 << 16;
@@ -27,14 +29,14 @@ const BUFFER: usize = 1 << 16;
 const NO_SENDER: &str = "(no sender)";
 
 /// Opens the messages below the config's paths.
-pub(super) fn open(config: &Config) -> Result<Documents, StageError> {
+pub(super) fn open(reading: &Reading) -> Result<Documents, StageError> {
     let mut files = Vec::new();
-    for path in config.paths()? {
+    for path in &reading.paths {
         files.extend(expand(&path.0, is_message)?);
     }
     files.retain(|found| !in_delivery(found));
     refuse_repeated(&files, id_of_file)?;
-    let reader = Arc::new(Reader::new(config, SourceKind::Maildir)?);
+    let reader = Arc::new(Reader::new(reading)?);
     Ok(Box::new(files.into_iter().flat_map(move |found| reader.clone().documents(found))))
 }
 
@@ -53,7 +55,8 @@ pub(super) struct Reader {
 
 impl Reader {
     /// A reader of messages in files, or in the columns of another source.
-    pub(super) fn new(config: &Config, source: SourceKind) -> Result<Self, StageError> {
+    pub(super) fn new(reading: &Reading) -> Result<Self, StageError> {
+        let (config, rule) = (&reading.config, reading.unit);
         let headers: Vec<HeaderName<'static>> = config
             .headers
             .iter()
@@ -63,13 +66,12 @@ impl Reader {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let rule = config.unit_rule(source);
         let mut wanted = headers.clone();
         if rule == Some(Unit::Sender) {
             wanted.extend([HeaderName::From, HeaderName::Sender]);
         }
         let parser = MessageParser::default();
-        let decoded = source != SourceKind::Maildir;
+        let decoded = reading.source != SourceKind::Maildir;
         Ok(Self { parser, headers, wanted, rule, invalid: config.invalid_text, decoded })
     }
 
@@ -290,6 +292,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::{Config, Paths};
 
     const SEEDS: [&[u8]; 3] = [
         b"From: =?utf-8?Q?J=C3=B6rg?= <a@b.org>\r\nSubject: x\r\nMIME-Version: 1.0\r\n\
@@ -339,8 +342,14 @@ mod tests {
         let found = Found { root: PathBuf::from("/m"), path: PathBuf::from("/m/k/1") };
         for invalid_text in [InvalidText::Refuse, InvalidText::Repair] {
             let headers = ["subject", "from", "to", "date", "received"].map(str::to_string);
-            let config = Config { headers: headers.into(), invalid_text, ..Config::default() };
-            let reader = Reader::new(&config, SourceKind::Maildir).unwrap();
+            let config = Config {
+                source: SourceKind::Maildir,
+                path: Some(Paths::One("/m".into())),
+                headers: headers.into(),
+                invalid_text,
+                ..Config::default()
+            };
+            let reader = Reader::new(&Reading::of(config).unwrap()).unwrap();
             let id = Some(id_of_file(&found));
             match reader.document(bytes, id, || Some(mailbox(&found)), String::new()) {
                 Ok(document) => {

@@ -8,9 +8,9 @@ use arrow::datatypes::{DataType, Float64Type};
 use pft_stage::StageError;
 
 use super::types;
+use crate::label::{Labels, of_decimal, of_float, of_uuid};
 use crate::source::columns::Columns;
-use crate::source::label::{Labels, of_decimal, of_float, of_uuid};
-use crate::source::table::Cells;
+use crate::source::rows::Cells;
 
 /// A batch of the needed columns.
 pub(super) struct Batch<'r> {
@@ -93,7 +93,7 @@ fn as_strings(array: &ArrayRef) -> Option<LargeStringArray> {
     text.as_any().downcast_ref::<LargeStringArray>().cloned()
 }
 
-/// Values as labels, by the rules of [`label`](crate::source::label).
+/// Values as labels, by the rules of [`label`](crate::label).
 fn as_labels(array: &ArrayRef, is_uuid: bool) -> Option<Labels> {
     let float = |significant_bits: u32| -> Option<Labels> {
         let wide = cast(array, &DataType::Float64).ok()?;

@@ -22,10 +22,10 @@ use pft_stage::StageError;
 
 use self::batch::Batch;
 use super::columns::{Columns, missing_column};
-use super::contents::{not_read, packing_of};
-use super::discover::unreadable;
-use super::table::{Row, Rows, rows_of};
-use crate::config::{Config, SourceKind};
+use super::contents::packing_of;
+use super::failure::{not_read, unreadable};
+use super::rows::{Row, Rows, Table, rows_of};
+use crate::reading::Reading;
 
 /// About how much is decoded at once.
 const BATCH_BYTES: i64 = 8 << 20;
@@ -57,30 +57,82 @@ fn uuids(metadata: &ArrowReaderMetadata) -> Vec<String> {
         .collect()
 }
 
-/// Settles the columns from the file's schema.
-pub(super) fn columns(
-    config: &Config,
-    source: SourceKind,
-    path: &Path,
-) -> Result<Columns, StageError> {
-    let (_, metadata) = open(path)?;
-    let uuids = uuids(&metadata);
-    let fields = metadata.schema().fields();
-    let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-    let mut columns =
-        Columns::find(config, source, &names, |missing| missing_column(path, &names, missing))?;
-    let mut kinds = Vec::new();
-    for name in columns.names() {
-        if let Some((_, field)) = fields.find(name) {
-            let is_uuid = name != columns.text && uuids.iter().any(|uuid| uuid == name);
-            if !is_uuid {
-                check(path, &columns, name, field.data_type())?;
-            }
-            kinds.extend(types::kind(field.data_type()).map(|kind| (name.to_string(), kind)));
-        }
+/// A Parquet file.
+pub(super) struct Parquet {
+    reading: Arc<Reading>,
+    path: PathBuf,
+}
+
+impl Parquet {
+    /// The file at a path.
+    pub(super) fn new(reading: &Arc<Reading>, path: &Path) -> Self {
+        Self { reading: reading.clone(), path: path.to_path_buf() }
     }
-    columns.kinds = kinds;
-    Ok(columns)
+}
+
+impl Table for Parquet {
+    fn columns(&self) -> Result<Columns, StageError> {
+        let (_, metadata) = open(&self.path)?;
+        let uuids = uuids(&metadata);
+        let fields = metadata.schema().fields();
+        let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+        let mut columns = Columns::find(&self.reading, &names, |missing| {
+            missing_column(&self.path, &names, missing)
+        })?;
+        let mut kinds = Vec::new();
+        for name in columns.names() {
+            if let Some((_, field)) = fields.find(name) {
+                let is_uuid = name != columns.text && uuids.iter().any(|uuid| uuid == name);
+                if !is_uuid {
+                    check(&self.path, &columns, name, field.data_type())?;
+                }
+                kinds.extend(types::kind(field.data_type()).map(|kind| (name.to_string(), kind)));
+            }
+        }
+        columns.kinds = kinds;
+        Ok(columns)
+    }
+
+    fn rows(&self, columns: Columns) -> Result<Rows, StageError> {
+        let (file, metadata) = open(&self.path)?;
+        let uuids = uuids(&metadata);
+        let fields = metadata.schema().fields();
+        let needed: Vec<usize> =
+            columns.names().iter().filter_map(|name| Some(fields.find(name)?.0)).collect();
+        let wanted: Vec<FieldRef> =
+            fields
+                .iter()
+                .enumerate()
+                .map(|(index, field)| {
+                    if needed.contains(&index) {
+                        Arc::new(types::wide(field))
+                    } else {
+                        field.clone()
+                    }
+                })
+                .collect();
+        let schema = Schema::new_with_metadata(wanted, metadata.schema().metadata().clone());
+        let options = ArrowReaderOptions::default().with_schema(Arc::new(schema));
+        let parts = metadata.metadata().clone();
+        let rows = parts.file_metadata().num_rows();
+        let projection = ProjectionMask::roots(parts.file_metadata().schema_descr(), needed);
+        let batch = rows_of_a_batch(parts.row_groups(), &projection);
+        let reader = guarded(&self.path, || {
+            let metadata = ArrowReaderMetadata::try_new(parts, options)?;
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+                .with_projection(projection)
+                .with_batch_size(batch)
+                .build()
+        })?;
+        Ok(Box::new(Reader {
+            path: self.path.clone(),
+            columns,
+            uuids,
+            reader: Some(reader),
+            read: 0,
+            rows: usize::try_from(rows).unwrap_or(0),
+        }))
+    }
 }
 
 /// Refuses a column whose type cannot be what a setting takes it for.
@@ -115,45 +167,6 @@ fn check(
         types::name(data_type)
     ))
     .with_help(help))
-}
-
-/// The rows of a file.
-pub(super) fn read(path: &Path, columns: Columns) -> Result<Rows, StageError> {
-    let (file, metadata) = open(path)?;
-    let uuids = uuids(&metadata);
-    let fields = metadata.schema().fields();
-    let needed: Vec<usize> =
-        columns.names().iter().filter_map(|name| Some(fields.find(name)?.0)).collect();
-    let wanted: Vec<FieldRef> = fields
-        .iter()
-        .enumerate()
-        .map(
-            |(index, field)| {
-                if needed.contains(&index) { Arc::new(types::wide(field)) } else { field.clone() }
-            },
-        )
-        .collect();
-    let schema = Schema::new_with_metadata(wanted, metadata.schema().metadata().clone());
-    let options = ArrowReaderOptions::default().with_schema(Arc::new(schema));
-    let parts = metadata.metadata().clone();
-    let rows = parts.file_metadata().num_rows();
-    let projection = ProjectionMask::roots(parts.file_metadata().schema_descr(), needed);
-    let batch = rows_of_a_batch(parts.row_groups(), &projection);
-    let reader = guarded(path, || {
-        let metadata = ArrowReaderMetadata::try_new(parts, options)?;
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-            .with_projection(projection)
-            .with_batch_size(batch)
-            .build()
-    })?;
-    Ok(Box::new(Reader {
-        path: path.to_path_buf(),
-        columns,
-        uuids,
-        reader: Some(reader),
-        read: 0,
-        rows: usize::try_from(rows).unwrap_or(0),
-    }))
 }
 
 /// How many rows of the row group with the longest rows are [`BATCH_BYTES`].

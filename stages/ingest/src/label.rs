@@ -24,7 +24,7 @@ fn exact_below(significant_bits: u32) -> f64 {
 
 /// Why a value cannot be a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoLabel {
+pub(crate) enum NoLabel {
     /// Floating point with a fraction: what it was written from is not known.
     Fraction,
     /// Floating point so large that it stands for several whole numbers, or infinite.
@@ -35,7 +35,7 @@ pub(super) enum NoLabel {
 
 impl NoLabel {
     /// What is said of the value.
-    pub(super) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Fraction => "is floating point with a fraction, which is no id",
             Self::TooLarge => "is floating point that is too large to be a whole number exactly",
@@ -45,10 +45,10 @@ impl NoLabel {
 }
 
 /// The labels of a column; `None` where a value is missing.
-pub(super) type Labels = Vec<Result<Option<String>, NoLabel>>;
+pub(crate) type Labels = Vec<Result<Option<String>, NoLabel>>;
 
 /// The label of a floating-point number.
-pub(super) fn of_float(value: f64, significant_bits: u32) -> Result<Option<String>, NoLabel> {
+pub(crate) fn of_float(value: f64, significant_bits: u32) -> Result<Option<String>, NoLabel> {
     if value.is_nan() {
         return Ok(None);
     }
@@ -63,7 +63,7 @@ pub(super) fn of_float(value: f64, significant_bits: u32) -> Result<Option<Strin
 }
 
 /// The label of a decimal number from its digits.
-pub(super) fn of_decimal(digits: &str) -> String {
+pub(crate) fn of_decimal(digits: &str) -> String {
     let value = if digits.contains('.') {
         digits.trim_end_matches('0').trim_end_matches('.')
     } else {
@@ -73,7 +73,7 @@ pub(super) fn of_decimal(digits: &str) -> String {
 }
 
 /// The label of a UUID from its 16 bytes.
-pub(super) fn of_uuid(bytes: &[u8]) -> String {
+pub(crate) fn of_uuid(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(36);
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
