@@ -525,8 +525,8 @@ fn place(text: &str) -> Option<usize> {
         GENERIC.contains(&first) || NO_PLACE.contains(&first) || first.chars().count() < 3;
     // Another rule's: that of a name behind its title.
     let word = first.trim_end_matches('.');
-    let goes_on = text[first.len()..].starts_with([' ', '\u{a0}']);
-    let person = COURTESY.contains(&word) || (goes_on && TITLES.contains(&word));
+    let title = COURTESY.contains(&word) || TITLES.contains(&word);
+    let person = title && !text[first.len()..].starts_with(',');
     (!month && !general && !person).then_some(text.len())
 }
 
