@@ -35,7 +35,9 @@ impl Kind {
         match self {
             // 2: `other_labels`.
             Kind::Tags => 2,
-            Kind::Corpus | Kind::Tokens | Kind::Model | Kind::Bundle => 1,
+            // 2: `context`.
+            Kind::Tokens => 2,
+            Kind::Corpus | Kind::Model | Kind::Bundle => 1,
         }
     }
 }

@@ -90,6 +90,7 @@ proptest! {
                 split: Split::Train,
                 input_ids: tokens.iter().map(|t| t.0).collect(),
                 pii: tokens.iter().map(|t| t.1).collect(),
+                context: tokens.len() as u32 / 2,
             })
             .collect();
         let mut writer = TokensWriter::create(folder.path()).unwrap();

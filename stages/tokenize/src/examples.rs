@@ -25,6 +25,8 @@ pub struct DocumentExamples<'a> {
 #[derive(Debug, Clone)]
 struct Cut {
     text: Range<usize>,
+    /// How much of that the example before it ends with.
+    overlap: usize,
     bos: Option<u32>,
     eos: Option<u32>,
 }
@@ -48,7 +50,7 @@ impl DocumentExamples<'_> {
         let DocumentRow { doc_id, unit_id, split, .. } = self.document;
         let mut example_id = String::new();
         let mut framed = Tokens::default();
-        for (index, Cut { text, bos, eos }) in self.examples.iter().enumerate() {
+        for (index, Cut { text, overlap, bos, eos }) in self.examples.iter().enumerate() {
             example_id.clear();
             // Writing into a string does not fail.
             let _ = write!(example_id, "{doc_id}#{index}");
@@ -62,7 +64,17 @@ impl DocumentExamples<'_> {
                 framed.pii.resize(framed.ids.len(), false);
                 (input_ids, pii) = (&framed.ids, &framed.pii);
             }
-            act(ExampleRow { example_id: &example_id, doc_id, unit_id, split, input_ids, pii })?;
+            // What overlaps is predicted there, from more than BOS.
+            let context = if *overlap == 0 { 0 } else { (overlap + bos.iter().len()) as u32 };
+            act(ExampleRow {
+                example_id: &example_id,
+                doc_id,
+                unit_id,
+                split,
+                input_ids,
+                pii,
+                context,
+            })?;
         }
         Ok(())
     }
@@ -156,7 +168,7 @@ impl<'a> Cutter<'a> {
     fn truncated(&self, tokens: usize) -> Cut {
         let room = self.room(self.config.max_length);
         let fits = tokens + usize::from(self.eos.is_some()) <= room;
-        self.cut(0..tokens.min(room), fits)
+        self.cut(0..tokens.min(room), 0, fits)
     }
 
     /// A whole text of so many tokens.
@@ -164,14 +176,15 @@ impl<'a> Cutter<'a> {
         let room = self.room(self.config.block_size);
         let step = self.config.stride.map_or(room, |stride| stride as usize).min(room).max(1);
         let mut blocks = Vec::with_capacity(tokens / step + 1);
-        let mut start = 0;
+        let (mut start, mut covered) = (0, 0);
         loop {
             let left = tokens - start;
             // EOS ends the document; where it does not fit beside the last text tokens it goes
             // into a block of its own context, which the stride decides.
             let is_last = left + usize::from(self.eos.is_some()) <= room;
             let end = start + left.min(room);
-            blocks.push(self.cut(start..end, is_last));
+            blocks.push(self.cut(start..end, covered - start, is_last));
+            covered = end;
             if is_last || (self.eos.is_none() && end == tokens) {
                 return blocks;
             }
@@ -182,8 +195,8 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    fn cut(&self, text: Range<usize>, ends_document: bool) -> Cut {
-        Cut { text, bos: self.bos, eos: self.eos.filter(|_| ends_document) }
+    fn cut(&self, text: Range<usize>, overlap: usize, ends_document: bool) -> Cut {
+        Cut { text, overlap, bos: self.bos, eos: self.eos.filter(|_| ends_document) }
     }
 
     fn is_long_enough(&self, cut: &Cut) -> bool {

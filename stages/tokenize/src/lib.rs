@@ -39,7 +39,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 6;
+    const REVISION: u32 = 7;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 

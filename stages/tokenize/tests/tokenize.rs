@@ -70,6 +70,7 @@ fn examples(
             split: row.split,
             input_ids: row.input_ids.into(),
             pii: row.pii.into(),
+            context: row.context,
         });
         Ok::<_, std::convert::Infallible>(())
     })
@@ -127,6 +128,45 @@ fn a_stride_makes_blocks_overlap_and_cover_everything() {
     }
     let last = examples.len() - 1;
     assert!(last * 8 + 20 >= whole.len());
+}
+
+/// Beside its context each example has the tokens that none before it has, as in Hugging Face's recipe for
+/// the perplexity of models of fixed length.
+#[test]
+fn every_token_is_outside_the_context_of_one_example() {
+    let tokenizer = loaded();
+    let text = TEXT.repeat(5);
+    let whole = tokenizer.tokenizer.encode(text.as_str(), false).unwrap().get_ids().to_vec();
+    for (block_size, stride) in [(20, 8), (20, 19), (20, 20), (7, 1), (5, 5), (4096, 3)] {
+        for (add_bos, add_eos) in [(false, false), (true, false), (true, true)] {
+            let config = Config {
+                mode: Mode::Blocks,
+                block_size,
+                stride: Some(stride),
+                add_bos: Some(add_bos),
+                add_eos,
+                ..Config::default()
+            };
+            let (examples, _) = examples(&config, &tokenizer, &text, &[]);
+            let mut seen: Vec<u32> = Vec::new();
+            for example in &examples {
+                let beginning = match example.context {
+                    0 => usize::from(add_bos),
+                    context => context as usize,
+                };
+                assert!(example.context == 0 || !seen.is_empty());
+                seen.extend(&example.input_ids[beginning..]);
+            }
+            if add_eos && seen.last() == tokenizer.eos.as_ref() {
+                seen.pop();
+            }
+            // A last block of one token has nothing to predict and is left out.
+            assert!(
+                whole.starts_with(&seen) && whole.len() - seen.len() <= 1,
+                "{block_size} {stride}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub struct Sequence {
     pub input_ids: Vec<u32>,
     /// Whether each token touches personal data.
     pub pii: Vec<bool>,
+    /// Tokens at the beginning that are context alone, and counted in the example before.
+    pub context: usize,
 }
 
 /// A privacy unit and its examples.
@@ -43,7 +45,8 @@ impl Data {
     pub fn read(path: &Path, vocabulary: usize, context: usize) -> Result<Self, StageError> {
         let mut splits: BTreeMap<Split, BTreeMap<String, Vec<Sequence>>> = BTreeMap::new();
         for example in TokensReader::open(path)?.iter() {
-            let Example { example_id, unit_id, split, input_ids, pii, .. } = example?;
+            let Example { example_id, unit_id, split, input_ids, pii, context: overlap, .. } =
+                example?;
             if input_ids.iter().any(|&id| id as usize >= vocabulary) {
                 return Err(StageError::input(format!(
                     "example {example_id:?} holds a token outside the model's vocabulary of \
@@ -60,7 +63,11 @@ impl Data {
             }
             if input_ids.len() >= 2 {
                 let units = splits.entry(split).or_default();
-                units.entry(unit_id).or_default().push(Sequence { input_ids, pii });
+                units.entry(unit_id).or_default().push(Sequence {
+                    input_ids,
+                    pii,
+                    context: overlap as usize,
+                });
             }
         }
         let mut take = |split| {
@@ -127,7 +134,7 @@ mod tests {
     use super::*;
 
     fn sequence(length: usize) -> Sequence {
-        Sequence { input_ids: vec![1; length], pii: vec![false; length] }
+        Sequence { input_ids: vec![1; length], pii: vec![false; length], context: 0 }
     }
 
     #[test]

@@ -62,7 +62,8 @@ pub(crate) fn evaluate<P: Processor>(
         let mut rows = losses.per_token.iter();
         for sequence in groups.iter().flatten() {
             for (index, (&pii, &nll)) in sequence.pii.iter().zip(rows.by_ref()).enumerate() {
-                if index == 0 {
+                // Nothing predicts the first token; what is context alone was counted before.
+                if index == 0 || index < sequence.context {
                     continue;
                 }
                 scores.tokens += 1;
@@ -75,4 +76,67 @@ pub(crate) fn evaluate<P: Processor>(
         }
     }
     Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use pft_lm::config::ModelConfig;
+    use pft_lm::model::{LanguageModel, init};
+    use pft_lm::optimizer::{Optimizer, OptimizerConfig};
+
+    use super::*;
+    use crate::processor::Cpu;
+
+    fn processor() -> Cpu {
+        let config = serde_json::json!({
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 64,
+            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 32,
+            "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
+        });
+        let config = ModelConfig::from_json(&config.to_string()).unwrap();
+        let parameters = init::random(&config, 7).unwrap();
+        let model = LanguageModel::new(config, parameters, None, 1).unwrap();
+        let rule = OptimizerConfig::Sgd { momentum: 0.0, weight_decay: 0.0 };
+        let optimizer = Optimizer::new(rule, model.parameters());
+        Cpu::new(model, optimizer)
+    }
+
+    /// Hugging Face's recipe for models of fixed length: windows that begin `stride` tokens apart, of
+    /// which each counts what lies behind the end of the window before.
+    #[test]
+    fn overlapping_windows_count_each_token_once() {
+        let mut processor = processor();
+        let tokens: Vec<u32> = (0..75).map(|i| (i * i * 7 + 3) % 64).collect();
+        for (length, stride) in [(20, 8), (20, 20), (9, 1), (32, 31)] {
+            let mut windows = Vec::new();
+            let (mut begin, mut previous_end, mut count, mut nll) = (0, 0, 0_u64, 0.0);
+            loop {
+                let end = (begin + length).min(tokens.len());
+                let window = Sequence {
+                    input_ids: tokens[begin..end].to_vec(),
+                    pii: vec![false; end - begin],
+                    context: previous_end - begin,
+                };
+                let batch = batch_of(&[vec![&window]]).unwrap();
+                let losses = processor.evaluate(&batch).unwrap().per_token;
+                let counted = (end - previous_end).min(end - begin - 1);
+                count += counted as u64;
+                nll += losses[end - begin - counted..].iter().map(|&x| f64::from(x)).sum::<f64>();
+                windows.push(window);
+                previous_end = end;
+                if end == tokens.len() {
+                    break;
+                }
+                begin += stride;
+            }
+            let windows: Vec<&Sequence> = windows.iter().collect();
+            let scores = evaluate(&mut processor, &windows, 50).unwrap();
+            assert_eq!(scores.tokens, count, "{length} {stride}");
+            assert!((scores.nll - nll).abs() < 1e-4 * nll, "{} {nll}", scores.nll);
+            if stride < length {
+                assert_eq!(scores.tokens, 74, "each but the first");
+            }
+        }
+    }
 }

@@ -100,6 +100,7 @@ fn units(seed: u64) -> Vec<Vec<Sequence>> {
             .map(|_| ((next() + 1.0) / 2.0 * VOCABULARY as f32) as u32 % VOCABULARY)
             .collect(),
         pii: vec![false; length],
+        context: 0,
     };
     [vec![9], vec![2, 30], vec![17], vec![5, 5, 11], vec![40], vec![2]]
         .into_iter()

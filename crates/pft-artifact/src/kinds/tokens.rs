@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
 use crate::table::columns::{
-    Ends, item, list_column, split_column, string_column, take_strings, utf8, wrong_type,
+    Ends, column, item, list_column, split_column, string_column, take_strings, utf8, wrong_type,
 };
 use crate::table::record::{Columns, FromBatch};
 use crate::{Example, ExampleRow, Kind, Record};
@@ -21,6 +21,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         utf8("split"),
         Field::new("input_ids", DataType::List(item(DataType::UInt32)), false),
         Field::new("pii", DataType::List(item(DataType::Boolean)), false),
+        Field::new("context", DataType::UInt32, false),
     ]))
 });
 
@@ -35,6 +36,7 @@ pub struct TokensColumns {
     ends: Ends,
     input_ids: Vec<u32>,
     pii: Vec<bool>,
+    context: Vec<u32>,
 }
 
 impl Columns for TokensColumns {
@@ -59,6 +61,7 @@ impl Columns for TokensColumns {
                 take_strings(&mut self.split),
                 Arc::new(ids),
                 Arc::new(pii),
+                Arc::new(UInt32Array::from(std::mem::take(&mut self.context))),
             ],
         )
     }
@@ -80,6 +83,7 @@ impl Record for Example {
         columns.split.append_value(row.split.as_str());
         columns.input_ids.extend_from_slice(row.input_ids);
         columns.pii.extend_from_slice(row.pii);
+        columns.context.push(row.context);
         columns.ends.push(columns.input_ids.len());
     }
 }
@@ -100,6 +104,9 @@ impl FromBatch for Example {
             .values()
             .as_boolean_opt()
             .ok_or_else(|| wrong_type(batch, "pii", "a list of bool"))?;
+        let context: &UInt32Array = column(batch, "context")?
+            .as_primitive_opt::<UInt32Type>()
+            .ok_or_else(|| wrong_type(batch, "context", "u32"))?;
         let (id_offsets, flag_offsets) = (input_ids.value_offsets(), pii.value_offsets());
         Ok((0..batch.num_rows())
             .map(|row| {
@@ -113,6 +120,7 @@ impl FromBatch for Example {
                     pii: (flag_offsets[row] as usize..flag_offsets[row + 1] as usize)
                         .map(|i| flags.value(i))
                         .collect(),
+                    context: context.value(row),
                 }
             })
             .collect())

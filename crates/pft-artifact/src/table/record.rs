@@ -139,6 +139,9 @@ pub struct Example {
     pub input_ids: Vec<u32>,
     /// For each token, whether it touches personal data.
     pub pii: Vec<bool>,
+    /// Tokens at the beginning that are context alone: where blocks overlap, the document's example
+    /// before this one ends with them. Whoever scores a model counts them there.
+    pub context: u32,
 }
 
 /// A record kind that lives in Parquet shards.

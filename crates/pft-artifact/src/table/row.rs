@@ -67,6 +67,8 @@ pub struct ExampleRow<'a> {
     pub input_ids: &'a [u32],
     /// For each token, whether it touches personal data.
     pub pii: &'a [bool],
+    /// Tokens at the beginning that are context alone.
+    pub context: u32,
 }
 
 impl<'a> From<&'a Document> for DocumentRow<'a> {
@@ -97,8 +99,8 @@ impl<'a> From<&'a Span> for SpanRow<'a> {
 
 impl<'a> From<&'a Example> for ExampleRow<'a> {
     fn from(example: &'a Example) -> Self {
-        let Example { example_id, doc_id, unit_id, split, input_ids, pii } = example;
-        Self { example_id, doc_id, unit_id, split: *split, input_ids, pii }
+        let Example { example_id, doc_id, unit_id, split, input_ids, pii, context } = example;
+        Self { example_id, doc_id, unit_id, split: *split, input_ids, pii, context: *context }
     }
 }
 
@@ -156,6 +158,12 @@ impl Row for ExampleRow<'_> {
             return Err(ArtifactError::record(
                 self.example_id,
                 format!("{} input_ids but {} pii flags", self.input_ids.len(), self.pii.len()),
+            ));
+        }
+        if self.context as usize > self.input_ids.len() {
+            return Err(ArtifactError::record(
+                self.example_id,
+                format!("{} tokens of context among {}", self.context, self.input_ids.len()),
             ));
         }
         Ok(())

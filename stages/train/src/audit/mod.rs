@@ -174,7 +174,7 @@ fn scores(
 }
 
 fn sequence(token: u32) -> Sequence {
-    Sequence { input_ids: vec![FIRST, token], pii: vec![false; 2] }
+    Sequence { input_ids: vec![FIRST, token], pii: vec![false; 2], context: 0 }
 }
 
 fn dot(left: &[f32], right: &[f32]) -> f64 {

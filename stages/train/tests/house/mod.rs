@@ -124,6 +124,7 @@ fn write_tokens(tokens: &Path, units: u32) {
                     unit_id: format!("unit-{unit}"),
                     split,
                     pii: input_ids.iter().map(|id| id % 4 == 0).collect(),
+                    context: 0,
                     input_ids,
                 })
                 .unwrap();
