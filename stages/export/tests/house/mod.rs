@@ -97,6 +97,7 @@ pub(crate) fn tokenizer(pre_tokenizer: Value) -> Value {
 }
 
 /// An exported model.
+#[derive(Debug)]
 pub(crate) struct Bundle {
     pub(crate) root: tempfile::TempDir,
 }
