@@ -118,6 +118,8 @@ impl Command {
 
 /// The whole `main` of the runner.
 pub fn main() -> ExitCode {
+    // The store's private artifacts, scratch folders and logs; stages inherit it.
+    pft_artifact::access::keep_private();
     match Arguments::parse().command.run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -31,6 +31,11 @@ impl std::error::Error for RunError {}
 
 impl From<pft_artifact::ArtifactError> for RunError {
     fn from(error: pft_artifact::ArtifactError) -> Self {
-        Self::bug(error.to_string())
+        let full = if pft_artifact::is_full_disk(&error) {
+            "\n  help: free some disk space and run again"
+        } else {
+            ""
+        };
+        Self::bug(format!("{error}{full}"))
     }
 }
