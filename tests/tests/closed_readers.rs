@@ -1,6 +1,8 @@
 //! Every command of every binary with its output closed, as `COMMAND | true` closes it: the exit code says
 //! what became of the work, and nothing panics.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::{Command, Stdio};
 
 use pft_tests::binary;

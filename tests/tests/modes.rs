@@ -1,6 +1,8 @@
 //! Who may read what a run leaves, under the umasks that people have: private artifacts are their owner's
 //! alone, and a bundle is for whom the umask lets.
 
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,8 +26,11 @@ fn mode(path: &Path) -> u32 {
     std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// The folder and everything below it.
+/// The folder and everything below it but links, which have no mode of their own.
 fn walk(folder: &Path) -> Vec<PathBuf> {
+    if folder.is_symlink() {
+        return Vec::new();
+    }
     let mut found = vec![folder.to_path_buf()];
     if folder.is_dir() {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {

@@ -1,5 +1,7 @@
 //! Tags of texts are shared by all runs: what a corpus gained is what is tagged.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write;
 use std::path::Path;
 

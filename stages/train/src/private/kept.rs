@@ -25,19 +25,24 @@ pub(super) fn run_secret(
                 .with_help(spends_anew(context)));
         }
     };
-    let was_used = || [LEDGER.name, CHECKPOINTS].map(|name| context.scratch().join(name).exists());
+    let has = |name: &str| context.scratch().join(name).exists();
     match (randomness, kept) {
         // It follows from the seed, whatever became of the file.
         (Randomness::FixedSeed(_), _) | (_, None) => {}
         (_, Some(Some(secret))) => return Ok(secret),
-        (_, Some(None)) if was_used().contains(&true) => {
-            return Err(StageError::config(format!(
+        (_, Some(None)) => {
+            let damaged = format!(
                 "{}: the secret of this run is damaged: what its steps drew cannot be drawn again",
                 path.display()
-            ))
-            .with_help(spends_anew(context)));
+            );
+            if has(LEDGER.name) {
+                return Err(StageError::config(damaged).with_help(spends_anew(context)));
+            }
+            if has(CHECKPOINTS) {
+                // Without noise no privacy was spent.
+                return Err(StageError::scratch(damaged).with_help(context.start_anew()));
+            }
         }
-        (_, Some(None)) => {}
     }
     let secret = RunSecret::new(randomness).map_err(|error| StageError::bug(error.to_string()))?;
     let text = format!("{}\n{}\n", secret.expose_hex(), secret.commitment());
