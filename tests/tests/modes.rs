@@ -7,12 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pft_tests::{Finished, binary, result, root, stage};
-
-const TINY: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":49152,
-    "hidden_size":16,"intermediate_size":24,"num_hidden_layers":2,"num_attention_heads":2,
-    "num_key_value_heads":1,"max_position_embeddings":256,"rms_norm_eps":1e-5,
-    "tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":2}"#;
+use pft_tests::{Finished, TINY_LLAMA, binary, result, root, stage};
 
 fn with_umask(umask: u32, command: &str, folder: &Path) -> Finished {
     let script = format!("umask {umask:03o}; {command}");
@@ -45,7 +40,7 @@ fn only_a_bundle_is_for_others() {
     for umask in [0o022, 0o002, 0o027, 0o077, 0o000] {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        std::fs::write(folder.join("tiny.json"), TINY).unwrap();
+        std::fs::write(folder.join("tiny.json"), TINY_LLAMA).unwrap();
         let pipeline = format!(
             "{} run {} --json --store stores/one --set cases.synthetic.units=60 \
              --set 'tags.backends=[{{kind: rules}}]' --set model.base_model=null \
