@@ -1,12 +1,11 @@
 //! One stage's process: started, listened to, and ended with the runner.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use pft_stage::Event;
@@ -149,74 +148,6 @@ fn failure(status: ExitStatus, said: Said) -> RunError {
     RunError { message: message.trim_end().to_string(), exit_code }
 }
 
-/// What a program answered to one argument.
-pub(crate) struct Answer {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
-}
-
-/// Asks a program something that it answers at once; `None` if it has not ended after `patience`. What it
-/// started ends with it.
-///
-/// # Errors
-/// When it cannot be started, or answers more than `limit` bytes.
-pub(crate) fn answer(
-    executable: &Path,
-    argument: &str,
-    patience: Duration,
-    limit: u64,
-) -> std::io::Result<Option<Answer>> {
-    let mut command = Command::new(executable);
-    command.arg(argument).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    command.process_group(0);
-    die_with_parent(&mut command);
-    let mut child = command.spawn()?;
-    let stdout = child.stdout.take();
-    let (send, receive) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut answer = Vec::new();
-        // One byte more shows that there are too many; whoever goes on writing then has no reader.
-        let read = stdout.map(|stdout| stdout.take(limit + 1).read_to_end(&mut answer));
-        let _ = send.send(read.transpose().map(|_| answer));
-    });
-    let begun = Instant::now();
-    let (mut status, mut ended, mut stdout) = (None, None, None);
-    while begun.elapsed() < patience && (status.is_none() || stdout.is_none()) {
-        if status.is_none() {
-            status = child.try_wait()?;
-            ended = status.map(|_| Instant::now());
-        }
-        if stdout.is_none() {
-            stdout = receive.try_recv().ok();
-        }
-        // What a program leaves behind may hold its output open, and says nothing more of it.
-        if ended.is_some_and(|ended| ended.elapsed() > Duration::from_secs(1)) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    if status.is_none() || stdout.is_none() {
-        end_group(&child);
-        child.wait()?;
-    }
-    let stdout = stdout.or_else(|| receive.recv_timeout(Duration::from_secs(1)).ok());
-    let (Some(status), Some(stdout)) = (status, stdout) else { return Ok(None) };
-    let stdout = stdout?;
-    if stdout.len() as u64 > limit {
-        return Err(std::io::Error::other(format!("its answer is longer than {limit} bytes")));
-    }
-    Ok(Some(Answer { status, stdout }))
-}
-
-/// Kills what is left of a child's process group.
-fn end_group(child: &Child) {
-    if let Ok(group) = libc::pid_t::try_from(child.id()) {
-        // SAFETY: `kill` only sends a signal. The group is the child's own, which it leads or led: the
-        // number is not given to another as long as a member is left.
-        unsafe { libc::kill(-group, libc::SIGKILL) };
-    }
-}
-
 /// Waits for the child's end. An interrupt of the runner is passed on as SIGTERM, as is the end of its
 /// time; whoever does not heed that is killed. Returns its peak memory, and whether its time was over.
 fn wait(
@@ -276,7 +207,7 @@ fn reap(pid: libc::pid_t) -> std::io::Result<Option<(ExitStatus, u64)>> {
 }
 
 /// A stage whose runner was killed must not go on writing.
-fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     #[cfg(target_os = "linux")]
     {
         let parent = std::process::id();

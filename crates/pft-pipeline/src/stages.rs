@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use pft_stage::Description;
 use pft_stage::schema::nearest;
 
-use crate::{RunError, process};
+use crate::RunError;
+use crate::ask::ask;
 
 /// The stages that come with the runner, to guess what a misspelt one means.
 pub(crate) const SHIPPED: [&str; 6] = ["ingest", "tag-pii", "scrub", "tokenize", "train", "export"];
@@ -15,8 +17,6 @@ pub(crate) const SHIPPED: [&str; 6] = ["ingest", "tag-pii", "scrub", "tokenize",
 /// How long a program may take to describe itself: one that has to load an interpreter and its libraries
 /// from a cold disk does it in this time.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Bytes of a description at most.
-const LONGEST_ANSWER: u64 = 16 << 20;
 
 /// A stage's executable and its description.
 #[derive(Debug, Clone)]
@@ -72,8 +72,9 @@ fn describe_within(path: &Path, patience: Duration) -> Result<Description, RunEr
     let failed = |reason: String| {
         RunError::config(format!("{}: `--describe` failed: {reason}", path.display()))
     };
-    let answer = process::answer(path, "--describe", patience, LONGEST_ANSWER)
-        .map_err(|error| failed(error.to_string()))?;
+    let mut command = Command::new(path);
+    command.arg("--describe");
+    let answer = ask(command, patience).map_err(|error| failed(error.to_string()))?;
     let Some(answer) = answer else {
         return Err(failed(format!(
             "no answer after {} s; is it a stage at all?",
