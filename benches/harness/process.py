@@ -20,7 +20,7 @@ KEPT_PAGES = {
 _NUMBERS = itertools.count(1)
 
 # What would change a measurement if it were set where the bench is started.
-UNWANTED = ("MALLOC_", "OMP_", "MKL_", "PFT_TAG_CACHE", "PFT_STORE", "RUST_LOG", "RAYON_")
+UNWANTED = ("MALLOC_", "OMP_", "MKL_", "PFT_CACHE_DIR", "PFT_TAG_CACHE", "PFT_STORE", "RUST_LOG", "RAYON_")
 
 
 class Failed(Exception):

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use pft_tests::{Finished, binary, root};
+use pft_tests::{Finished, binary, root, run};
 use serde_json::Value;
 
 const TINY: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":49152,
@@ -34,6 +34,23 @@ fn artifacts(stdout: &str) -> Vec<(String, Value)> {
         .into_iter()
         .map(|stage| (stage["status"].as_str().unwrap().to_owned(), stage["artifact"].clone()))
         .collect()
+}
+
+/// A full disk is known by what the operating system says, and not by words that a name may hold.
+#[test]
+fn a_name_is_no_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["No space left on device.yml", "Disk quota exceeded"] {
+        for arguments in [
+            ["--output", "x", "--config", name],
+            ["--output", "x", "--set", &format!("path={name}")],
+        ] {
+            let finished = run("ingest", &arguments, folder.path());
+            assert!([2, 3].contains(&finished.code), "{}", finished.stderr);
+            assert!(finished.stderr.contains(name), "{}", finished.stderr);
+            assert!(!finished.stderr.contains("free some disk space"), "{}", finished.stderr);
+        }
+    }
 }
 
 /// Wherever in a pipeline the disk is full, one message says so, nothing unfinished stays in the

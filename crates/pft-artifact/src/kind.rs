@@ -30,6 +30,11 @@ impl Kind {
         }
     }
 
+    /// Whether its files are their owner's alone: all but a bundle, which is made to be given away.
+    pub fn is_private(self) -> bool {
+        self != Kind::Bundle
+    }
+
     /// The version of this kind's schema that this build reads and writes.
     pub fn schema_version(self) -> u32 {
         match self {

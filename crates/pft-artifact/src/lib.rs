@@ -26,6 +26,8 @@
 //! # }
 //! ```
 
+pub mod access;
+
 mod error;
 mod kind;
 pub mod kinds;
@@ -33,7 +35,7 @@ mod quoted;
 mod seal;
 mod table;
 
-pub use error::ArtifactError;
+pub use error::{ArtifactError, is_full_disk};
 pub use kind::Kind;
 pub use kinds::columns_of;
 pub use kinds::corpus::StoredDocument;

@@ -175,8 +175,9 @@ impl Ledger {
             .truncate(false)
             .open(path)
             .map_err(io)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io)?;
+        let text = as_text(path, bytes)?;
         // What follows the last line break was never acknowledged.
         let complete = text.rfind('\n').map_or(0, |at| at + 1);
         file.set_len(complete as u64).map_err(io)?;
@@ -246,9 +247,9 @@ impl LedgerContents {
     /// # Errors
     /// When it cannot be read or a line is not what it should be.
     pub fn read(path: &Path) -> Result<Self, LedgerError> {
-        let text = std::fs::read_to_string(path)
+        let bytes = std::fs::read(path)
             .map_err(|source| LedgerError::Io { path: path.to_owned(), source })?;
-        Ok(parse(path, &text)?.0)
+        Ok(parse(path, &as_text(path, bytes)?)?.0)
     }
 
     /// The steps as an accountant takes them.
@@ -301,10 +302,23 @@ impl LedgerContents {
 fn append<T: Serialize>(file: &mut File, record: &T, previous: &str) -> std::io::Result<String> {
     let body = serde_json::to_string(record)?;
     let hash = chain(previous, &body);
-    let line = format!("{{\"record\":{body},\"previous\":\"{previous}\",\"hash\":\"{hash}\"}}\n");
+    let line = written(&body, previous, &hash) + "\n";
     file.write_all(line.as_bytes())?;
     file.sync_data()?;
     Ok(hash)
+}
+
+/// A line as it stands in the file.
+fn written(body: &str, previous: &str, hash: &str) -> String {
+    format!("{{\"record\":{body},\"previous\":\"{previous}\",\"hash\":\"{hash}\"}}")
+}
+
+fn as_text(path: &Path, bytes: Vec<u8>) -> Result<String, LedgerError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let whole = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = whole.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        LedgerError::Broken { path: path.to_owned(), line, reason: "it is no text".into() }
+    })
 }
 
 fn chain(previous: &str, body: &str) -> String {
@@ -360,6 +374,10 @@ fn parse(path: &Path, text: &str) -> Result<(LedgerContents, String), LedgerErro
         let (body, named_previous, hash) = body;
         if named_previous != previous || chain(&previous, &body) != hash {
             return Err(broken(number, "the hash does not fit".into()));
+        }
+        // Two spellings of one number mean the same, but only one of them was written.
+        if line != written(&body, &previous, &hash) {
+            return Err(broken(number, "it is not spelt as it was written".into()));
         }
         previous = hash;
     }

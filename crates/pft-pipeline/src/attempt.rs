@@ -28,9 +28,7 @@ impl Run<'_> {
         ready: &Ready,
         attempt: &mut Option<Attempt>,
     ) -> Result<(Action, Attempt), RunError> {
-        let failed = |error: std::io::Error| {
-            RunError::bug(format!("{}: {error}", self.store.root().display()))
-        };
+        let failed = |error: std::io::Error| RunError::failed_write(self.store.root(), &error);
         // The lock's holder is alone with this folder; what is in it a killed attempt left.
         let work = self.store.root().join("tmp").join(&ready.key.hash);
         let started = Instant::now();
@@ -86,9 +84,7 @@ impl Run<'_> {
         work: &Path,
         attempt: &mut Attempt,
     ) -> Result<(), RunError> {
-        let failed = |error: std::io::Error| {
-            RunError::bug(format!("{}: {error}", self.store.root().display()))
-        };
+        let failed = |error: std::io::Error| RunError::failed_write(self.store.root(), &error);
         match std::fs::remove_dir_all(work) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(failed(error));

@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use pft_stage::{Event, Facts};
 
 use crate::RunError;
 use crate::graph::{Graph, Node};
+
+/// How long a stage may take to check its config, for which it may have to read a model's files.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Checks these stages, all at once, and returns what is wrong with which.
 pub(crate) fn check(graph: &Graph, nodes: &[usize]) -> Vec<(usize, RunError)> {
@@ -107,10 +111,9 @@ fn ask(node: &Node) -> Result<Facts, RunError> {
     })
 }
 
-fn start(executable: &Path, config: &Path) -> std::io::Result<std::process::Output> {
-    Command::new(executable)
-        .args(["--check", "--progress", "json", "--config"])
-        .arg(config)
-        .stdin(Stdio::null())
-        .output()
+fn start(executable: &Path, config: &Path) -> std::io::Result<Output> {
+    let mut command = Command::new(executable);
+    command.args(["--check", "--progress", "json", "--config"]).arg(config);
+    let late = || std::io::Error::other(format!("no answer after {} s", PATIENCE.as_secs()));
+    crate::ask::ask(command, PATIENCE)?.ok_or_else(late)
 }

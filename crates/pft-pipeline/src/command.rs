@@ -118,7 +118,12 @@ impl Command {
 
 /// The whole `main` of the runner.
 pub fn main() -> ExitCode {
-    match Arguments::parse().command.run() {
+    let command = Arguments::parse().command;
+    if !matches!(command, Command::Schema(_) | Command::Man(_)) {
+        // The store's private artifacts, scratch folders and logs; stages inherit it.
+        pft_artifact::access::keep_private();
+    }
+    match command.run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(&format!("pft-pipeline: error: {error}"));

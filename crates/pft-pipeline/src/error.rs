@@ -15,6 +15,11 @@ impl RunError {
         Self { message: message.into(), exit_code: 2 }
     }
 
+    /// A file or folder that the operating system did not let the runner write.
+    pub fn failed_write(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::bug(format!("{}: {error}{}", path.display(), room(error)))
+    }
+
     /// A failing machine or a bug.
     pub fn bug(message: impl Into<String>) -> Self {
         Self { message: message.into(), exit_code: 1 }
@@ -31,6 +36,15 @@ impl std::error::Error for RunError {}
 
 impl From<pft_artifact::ArtifactError> for RunError {
     fn from(error: pft_artifact::ArtifactError) -> Self {
-        Self::bug(error.to_string())
+        Self::bug(format!("{error}{}", room(&error)))
+    }
+}
+
+/// The help against a full disk, if that is what is wrong.
+fn room(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    if pft_artifact::is_full_disk(error) {
+        "\n  help: free some disk space and run again"
+    } else {
+        ""
     }
 }

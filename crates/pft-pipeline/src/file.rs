@@ -121,6 +121,16 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Names stand in messages, in one line each, and become names of files.
+    fn is_name(&self, line: u64, name: &str, what: &str) -> Result<(), RunError> {
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        if name.trim().is_empty() || name.len() > 100 || name.contains(breaks) {
+            let message = format!("{what} is {name:?}; write up to 100 letters on one line");
+            return Err(self.error(line, message));
+        }
+        Ok(())
+    }
+
     fn relative(&self, path: &str) -> PathBuf {
         let base = std::path::absolute(self.path).unwrap_or_else(|_| self.path.to_path_buf());
         let folder = base.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -131,7 +141,11 @@ impl Parser<'_> {
         let entries = self.mapping(root, "a pipeline")?;
         self.known(entries, &["pipeline", "description", "include", "stages", "sweep"])?;
         let name = match root.get("pipeline") {
-            Some(node) => self.string(node, "`pipeline`")?,
+            Some(node) => {
+                let name = self.string(node, "`pipeline`")?;
+                self.is_name(node.line, &name, "the pipeline's name")?;
+                name
+            }
             None => return Err(self.error(1, "`pipeline: NAME` is missing")),
         };
         let mut stages = Vec::new();
@@ -175,6 +189,7 @@ impl Parser<'_> {
     }
 
     fn stage(&self, key: &Key, node: &Node) -> Result<StageEntry, RunError> {
+        self.is_name(key.line, &key.name, "a stage's name")?;
         if key.name.contains(['.', '/']) {
             return Err(self.error(key.line, format!("stage name `{}` holds `.` or `/`", key.name)));
         }
@@ -270,6 +285,20 @@ mod tests {
         assert!(message.contains("p.yml:3: stage `a` lacks"), "{message}");
         let message = parse("stages: {}\n").unwrap_err();
         assert!(message.contains("`pipeline: NAME` is missing"), "{message}");
+    }
+
+    #[test]
+    fn names_are_of_one_line() {
+        let long = "a".repeat(101);
+        for name in ["a\\nb", "a\\u2028b", "a\\tb", "a\\e[1mb", "", " ", &long] {
+            let message = parse(&format!("pipeline: p\nstages:\n  \"{name}\": {{ stage: x }}\n"));
+            let message = message.unwrap_err();
+            assert!(message.contains("p.yml:3: a stage's name is"), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+            let message = parse(&format!("pipeline: \"{name}\"\nstages:\n  a: {{ stage: x }}\n"));
+            let message = message.unwrap_err();
+            assert!(message.contains("p.yml:1: the pipeline's name is"), "{message}");
+        }
     }
 
     #[test]

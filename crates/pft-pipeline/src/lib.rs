@@ -17,6 +17,7 @@ pub mod record;
 pub mod stages;
 pub mod sweep;
 
+mod ask;
 mod attempt;
 mod board;
 mod checked;

@@ -207,7 +207,7 @@ fn reap(pid: libc::pid_t) -> std::io::Result<Option<(ExitStatus, u64)>> {
 }
 
 /// A stage whose runner was killed must not go on writing.
-fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     #[cfg(target_os = "linux")]
     {
         let parent = std::process::id();

@@ -159,9 +159,8 @@ impl Recorder {
     pub(crate) fn begin(store: &Store, pipeline: &str) -> Result<Self, RunError> {
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S").to_string();
         let name = format!("{now}-{}", std::process::id());
-        let failed = |error: std::io::Error| {
-            RunError::bug(format!("{}: {error}", store.root().join("runs").display()))
-        };
+        let failed =
+            |error: std::io::Error| RunError::failed_write(&store.root().join("runs"), &error);
         // Process ids of containers that share a store may be equal.
         let mut run = name.clone();
         let mut count = 1;
@@ -239,7 +238,7 @@ impl Recorder {
         }
         record.seal = record.seal_for();
         let (path, partial) = (self.folder.join(RECORD), self.folder.join("run.json.partial"));
-        let failed = |error| RunError::bug(format!("{}: {error}", path.display()));
+        let failed = |error: std::io::Error| RunError::failed_write(&path, &error);
         private_file(&partial)
             .and_then(|mut file| file.write_all(record.to_json().as_bytes()))
             .and_then(|()| std::fs::rename(&partial, &path))

@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use pft_stage::Description;
-use pft_stage::schema::suggestion;
+use pft_stage::schema::nearest;
 
 use crate::RunError;
+use crate::ask::ask;
 
 /// The stages that come with the runner, to guess what a misspelt one means.
 pub(crate) const SHIPPED: [&str; 6] = ["ingest", "tag-pii", "scrub", "tokenize", "train", "export"];
+
+/// How long a program may take to describe itself: one that has to load an interpreter and its libraries
+/// from a cold disk does it in this time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A stage's executable and its description.
 #[derive(Debug, Clone)]
@@ -46,8 +52,8 @@ pub fn find(stage: &str) -> Result<PathBuf, RunError> {
             return Ok(candidate);
         }
     }
-    let near = suggestion(stage, &SHIPPED);
-    let near = if near.contains("did you mean") { &near } else { "" };
+    let near = nearest(stage, &SHIPPED).map(|name| format!("; did you mean `{name}`?"));
+    let near = near.unwrap_or_default();
     Err(RunError::config(format!(
         "stage `{stage}`: no executable of this name beside pft-pipeline or on PATH{near}\n  help: build \
          the stages with `cargo build --release`, or name the executable's path"
@@ -57,20 +63,28 @@ pub fn find(stage: &str) -> Result<PathBuf, RunError> {
 /// Runs `STAGE --describe`.
 ///
 /// # Errors
-/// When the executable cannot be run or its answer is not a description.
+/// When the executable cannot be run, takes more than a minute, or its answer is not a description.
 pub fn describe(path: &Path) -> Result<Description, RunError> {
+    describe_within(path, PATIENCE)
+}
+
+fn describe_within(path: &Path, patience: Duration) -> Result<Description, RunError> {
     let failed = |reason: String| {
         RunError::config(format!("{}: `--describe` failed: {reason}", path.display()))
     };
-    let output = Command::new(path)
-        .arg("--describe")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(output.status.to_string()));
+    let mut command = Command::new(path);
+    command.arg("--describe");
+    let answer = ask(command, patience).map_err(|error| failed(error.to_string()))?;
+    let Some(answer) = answer else {
+        return Err(failed(format!(
+            "no answer after {} s; is it a stage at all?",
+            patience.as_secs_f64()
+        )));
+    };
+    if !answer.status.success() {
+        return Err(failed(answer.status.to_string()));
     }
-    serde_json::from_slice(&output.stdout)
+    serde_json::from_slice(&answer.stdout)
         .map_err(|error| failed(format!("its answer is not a stage description: {error}")))
 }
 
@@ -111,4 +125,50 @@ pub fn describe_all<'a>(
             })
             .collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn program(folder: &Path, script: &str) -> PathBuf {
+        let path = folder.join("stage");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_program_that_does_not_answer_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("alive");
+        // Its child holds the pipe open, and goes with it.
+        let wait = format!("(sleep 2; echo alive > {}) & sleep 600", marker.display());
+        let path = program(folder.path(), &wait);
+        let begun = Instant::now();
+        let error = describe_within(&path, Duration::from_millis(300)).unwrap_err();
+        assert!(error.message.contains("no answer after 0.3 s"), "{}", error.message);
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_secs(3));
+        assert!(!marker.exists(), "what the program started goes on");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_description_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |script: &str| {
+            let path = program(folder.path(), script);
+            describe_within(&path, Duration::from_secs(60)).unwrap_err().message
+        };
+        assert!(refused("echo hello").contains("not a stage description"));
+        assert!(refused("exit 3").contains("exit status: 3"));
+        assert!(refused("yes | head -c 20000000").contains("longer than"));
+        // One that answers and leaves a child behind is done.
+        let begun = Instant::now();
+        assert!(refused("sleep 600 & echo hello").contains("not a stage description"));
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
 }

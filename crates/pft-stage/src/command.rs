@@ -18,6 +18,9 @@ use crate::config::{ConfigSource, Override, load_config};
 use crate::seal::Output;
 use crate::{Context, Description, Progress, ProgressMode, Stage, StageError};
 
+/// Names a folder for what runs of a stage share; see [`Context::cache`].
+const CACHE: &str = "PFT_CACHE_DIR";
+
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
 struct Arguments {
@@ -77,6 +80,8 @@ pub fn run_stage_from<S: Stage>(arguments: impl IntoIterator<Item = OsString>) -
         let _ = writeln!(std::io::stdout(), "{}", json!(Description::of::<S>()));
         return ExitCode::SUCCESS;
     }
+    // Raw text, and what is made of it.
+    pft_artifact::access::keep_private();
     let progress = Progress::new(S::NAME, arguments.progress);
     match run::<S>(&arguments, &progress) {
         Ok(()) => ExitCode::SUCCESS,
@@ -126,12 +131,13 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
             None => output.default_scratch(&key),
         };
         std::fs::create_dir_all(&scratch).map_err(|error| {
-            StageError::config(format!("--scratch {}: {error}", scratch.display()))
+            StageError::config(format!("--scratch {}: {error}", scratch.display())).because(&error)
         })?;
         let context = Context {
             inputs,
             outputs: output.folders(),
             scratch,
+            cache: std::env::var_os(CACHE).filter(|f| !f.is_empty()).map(PathBuf::from),
             threads: set_up_threads(arguments.threads),
             progress: progress.clone(),
             metrics: std::sync::Mutex::default(),
@@ -254,11 +260,12 @@ pub fn watch_signals() -> Result<Arc<AtomicBool>, StageError> {
     Ok(flag)
 }
 
-/// Panic messages may quote data; only the place in the code is shown.
-fn silence_panics() {
+/// Panic messages may quote data; only the place in the code is shown, if anybody listens.
+pub(crate) fn silence_panics() {
     std::panic::set_hook(Box::new(|info| {
         if let Some(location) = info.location() {
-            eprintln!("internal error at {}:{}", location.file(), location.line());
+            let place = format!("{}:{}", location.file(), location.line());
+            let _ = writeln!(std::io::stderr(), "internal error at {place}");
         }
     }));
 }

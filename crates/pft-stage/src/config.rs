@@ -26,7 +26,7 @@ impl ConfigSource {
             .map_err(|error| format!("{}: cannot read the config: {error}", path.display()))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| format!("{}: the config is not valid UTF-8", path.display()))?;
-        let node = yaml::parse(&text).map_err(|error| {
+        let mut node = yaml::parse(&text).map_err(|error| {
             // A corpus given by mistake: the lines around the place are text of documents.
             let is_config =
                 path.extension().is_some_and(|e| e == "yml" || e == "yaml" || e == "json");
@@ -34,6 +34,9 @@ impl ConfigSource {
                 if is_config { &error[..] } else { error.lines().next().unwrap_or_default() };
             format!("{}: {shown}", path.display())
         })?;
+        if node.data == Data::Null {
+            node.data = Data::Mapping(Vec::new());
+        }
         if !matches!(node.data, Data::Mapping(_)) {
             return Err(format!("{}: a config is a mapping of keys to values", path.display()));
         }
@@ -100,10 +103,19 @@ pub fn load_config(
     for change in overrides {
         let segments: Vec<&str> = change.key.split('.').collect();
         let complain = |message: String| format!("{}: {}: {message}", change.origin, change.key);
+        if let Some((depth, list)) = schema::absent_list(&value, schema, &segments) {
+            set_node(&mut node, &segments[..depth], (&list).into()).map_err(complain)?;
+            set_value(&mut value, &segments[..depth], list);
+        }
         // A line of zero marks what an override said.
         set_node(&mut node, &segments, without_lines(&change.value)).map_err(complain)?;
         set_value(&mut value, &segments, change.value.to_json());
         schema::resolve_paths(&mut value, schema, &change.base);
+    }
+    for (path, tag) in schema::missing_tags(&value, schema) {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        set_node(&mut node, &path, (&tag).into())?;
+        set_value(&mut value, &path, tag);
     }
     let problems = schema::check(&node, schema);
     if !problems.is_empty() {
@@ -206,8 +218,25 @@ mod tests {
         separator: Option<char>,
         path: Option<OutsidePath>,
         optimizer: Optimizer,
+        rule: Rule,
         privacy: Option<Privacy>,
+        second: Option<Rule>,
         backends: Vec<Backend>,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+    enum Rule {
+        Adamw {
+            #[serde(default = "one")]
+            beta: f64,
+            #[serde(default)]
+            weight_decay: f64,
+        },
+        Sgd {
+            #[serde(default)]
+            momentum: f64,
+        },
     }
 
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -246,7 +275,9 @@ mod tests {
                 separator: None,
                 path: None,
                 optimizer: Optimizer::Adamw,
+                rule: Rule::Adamw { beta: 1.0, weight_decay: 0.5 },
                 privacy: None,
+                second: None,
                 backends: vec![Backend::Rules],
             }
         }
@@ -257,7 +288,11 @@ mod tests {
     }
 
     fn source(text: &str) -> ConfigSource {
-        ConfigSource { path: "/configs/train.yml".into(), node: yaml::parse(text).unwrap() }
+        let mut node = yaml::parse(text).unwrap();
+        if node.data == Data::Null {
+            node.data = Data::Mapping(Vec::new());
+        }
+        ConfigSource { path: "/configs/train.yml".into(), node }
     }
 
     fn load(text: &str, sets: &[&str]) -> Result<Value, String> {
@@ -356,6 +391,50 @@ mod tests {
         let value =
             load("backends: [{kind: spacy, model: m}]\n", &["backends.0.model=/n"]).unwrap();
         assert_eq!(value["backends"][0]["model"], "/n");
+    }
+
+    #[test]
+    fn a_key_of_what_is_left_out_is_one_of_its_default() {
+        let rule = |text: &str, sets: &[&str]| load(text, sets).map(|value| value["rule"].clone());
+        let adamw = |weight_decay: f64| {
+            Ok(serde_json::json!({"kind": "adamw", "beta": 1.0, "weight_decay": weight_decay}))
+        };
+        assert_eq!(rule("", &[]), adamw(0.5));
+        assert_eq!(rule("", &["rule.weight_decay=0.1"]), adamw(0.1));
+        assert_eq!(rule("rule: { weight_decay: 0.1 }", &[]), adamw(0.1));
+        assert_eq!(rule("rule: null", &["rule.weight_decay=0.1"]), adamw(0.1));
+        // Another kind is another form, in whatever order it is said.
+        for sets in [["rule.kind=sgd", "rule.momentum=0.1"], ["rule.momentum=0.1", "rule.kind=sgd"]]
+        {
+            let sgd = serde_json::json!({"kind": "sgd", "momentum": 0.1});
+            assert_eq!(rule("", &sets), Ok(sgd));
+        }
+        let message = load("", &["rule.momentum=0.1"]).unwrap_err();
+        assert!(message.starts_with("--set: rule.momentum: unknown key"), "{message}");
+        // Where the default is none, the kind has to be said.
+        let message = load("", &["second.momentum=0.1"]).unwrap_err();
+        assert!(message.contains("second.kind: is missing; it is one of adamw, sgd"), "{message}");
+        let value = load("", &["backends.0={kind: spacy, model: /m}"]).unwrap();
+        assert_eq!(value["backends"], serde_json::json!([{"kind": "spacy", "model": "/m"}]));
+        let message = load("", &["backends.1.kind=rules"]).unwrap_err();
+        assert!(message.contains("`1` is not an item of a list of 1"), "{message}");
+    }
+
+    #[test]
+    fn a_config_of_comments_alone_is_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.yml");
+        for text in ["", "# nothing\n", "---\n", "null\n", "--- null\n"] {
+            std::fs::write(&path, text).unwrap();
+            let source = ConfigSource::read(&path).unwrap();
+            assert_eq!(
+                load_config(Some(&source), &[], &schema()).unwrap()["steps"],
+                10,
+                "{text:?}"
+            );
+        }
+        std::fs::write(&path, "- a\n").unwrap();
+        assert!(ConfigSource::read(&path).unwrap_err().contains("a mapping of keys"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub struct Context {
     pub(crate) inputs: BTreeMap<String, PathBuf>,
     pub(crate) outputs: BTreeMap<String, PathBuf>,
     pub(crate) scratch: PathBuf,
+    pub(crate) cache: Option<PathBuf>,
     pub(crate) threads: usize,
     pub(crate) progress: Progress,
     pub(crate) metrics: Mutex<BTreeMap<String, Value>>,
@@ -35,6 +36,7 @@ impl Context {
             inputs,
             outputs,
             scratch: scratch.to_path_buf(),
+            cache: None,
             threads,
             progress: Progress::new("test", crate::ProgressMode::Plain),
             metrics: Mutex::default(),
@@ -73,6 +75,18 @@ impl Context {
     /// A folder that outlives a killed attempt at the same work.
     pub fn scratch(&self) -> &Path {
         &self.scratch
+    }
+
+    /// A folder that all runs of the stage share, whatever their config and inputs, for results that are
+    /// keyed by content: `PFT_CACHE_DIR`, which a runner sets. Without one there is no cache.
+    pub fn cache(&self) -> Option<&Path> {
+        self.cache.as_deref()
+    }
+
+    /// What to do about work in the scratch folder that cannot be gone on with: advice that fits whoever
+    /// named the folder, a person or a runner.
+    pub fn start_anew(&self) -> String {
+        format!("to start anew, remove the folder {}", self.scratch.display())
     }
 
     /// How many threads to use. The rayon pool has this size already.

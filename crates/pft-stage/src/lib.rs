@@ -54,6 +54,7 @@ mod seal;
 
 pub mod allocator;
 pub mod schema;
+pub mod subcommand;
 pub mod yaml;
 
 pub use command::{run_stage, run_stage_from, watch_signals};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pft_artifact::{Kind, Lineage, MANIFEST, Manifest, count_rows};
+use pft_artifact::{Kind, Lineage, MANIFEST, Manifest, access, count_rows};
 use serde_json::{Value, json};
 
 use crate::{Port, StageError};
@@ -25,7 +25,7 @@ impl Output {
     /// under its hidden names does not count.
     pub(crate) fn prepare(folder: &Path, ports: Vec<Port>) -> Result<Self, StageError> {
         let unusable = |error: std::io::Error| {
-            StageError::config(format!("--output {}: {error}", folder.display()))
+            StageError::config(format!("--output {}: {error}", folder.display())).because(&error)
         };
         let existed = folder.exists();
         if existed {
@@ -39,6 +39,10 @@ impl Output {
                     .with_help("name a new folder, or remove this one first"));
                 }
             }
+        }
+        if let Some(parent) = folder.parent() {
+            // What lies there is for the person to say.
+            access::create_shared_dir_all(parent).map_err(unusable)?;
         }
         let output = Self { folder: folder.to_path_buf(), ports, existed };
         output.remove_partial().map_err(unusable)?;
@@ -75,6 +79,7 @@ impl Output {
             let partial = self.partial(&port.name);
             let failed = |error: std::io::Error| {
                 StageError::bug(format!("cannot seal output `{}`: {error}", port.name))
+                    .because(&error)
             };
             if !port.required && std::fs::read_dir(&partial).map_err(failed)?.next().is_none() {
                 continue;
@@ -85,13 +90,16 @@ impl Output {
                 _ => provenance.clone(),
             };
             Manifest::seal(&partial, port.kind, rows, provenance)?;
-            let target = if self.ports.len() == 1 {
-                self.folder.clone()
+            let (target, is_new) = if self.ports.len() == 1 {
+                (self.folder.clone(), !self.existed)
             } else {
                 let target = self.folder.join(&port.name);
                 std::fs::create_dir_all(&target).map_err(failed)?;
-                target
+                (target, true)
             };
+            if is_new && !port.kind.is_private() {
+                access::share(&target).map_err(failed)?;
+            }
             let mut names: Vec<_> = std::fs::read_dir(&partial)
                 .and_then(|entries| entries.map(|e| e.map(|e| e.file_name())).collect())
                 .map_err(failed)?;
@@ -100,7 +108,9 @@ impl Output {
                 std::fs::rename(partial.join(&name), target.join(&name)).map_err(failed)?;
             }
         }
-        let failed = |error| StageError::bug(format!("cannot tidy the output folder: {error}"));
+        let failed = |error: std::io::Error| {
+            StageError::bug(format!("cannot tidy the output folder: {error}")).because(&error)
+        };
         self.remove_partial().map_err(failed)?;
         match std::fs::remove_dir_all(self.folder.join(SCRATCH)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),

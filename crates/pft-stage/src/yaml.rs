@@ -44,13 +44,13 @@ pub struct Key {
     pub line: u64,
 }
 
-/// Parses one YAML document.
+/// Parses one YAML document. One of comments alone is null.
 ///
 /// # Errors
 /// What is wrong, with line, column and a snippet.
 pub fn parse(text: &str) -> Result<Node, String> {
-    if text.trim().is_empty() {
-        return Ok(Node { data: Data::Mapping(Vec::new()), line: 1, column: 1 });
+    if is_empty(text) {
+        return Ok(Node { data: Data::Null, line: 1, column: 1 });
     }
     let options = serde_saphyr::options! {
         // Without this `y`, `no` and `on` would be booleans, as in YAML 1.1.
@@ -60,6 +60,18 @@ pub fn parse(text: &str) -> Result<Node, String> {
     };
     serde_saphyr::from_str_with_options::<Node>(text, options)
         .map_err(|error| for_people(&error.to_string()))
+}
+
+/// Whether there is nothing but comments and the marks around a document.
+fn is_empty(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().all(|line| {
+        let rest = ["---", "..."].iter().find_map(|mark| line.strip_prefix(mark)).unwrap_or(line);
+        let is_marked = rest.len() < line.len();
+        let comment = rest.trim_start();
+        // `---#x` is a text.
+        comment.is_empty() || comment.starts_with('#') && (!is_marked || comment.len() < rest.len())
+    })
 }
 
 /// The parser's message without what it tells programmers: `line 3, column 1: what is wrong`, then the
@@ -117,6 +129,23 @@ impl Node {
                 Value::Object(entries.iter().map(|(k, v)| (k.name.clone(), v.to_json())).collect())
             }
         }
+    }
+}
+
+impl From<&Value> for Node {
+    /// A value that stands nowhere.
+    fn from(value: &Value) -> Self {
+        let data = match value {
+            Value::Null => Data::Null,
+            Value::Bool(value) => Data::Bool(*value),
+            Value::Number(number) => Data::Number(number.clone()),
+            Value::String(text) => Data::String(text.clone()),
+            Value::Array(items) => Data::Sequence(items.iter().map(Node::from).collect()),
+            Value::Object(map) => Data::Mapping(
+                map.iter().map(|(k, v)| (Key { name: k.clone(), line: 0 }, v.into())).collect(),
+            ),
+        };
+        Node { data, line: 0, column: 0 }
     }
 }
 
@@ -235,6 +264,16 @@ mod tests {
     fn what_json_has_no_number_for_is_text() {
         let expected = serde_json::json!({ "a": ".nan", "b": ".inf", "c": "-.inf" });
         assert_eq!(parse("a: .NaN\nb: +.INF\nc: -.inf\n").unwrap().to_json(), expected);
+    }
+
+    #[test]
+    fn a_document_of_comments_alone_is_null() {
+        for text in ["", " \n", "# a\n# b", "---", "--- # a\n", "---\n# a\n...\n", "null", "~\n"] {
+            assert_eq!(parse(text).unwrap().data, Data::Null, "{text:?}");
+        }
+        for text in ["---#x", "-- -", "a"] {
+            assert_ne!(parse(text).map(|node| node.data), Ok(Data::Null), "{text:?}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use serde_json::Value;
 pub use config::{Config, Dtype, Format, GgufType};
 
 use tokenizer::Tokenizer;
-use trained::{Trained, checkpoint_error, load_adapted, load_whole};
+use trained::{Trained, load_adapted, load_whole, not_written};
 use verify::Reference;
 
 /// The stage.
@@ -125,7 +125,7 @@ fn write_weights(
             let base = trained.base.as_ref().map_or("", |base| base.name.as_str());
             let parameters = model.parameters();
             save_adapter_with_notes(output, model.config(), lora, parameters, base, &notes)
-                .map_err(checkpoint_error)?;
+                .map_err(not_written)?;
             let adapters = named(model.parameters()).filter(|(name, _)| name.contains(".lora_"));
             let path = output.join("adapter_model.safetensors");
             written::check(&path, adapters, SavedType::F32)?;
@@ -148,7 +148,7 @@ fn write_weights(
     if config.format == Format::Hf {
         let saved = config.dtype.into();
         save_model_with_notes(output, &model_config, &merged, saved, &notes)
-            .map_err(checkpoint_error)?;
+            .map_err(not_written)?;
         written::check(&output.join("model.safetensors"), named(&merged), saved)?;
         written::check_config(output, merged.id("lm_head.weight").is_some(), saved)?;
     }
@@ -161,7 +161,7 @@ fn write_weights(
             tokenizer.write_gguf(writer);
             writer.string(RECORD_KEY, &record);
         })
-        .map_err(checkpoint_error)?;
+        .map_err(not_written)?;
     }
     Ok(())
 }
@@ -195,7 +195,7 @@ fn read_back(
 }
 
 fn copy_diagnostics(folder: &Path, target: &Path) -> Result<(), StageError> {
-    let failed = |error: std::io::Error| StageError::bug(format!("{}: {error}", target.display()));
+    let failed = |error: std::io::Error| StageError::failed_write(target, &error);
     std::fs::create_dir_all(target).map_err(failed)?;
     for name in bundle::DIAGNOSTIC_FILES.map(|file| file.name) {
         if folder.join(name).is_file() {
@@ -210,6 +210,5 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
 }
 
 fn write_text(path: &Path, text: &str) -> Result<(), StageError> {
-    std::fs::write(path, text)
-        .map_err(|error| StageError::bug(format!("{}: {error}", path.display())))
+    std::fs::write(path, text).map_err(|error| StageError::failed_write(path, &error))
 }

@@ -49,6 +49,14 @@ pub(crate) fn checkpoint_error(error: CheckpointError) -> StageError {
     StageError::input(error.to_string())
 }
 
+/// A checkpoint that cannot be written: the machine's failure where the operating system refused.
+pub(crate) fn not_written(error: CheckpointError) -> StageError {
+    let refused =
+        std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
+    let class = if refused { StageError::bug } else { StageError::input };
+    class(error.to_string()).because(&error)
+}
+
 /// Reads a JSON file of the artifact; null where it is not there.
 pub(crate) fn read_json(path: &Path) -> Result<Value, StageError> {
     let text = match std::fs::read_to_string(path) {

@@ -1,7 +1,7 @@
 //! The ingest stage: raw files in, a `corpus` out. This crate reads every source format, gives
 //! each document its id, privacy unit and split, and refuses bad input with its place. The
 //! synthetic source also knows where its personal data is and writes it as `tags`. It may depend
-//! on polars, parquet and `mail-parser` for formats, `hf-hub` for the hub, and `pft-artifact` and
+//! on polars, parquet and `mail-parser` for formats, `ureq` for the hub, and `pft-artifact` and
 //! `pft-stage`.
 
 pub mod config;

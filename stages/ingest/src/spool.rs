@@ -92,6 +92,6 @@ impl Spooled {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> StageError {
-    StageError::bug(format!("{}: {error}", path.display()))
+    StageError::failed_write(path, error)
         .with_help("check that the disk has room for a copy of the corpus, then run again")
 }

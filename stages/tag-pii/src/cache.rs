@@ -1,26 +1,28 @@
 //! Finished work, by text: a backend's spans of every text it has tagged.
 //!
 //! A folder for each backend's fingerprint holds append-only segments. A record is the text's BLAKE3,
-//! the length of its payload, the payload, and a checksum; reading stops at the first record that
-//! is torn, so a process killed at any moment loses only its last batch. Each process writes a segment of
-//! its own, so any number of them may share a folder.
+//! the length of its payload, the payload, and a checksum; a record that is damaged or torn counts as not
+//! there, so a process killed at any moment loses only its last batch. A segment has one writer at a time,
+//! so any number of processes may share a folder.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pft_pii::combine::SpanList;
 use pft_pii::{Span, Tagger};
-use pft_stage::StageError;
+use pft_stage::{Stage as _, StageError};
 use serde::Deserialize;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde::ser::Serializer as _;
 
-/// Bumped when windows or the record's form change.
+use crate::TagPii;
+
+/// Bumped when windows or the record's form change. The stage's own revision counts too.
 const REVISION: u32 = 1;
 const CHECKSUM: usize = 8;
 const HEADER: usize = 32 + 4;
@@ -34,12 +36,18 @@ struct Place {
     len: u32,
 }
 
+struct Segment {
+    file: File,
+    /// Behind its last whole record.
+    end: u64,
+}
+
 /// One backend's finished work.
 pub struct Cache {
     folder: PathBuf,
     source: Arc<str>,
     places: HashMap<TextHash, Place>,
-    segments: Vec<File>,
+    segments: Vec<Segment>,
     /// The segment that this process writes, and its length.
     own: Option<(usize, u64)>,
 }
@@ -50,7 +58,10 @@ impl Cache {
     /// # Errors
     /// When the folder cannot be made or read.
     pub fn open(root: &Path, tagger: &dyn Tagger) -> Result<Self, StageError> {
-        let key = blake3::hash(format!("{REVISION} {}", tagger.fingerprint()).as_bytes()).to_hex();
+        let key = blake3::hash(
+            format!("{REVISION} {} {}", TagPii::REVISION, tagger.fingerprint()).as_bytes(),
+        )
+        .to_hex();
         let folder = root.join(format!("{}-{}", tagger.name(), &key[..32]));
         std::fs::create_dir_all(&folder).map_err(|error| unusable(&folder, &error))?;
         let mut cache = Self {
@@ -76,35 +87,40 @@ impl Cache {
     }
 
     fn index(&mut self, file: File) -> std::io::Result<()> {
+        self.segments.push(Segment { file, end: 0 });
+        self.catch_up(self.segments.len() - 1)
+    }
+
+    /// Takes in what stands in a segment behind what is known of it.
+    fn catch_up(&mut self, number: usize) -> std::io::Result<()> {
+        let Segment { file, end: offset } = &mut self.segments[number];
         let length = file.metadata()?.len();
-        let mut reader = BufReader::with_capacity(1 << 20, &file);
-        let mut offset = 0;
+        file.seek(SeekFrom::Start(*offset))?;
+        let mut reader = BufReader::with_capacity(1 << 20, &*file);
         let mut payload = Vec::new();
         loop {
             let mut header = [0; HEADER];
-            if length - offset < (HEADER + CHECKSUM) as u64 {
+            if length.saturating_sub(*offset) < (HEADER + CHECKSUM) as u64 {
                 break;
             }
             reader.read_exact(&mut header)?;
             let mut hash = [0; 32];
             hash.copy_from_slice(&header[..32]);
             let len = u32::from_le_bytes([header[32], header[33], header[34], header[35]]);
-            if length - offset < (HEADER + CHECKSUM) as u64 + u64::from(len) {
+            if length - *offset < (HEADER + CHECKSUM) as u64 + u64::from(len) {
                 break;
             }
             payload.resize(len as usize, 0);
             reader.read_exact(&mut payload)?;
             let mut found = [0; CHECKSUM];
             reader.read_exact(&mut found)?;
-            if found != checksum(&hash, &payload) {
-                break;
+            // A damaged record's text is tagged again; what follows may be sound.
+            if found == checksum(&hash, &payload) {
+                let place = Place { segment: number, offset: *offset + HEADER as u64, len };
+                self.places.insert(hash, place);
             }
-            let place = Place { segment: self.segments.len(), offset: offset + HEADER as u64, len };
-            self.places.insert(hash, place);
-            offset += (HEADER + CHECKSUM) as u64 + u64::from(len);
+            *offset += (HEADER + CHECKSUM) as u64 + u64::from(len);
         }
-        drop(reader);
-        self.segments.push(file);
         Ok(())
     }
 
@@ -127,11 +143,16 @@ impl Cache {
                 .with_help("delete the folder and run again")
         };
         let place = self.places.get(hash).ok_or_else(|| lost("is not there"))?;
-        let mut payload = vec![0; place.len as usize];
+        let mut payload = vec![0; place.len as usize + CHECKSUM];
         self.segments[place.segment]
+            .file
             .read_exact_at(&mut payload, place.offset)
             .map_err(|error| lost(&format!("cannot be read: {error}")))?;
-        let mut reader = serde_json::Deserializer::from_slice(&payload);
+        let (payload, sum) = payload.split_at(place.len as usize);
+        if sum != checksum(hash, payload) {
+            return Err(lost("is damaged"));
+        }
+        let mut reader = serde_json::Deserializer::from_slice(payload);
         let rows = Rows { source: &self.source, wanted };
         reader.deserialize_seq(rows).map_err(|_| lost("is damaged"))
     }
@@ -164,26 +185,53 @@ impl Cache {
             let checksum = checksum(hash, &records[payload..]);
             records.extend_from_slice(&checksum);
         }
-        (&self.segments[segment])
+        (&self.segments[segment].file)
             .write_all(&records)
             .map_err(|error| unusable(&self.folder, &error))?;
         length += records.len() as u64;
+        self.segments[segment].end = length;
         self.own = Some((segment, length));
         Ok(())
     }
 
+    /// A segment that no other process writes: the first one that is free, or a new one. So there are no
+    /// more of them than processes ever wrote at once.
     fn open_segment(&mut self) -> Result<(usize, u64), StageError> {
-        for number in self.segments.len().. {
+        for number in 0.. {
             let path = self.segment_path(number);
-            match OpenOptions::new().read(true).append(true).create_new(true).open(&path) {
-                Ok(file) => {
-                    self.segments.push(file);
-                    return Ok((self.segments.len() - 1, 0));
+            let failed = |error| unusable(&path, &error);
+            let mut options = OpenOptions::new();
+            options.read(true).append(true);
+            let is_known = number < self.segments.len();
+            let file = match options.clone().create_new(!is_known).open(&path) {
+                Ok(file) => file,
+                // Another process began it meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    let file = options.open(&path).map_err(failed)?;
+                    self.index(file.try_clone().map_err(failed)?).map_err(failed)?;
+                    file
                 }
-                // Another process has taken this number.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(unusable(&path, &error)),
+                // Somebody else's.
+                Err(error) if is_known && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    continue;
+                }
+                Err(error) => return Err(failed(error)),
+            };
+            let is_new = number == self.segments.len();
+            // Where the file system knows no locks, only a new segment is surely nobody else's.
+            if file.try_lock().is_err() && !is_new {
+                continue;
             }
+            if is_new {
+                self.segments.push(Segment { file, end: 0 });
+            } else {
+                self.segments[number].file = file;
+            }
+            self.catch_up(number).map_err(failed)?;
+            let Segment { file, end } = &self.segments[number];
+            // A record that a killed process left unfinished.
+            file.set_len(*end).map_err(failed)?;
+            return Ok((number, *end));
         }
         Err(StageError::bug("no free segment number"))
     }
@@ -265,7 +313,7 @@ fn checksum(hash: &TextHash, payload: &[u8]) -> [u8; CHECKSUM] {
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> StageError {
-    StageError::bug(format!("{}: {error}", path.display()))
+    StageError::failed_write(path, error)
         .with_help("the folder of finished work must be writable and have space")
 }
 
@@ -334,16 +382,56 @@ mod tests {
         }
     }
 
+    /// Whichever bit flips: a text's own spans or none, and what is tagged again is found again.
     #[test]
     fn a_damaged_record_is_not_trusted() {
         let folder = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
-        cache.add(&[([1; 32], &spans(3))]).unwrap();
+        for n in 1..4u8 {
+            cache.add(&[([n; 32], &spans(usize::from(n)))]).unwrap();
+        }
         let path = cache.segment_path(0);
-        let mut bytes = std::fs::read(&path).unwrap();
+        drop(cache);
+        let sound = std::fs::read(&path).unwrap();
+        for bit in 0..sound.len() * 8 {
+            let mut bytes = sound.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, bytes).unwrap();
+            let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
+            let lost: Vec<u8> = (1..4).filter(|&n| !cache.holds(&[n; 32])).collect();
+            assert!(!lost.is_empty(), "bit {bit}");
+            for &n in &lost {
+                cache.add(&[([n; 32], &spans(usize::from(n)))]).unwrap();
+            }
+            drop(cache);
+            let again = Cache::open(folder.path(), &Named("a")).unwrap();
+            for n in 1..4u8 {
+                assert_eq!(recalled(&again, n, |_| true), spans(usize::from(n)), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn damage_that_comes_later_is_seen_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
+        cache.add(&[([1; 32], &spans(3))]).unwrap();
+        let mut bytes = std::fs::read(cache.segment_path(0)).unwrap();
         bytes[40] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert!(!Cache::open(folder.path(), &Named("a")).unwrap().holds(&[1; 32]));
+        std::fs::write(cache.segment_path(0), bytes).unwrap();
+        let error = cache.get(&[1; 32], |_| true).unwrap_err();
+        assert!(error.to_string().contains("a finished text is damaged"), "{error}");
+    }
+
+    #[test]
+    fn runs_one_after_another_share_a_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..50u8 {
+            let mut cache = Cache::open(folder.path(), &Named("a")).unwrap();
+            assert_eq!((0..50).filter(|&n| cache.holds(&[n; 32])).count(), usize::from(n));
+            cache.add(&[([n; 32], &spans(1))]).unwrap();
+            assert!(!cache.segment_path(1).exists());
+        }
     }
 
     #[test]

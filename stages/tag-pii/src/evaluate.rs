@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
-use pft_artifact::{Quoted, TagsReader, text_hash};
+use pft_artifact::{Quoted, TagsReader, access, text_hash};
 use pft_pii::Span;
 use pft_pii::evaluate::{GoldDocument, Report, evaluate, svg};
 use pft_pii::labels::LabelMap;
-use pft_stage::{ConfigSource, Description, Override, StageError, load_config};
+use pft_stage::{ConfigSource, Description, Override, StageError, load_config, subcommand};
 
-use crate::{Config, TagPii, Tagging, gold, subcommand};
+use crate::{Config, TagPii, Tagging, gold};
 
 /// Measures tags against gold annotations
 #[derive(Debug, Parser)]
@@ -52,7 +52,7 @@ pub struct Arguments {
 
 /// The subcommand's `main`; the first argument is the subcommand's name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    subcommand::run("evaluate", arguments, |arguments: Arguments| {
+    subcommand::run("tag-pii evaluate", arguments, |arguments: Arguments| {
         let report = run(&arguments)?;
         let json = || serde_json::json!(report).to_string();
         subcommand::print(&if arguments.json {
@@ -93,8 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<Report, StageError> {
         gold.iter().zip(predicted.iter().map(Vec::as_slice)).collect();
     let report = evaluate(&pairs, &map, set, arguments.show_text);
     if let Some(path) = &arguments.plot {
-        std::fs::write(path, svg(&report))
-            .map_err(|error| StageError::config(format!("--plot {}: {error}", path.display())))?;
+        // A picture is made to be shown.
+        std::fs::write(path, svg(&report)).and_then(|()| access::share(path)).map_err(|error| {
+            StageError::config(format!("--plot {}: {error}", path.display())).because(&error)
+        })?;
     }
     Ok(report)
 }

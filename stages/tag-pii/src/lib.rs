@@ -14,7 +14,6 @@ pub mod evaluate;
 mod gold;
 pub mod merge;
 pub mod shard;
-mod subcommand;
 mod tagging;
 pub mod train;
 
@@ -32,7 +31,7 @@ impl Stage for TagPii {
     const REVISION: u32 = 5;
     const ABOUT: &'static str = "Finds personal information in a corpus.\n\nWith --shard I/N it tags the I-th of N parts \
         (units stay whole); `tag-pii merge` puts the parts together; `tag-pii evaluate` measures tags against gold \
-        annotations; `tag-pii train` trains a tagger on them. PFT_TAG_CACHE names a folder of finished work that runs share.";
+        annotations; `tag-pii train` trains a tagger on them. PFT_CACHE_DIR names a folder of finished work that runs share.";
     type Config = Config;
 
     fn inputs() -> Vec<Port> {

@@ -6,10 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pft_artifact::{CorpusReader, Kind, Manifest, Quoted, TaggedDocument, TagsReader, TagsWriter};
-use pft_stage::StageError;
+use pft_stage::{StageError, subcommand};
 use serde_json::json;
-
-use crate::subcommand;
 
 /// Puts the parts that --shard I/N made of a corpus's tags together
 #[derive(Debug, Parser)]
@@ -31,11 +29,15 @@ pub struct Arguments {
 
 /// The subcommand's `main`; the first argument is the subcommand's name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    subcommand::run("merge", arguments, |Arguments { corpus, parts, output, allow_dropped }| {
-        let rows = merge(&corpus, &parts, &output, allow_dropped)?;
-        eprintln!("tag-pii merge: {rows} documents");
-        Ok(())
-    })
+    subcommand::run(
+        "tag-pii merge",
+        arguments,
+        |Arguments { corpus, parts, output, allow_dropped }| {
+            let rows = merge(&corpus, &parts, &output, allow_dropped)?;
+            subcommand::say(&format!("tag-pii merge: {rows} documents"));
+            Ok(())
+        },
+    )
 }
 
 /// Writes the parts' rows in the corpus's order into a new artifact and returns their number.
@@ -50,7 +52,7 @@ pub fn merge(
     allow_dropped: bool,
 ) -> Result<u64, StageError> {
     let at = |error: std::io::Error| {
-        StageError::config(format!("--output {}: {error}", output.display()))
+        StageError::config(format!("--output {}: {error}", output.display())).because(&error)
     };
     if output.exists() && output.read_dir().map_err(at)?.next().is_some() {
         return Err(StageError::config(format!(

@@ -83,7 +83,7 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
     let total = shard.is_whole().then_some(corpus.num_rows());
     let root = match std::env::var_os("PFT_TAG_CACHE") {
         Some(shared) if !shared.is_empty() => PathBuf::from(shared),
-        _ => context.scratch().join("tagged"),
+        _ => context.cache().unwrap_or(context.scratch()).join("tagged"),
     };
     let caches = taggers
         .iter()

@@ -8,10 +8,10 @@ use clap::Parser;
 use pft_ner::train::{Epoch, TrainError, TrainOptions, Training};
 use pft_pii::evaluate::GoldDocument;
 use pft_pii::labels::LabelMap;
-use pft_stage::StageError;
+use pft_stage::{StageError, subcommand};
 
 use crate::architecture::Architecture;
-use crate::{gold, subcommand};
+use crate::gold;
 
 /// Trains a tagger on gold annotations, from a model that a backend reads
 ///
@@ -75,7 +75,7 @@ pub struct Arguments {
 
 /// The subcommand's `main`; the first argument is the subcommand's name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    subcommand::run("train", arguments, |arguments: Arguments| {
+    subcommand::run("tag-pii train", arguments, |arguments: Arguments| {
         pft_stage::allocator::keep_pages();
         run(&arguments)
     })
@@ -107,11 +107,11 @@ pub fn run(arguments: &Arguments) -> Result<(), StageError> {
             relabel(document, &map, set);
         }
     }
-    eprintln!(
+    subcommand::say(&format!(
         "tag-pii train: {} documents; epochs end when {} in a row are no better",
         learned.len(),
         options.patience
-    );
+    ));
     let interrupted = pft_stage::watch_signals()?;
     let output = &arguments.output;
     let training = Training {
@@ -124,12 +124,12 @@ pub fn run(arguments: &Arguments) -> Result<(), StageError> {
     };
     let outcome = architecture.train(&training, &mut show).map_err(stage_error)?;
     subcommand::print(outcome.held_out.table().trim_end());
-    eprintln!(
+    subcommand::say(&format!(
         "tag-pii train: epoch {}, leaning by {} towards mentions, is in {}",
         outcome.best,
         outcome.lean,
         output.display()
-    );
+    ));
     Ok(())
 }
 
@@ -176,8 +176,8 @@ fn refuse_overlap(learned: &[GoldDocument], measured: &[GoldDocument]) -> Result
 
 fn show(epoch: &Epoch) {
     let Epoch { epoch: number, loss, held_out, best } = epoch;
-    match held_out {
-        Some(report) => eprintln!(
+    subcommand::say(&match held_out {
+        Some(report) => format!(
             "epoch {number:>3}  loss {loss:.4}  held out: must-mask mentions {:.3}, characters P {:.3} R {:.3} F1 {:.3}{}",
             report.mentions.recall,
             report.characters.precision,
@@ -185,14 +185,17 @@ fn show(epoch: &Epoch) {
             report.characters.f1,
             if *best { "  best" } else { "" },
         ),
-        None => eprintln!("epoch {number:>3}  loss {loss:.4}  on all documents"),
-    }
+        None => format!("epoch {number:>3}  loss {loss:.4}  on all documents"),
+    });
 }
 
 fn stage_error(error: TrainError) -> StageError {
     match error {
         TrainError::Interrupted => StageError::interrupted(),
-        TrainError::Options(_) | TrainError::Write { .. } => StageError::config(error.to_string()),
+        TrainError::Options(_) => StageError::config(error.to_string()),
+        TrainError::Write { error: ref source, .. } => {
+            StageError::config(error.to_string()).because(source)
+        }
         _ => StageError::input(error.to_string()),
     }
 }

@@ -32,6 +32,7 @@ fn a_document_of_50_megabytes_stays_below_500() {
         .arg(&tags)
         .args(["--set", "backends=[{kind: rules}]", "--threads", "2"])
         .env_remove("PFT_TAG_CACHE")
+        .env_remove("PFT_CACHE_DIR")
         .output()
         .unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

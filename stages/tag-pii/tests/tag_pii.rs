@@ -352,6 +352,7 @@ fn binary(corpus: &Path, output: &Path, scratch: &Path, threads: &str) -> Comman
         .arg(scratch)
         .args(["--threads", threads])
         .env_remove("PFT_TAG_CACHE")
+        .env_remove("PFT_CACHE_DIR")
         .stderr(Stdio::piped());
     command
 }

@@ -29,9 +29,8 @@ impl LoadedTokenizer {
     /// When the disk refuses.
     pub fn save(&self, folder: &Path) -> Result<(), StageError> {
         let write = |name: &str, text: String| {
-            std::fs::write(folder.join(name), text).map_err(|error| {
-                StageError::bug(format!("{}: {error}", folder.join(name).display()))
-            })
+            let path = folder.join(name);
+            std::fs::write(&path, text).map_err(|error| StageError::failed_write(&path, &error))
         };
         let json = self
             .tokenizer

@@ -1,9 +1,11 @@
 //! `train epsilon`, `train noise` and `train steps`: the accountant on the command line.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 use pft_dp::cli::PrivacyCommand;
+use pft_stage::{StageError, subcommand};
 
 /// Asks the accountant of DP-SGD with Poisson sampling
 #[derive(Debug, Parser)]
@@ -14,23 +16,12 @@ struct Arguments {
 }
 
 /// The commands' `main`; the first argument is the command's name.
-pub fn main(arguments: &[String]) -> ExitCode {
-    let all = std::iter::once("train".to_string()).chain(arguments.iter().cloned());
-    let arguments = match Arguments::try_parse_from(all) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    match arguments.question.run() {
-        Ok(answer) => {
-            print!("{answer}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("train: error: {error}");
-            ExitCode::from(2)
-        }
-    }
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let all = std::iter::once(OsString::from("train")).chain(arguments.iter().cloned());
+    subcommand::run("train", all, |arguments: Arguments| {
+        let answer =
+            arguments.question.run().map_err(|error| StageError::config(error.to_string()))?;
+        subcommand::print(answer.trim_end_matches('\n'));
+        Ok(())
+    })
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pft_artifact::kinds::model::LEDGER;
 use pft_artifact::{TokensReader, hash_bytes};
 use pft_stage::{Context, Stage as _, StageError};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,15 @@ use serde_json::Value;
 use crate::Train;
 use crate::config::Config;
 use crate::state::write_private;
+
+/// What a run was begun with, as it is kept in the scratch folder.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    claim: Claim,
+    /// BLAKE3 of the claim's JSON, by which damage is told from a change.
+    hash: String,
+}
 
 /// What a run was begun with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,7 +38,7 @@ struct Claim {
 }
 
 /// Marks the scratch folder as this run's. Returns hashes of what the run reads and of its
-/// settings, for the privacy ledger.
+/// settings and software, for the privacy ledger.
 ///
 /// # Errors
 /// When the folder is that of a run with other settings or inputs (named), or cannot be written.
@@ -49,29 +59,53 @@ pub(crate) fn claim(
     let software = format!("{}, revision {}", pft_dp::software(), Train::REVISION);
     let ours = Claim { settings, inputs, software };
     let path = context.scratch().join("run.json");
-    let failed = |error: &dyn std::fmt::Display| {
-        StageError::bug(format!("{}: {error}", path.display()))
-            .with_help("give the run another --scratch folder to start anew")
-    };
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            let begun: Claim = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
-            refuse_changes(&begun, &ours, context.scratch())?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let bytes = serde_json::to_vec(&ours).map_err(|error| failed(&error))?;
-            let partial = path.with_extension("partial");
-            write_private(&partial, &bytes).map_err(|error| failed(&error))?;
-            std::fs::rename(&partial, &path).map_err(|error| failed(&error))?;
-        }
-        Err(error) => return Err(failed(&error)),
+    match read(&path, context)? {
+        Some(begun) => refuse_changes(&begun, &ours, context)?,
+        // The ledger, which was begun with these hashes, says whose run it is: another's is refused.
+        None if context.scratch().join(LEDGER.name).exists() => {}
+        None => write(&path, &ours).map_err(|error| StageError::failed_write(&path, &error))?,
     }
-    let mut hashes = ours.inputs;
-    hashes.insert("settings".into(), hash_bytes(ours.settings.to_string().as_bytes()));
+    let Claim { settings, inputs: mut hashes, software } = ours;
+    hashes.insert("settings".into(), hash_bytes(format!("{settings}\n{software}").as_bytes()));
     Ok(hashes)
 }
 
-fn refuse_changes(begun: &Claim, ours: &Claim, scratch: &Path) -> Result<(), StageError> {
+/// What the run was begun with, if that is there and as it was written.
+fn read(path: &Path, context: &Context) -> Result<Option<Claim>, StageError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(StageError::bug(format!("{}: {error}", path.display()))
+                .with_help(context.start_anew()));
+        }
+    };
+    let kept: Option<Kept> = serde_json::from_slice(&bytes).ok();
+    if let Some(kept) = kept
+        && serde_json::to_vec(&kept.claim).is_ok_and(|claim| hash_bytes(&claim) == kept.hash)
+    {
+        return Ok(Some(kept.claim));
+    }
+    let aside = path.with_file_name("damaged-run.json");
+    std::fs::rename(path, &aside).map_err(|error| StageError::failed_write(path, &error))?;
+    context.progress().note(format!(
+        "warning: {} was damaged and is set aside in {}; checkpoints and the privacy ledger say \
+         themselves what run they are of",
+        path.display(),
+        aside.display()
+    ));
+    Ok(None)
+}
+
+fn write(path: &Path, claim: &Claim) -> std::io::Result<()> {
+    let hash = hash_bytes(&serde_json::to_vec(claim)?);
+    let kept = serde_json::json!({ "claim": claim, "hash": hash });
+    let partial = path.with_extension("partial");
+    write_private(&partial, &serde_json::to_vec(&kept)?)?;
+    std::fs::rename(&partial, path)
+}
+
+fn refuse_changes(begun: &Claim, ours: &Claim, context: &Context) -> Result<(), StageError> {
     let mut changes = Vec::new();
     describe("", &begun.settings, &ours.settings, &mut changes);
     for port in begun.inputs.keys().chain(ours.inputs.keys()).collect::<BTreeSet<_>>() {
@@ -97,13 +131,13 @@ fn refuse_changes(begun: &Claim, ours: &Claim, scratch: &Path) -> Result<(), Sta
     }
     Err(StageError::config(format!(
         "the scratch folder {} holds another run: {}",
-        scratch.display(),
+        context.scratch().display(),
         changes.join("; ")
     ))
-    .with_help(
-        "go back to what the run was begun with to go on, or give another --scratch folder to start \
-         anew",
-    ))
+    .with_help(format!(
+        "go back to what the run was begun with to go on; {}",
+        context.start_anew()
+    )))
 }
 
 /// Names the keys whose values differ, with both values.

@@ -5,7 +5,7 @@ use std::path::Path;
 use pft_artifact::kinds::model::{self, BaseModel, BaseOrigin};
 use pft_dp::{Base, NoPrivacy, PrivacyStatement};
 use pft_lm::checkpoint::{
-    EvaluationProbe, SavedType, save_adapter_with_notes, save_model_with_notes,
+    CheckpointError, EvaluationProbe, SavedType, save_adapter_with_notes, save_model_with_notes,
 };
 use pft_lm::parameters::Precision;
 use pft_stage::{Context, StageError};
@@ -48,7 +48,8 @@ pub(crate) fn write(
     for name in [model::TOKENIZER, model::TOKENIZER_CONFIG].map(|file| file.name) {
         let from = tokens.join(name);
         if from.is_file() {
-            std::fs::copy(&from, folder.join(name)).map_err(|error| failed(&from, &error))?;
+            std::fs::copy(&from, folder.join(name))
+                .map_err(|error| StageError::failed_write(&from, &error))?;
         }
     }
     // How the base model wants texts to be generated goes with it.
@@ -56,12 +57,12 @@ pub(crate) fn write(
         let from = base.as_path().join(model::GENERATION_CONFIG.name);
         if from.is_file() {
             std::fs::copy(&from, folder.join(model::GENERATION_CONFIG.name))
-                .map_err(|error| failed(&from, &error))?;
+                .map_err(|error| StageError::failed_write(&from, &error))?;
         }
     }
     write_metrics(&folder.join(model::METRICS.name), &trained.rows)?;
     if let Some(probe) = probe(&mut trained)? {
-        probe.save(folder).map_err(|error| StageError::bug(error.to_string()))?;
+        probe.save(folder).map_err(|error| StageError::bug(error.to_string()).because(&error))?;
     }
     let evaluation = evaluation(&trained.rows);
     write_json(&folder.join(model::EVALUATION.name), &evaluation)?;
@@ -86,12 +87,9 @@ pub(crate) fn write(
     Ok(())
 }
 
-fn failed(path: &Path, error: &dyn std::fmt::Display) -> StageError {
-    StageError::bug(format!("{}: {error}", path.display()))
-}
-
 fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
-    std::fs::write(path, format!("{value:#}\n")).map_err(|error| failed(path, &error))
+    std::fs::write(path, format!("{value:#}\n"))
+        .map_err(|error| StageError::failed_write(path, &error))
 }
 
 fn write_weights(
@@ -101,8 +99,8 @@ fn write_weights(
     privacy: &PrivacyStatement,
 ) -> Result<(), StageError> {
     let notes = marks::note(privacy.history());
-    let (model, bug) = (&trained.model, |error: &dyn std::fmt::Display| {
-        StageError::bug(format!("cannot write the weights: {error}"))
+    let (model, bug) = (&trained.model, |error: &CheckpointError| {
+        StageError::bug(format!("cannot write the weights: {error}")).because(error)
     });
     let Some(lora) = model.lora() else {
         let (config, parameters) = (model.config(), model.parameters());
@@ -125,7 +123,8 @@ fn write_weights(
     let precision = precision.to_string();
     BaseModel { name, origin, blake3, seed: config.seed, precision }.write(folder)?;
     let path = folder.join(model::CONFIG.name);
-    std::fs::write(&path, model.config().to_json()).map_err(|error| failed(&path, &error))
+    std::fs::write(&path, model.config().to_json())
+        .map_err(|error| StageError::failed_write(&path, &error))
 }
 
 fn write_metrics(path: &Path, rows: &[Row]) -> Result<(), StageError> {
@@ -220,7 +219,8 @@ fn privacy(
     let statement = PrivacyStatement::from_ledger(ledger.contents(), other_uses)
         .map_err(|error| StageError::bug(error.to_string()))?;
     let from = context.scratch().join(model::LEDGER.name);
-    std::fs::copy(&from, folder.join(model::LEDGER.name)).map_err(|error| failed(&from, &error))?;
+    std::fs::copy(&from, folder.join(model::LEDGER.name))
+        .map_err(|error| StageError::failed_write(&from, &error))?;
     Ok(statement)
 }
 

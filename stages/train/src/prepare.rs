@@ -86,7 +86,7 @@ pub(crate) fn prepare(
         base: start.base.clone(),
         earlier: start.earlier.clone(),
     };
-    let states = States::new(context.scratch(), config.checkpoints.save_total_limit);
+    let states = States::new(context, config.checkpoints.save_total_limit, &training_data.inputs);
     let rows = states.resume(&mut model, &mut optimizer)?;
     let schedule = Schedule {
         kind: config.schedule,

@@ -1,5 +1,6 @@
 //! `train verify MODEL`: recomputes ε from a model's ledger.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use clap::Parser;
 use pft_artifact::kinds::{bundle, model as files};
 use pft_artifact::{MANIFEST, Manifest};
 use pft_dp::{LedgerContents, PrivacyStatement};
-use pft_stage::StageError;
+use pft_stage::{StageError, subcommand};
 
 use crate::marks;
 use crate::output::EVERY_RUN;
@@ -21,26 +22,12 @@ struct Arguments {
     model: PathBuf,
 }
 
-/// The command's `main`.
-pub fn main(arguments: &[String]) -> ExitCode {
-    let all = std::iter::once("train verify".to_string()).chain(arguments.iter().cloned());
-    let arguments = match Arguments::try_parse_from(all) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    match verify(&arguments.model) {
-        Ok(statement) => {
-            println!("{statement}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("train verify: error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+/// The command's `main`; the first argument is the command's name.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    subcommand::run("train verify", arguments, |arguments: Arguments| {
+        subcommand::print(&verify(&arguments.model)?);
+        Ok(())
+    })
 }
 
 /// Checks a model's privacy statement against its ledger, and the records in its weights files

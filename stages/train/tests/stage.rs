@@ -301,7 +301,7 @@ fn a_run_whose_settings_changed_does_not_go_on() {
             let error = house.run("run", config, 1).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{error}");
             assert!(error.message().contains(expected), "{error}");
-            assert!(error.help().unwrap().contains("--scratch"), "{error}");
+            assert!(error.help().unwrap().contains("remove the folder"), "{error}");
         };
         refuse(|config| config.learning_rate = 5e-3, "learning_rate was 0.01 and is 0.005");
         refuse(|config| config.max_steps = Some(9), "max_steps was 6 and is 9");

@@ -125,7 +125,7 @@ impl BaseModel {
         let path = folder.join(BASE.name);
         let json = serde_json::to_string_pretty(self)
             .map_err(|error| ArtifactError::invalid(&path, error.to_string()))?;
-        std::fs::write(&path, json + "\n").map_err(ArtifactError::io(&path, "write"))
+        std::fs::write(&path, json + "\n").map_err(ArtifactError::write(&path, "write"))
     }
 }
 

@@ -27,7 +27,7 @@ impl KeyLock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => {
-                    return Err(ArtifactError::io(path, "lock")(error));
+                    return Err(ArtifactError::write(path, "lock")(error));
                 }
             }
         }
@@ -39,7 +39,7 @@ impl KeyLock {
     /// When the lock file cannot be opened or locked.
     pub fn shared(path: &Path) -> Result<Self, ArtifactError> {
         let file = open(path)?;
-        file.lock_shared().map_err(ArtifactError::io(path, "lock"))?;
+        file.lock_shared().map_err(ArtifactError::write(path, "lock"))?;
         Ok(Self { _file: file })
     }
 
@@ -49,7 +49,7 @@ impl KeyLock {
     /// When the lock file cannot be opened or locked.
     pub fn exclusive(path: &Path) -> Result<Self, ArtifactError> {
         let file = open(path)?;
-        file.lock().map_err(ArtifactError::io(path, "lock"))?;
+        file.lock().map_err(ArtifactError::write(path, "lock"))?;
         Ok(Self { _file: file })
     }
 }
@@ -76,5 +76,5 @@ fn open(path: &Path) -> Result<File, ArtifactError> {
         .truncate(false)
         .write(true)
         .open(path)
-        .map_err(ArtifactError::io(path, "open the lock file"))
+        .map_err(ArtifactError::write(path, "open the lock file"))
 }

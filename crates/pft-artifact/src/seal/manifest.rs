@@ -1,12 +1,13 @@
 //! The manifest that seals a folder into an artifact.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::hash;
-use crate::{ArtifactError, Kind, canonical_json};
+use crate::{ArtifactError, Kind, access, canonical_json};
 
 /// The file that makes a folder an artifact.
 pub const MANIFEST: &str = "manifest.json";
@@ -51,7 +52,8 @@ pub struct Manifest {
 
 impl Manifest {
     /// Hashes every file below `folder` and writes the manifest beside them, last and atomically:
-    /// a folder without one is not an artifact.
+    /// a folder without one is not an artifact. Whatever modes the files had, they get those of their
+    /// kind.
     ///
     /// # Errors
     /// When a file cannot be read, or the manifest cannot be written.
@@ -71,12 +73,16 @@ impl Manifest {
             .filter(|path| path != MANIFEST)
             .map(|path| {
                 let full = folder.join(&path);
+                open_to_its_readers(kind, &full)?;
                 let size =
                     std::fs::metadata(&full).map_err(ArtifactError::io(&full, "read"))?.len();
                 sync(&full)?;
                 Ok(FileEntry { blake3: hash::hash_file(&full)?, path, size })
             })
             .collect::<Result<Vec<_>, ArtifactError>>()?;
+        for subfolder in subfolders(folder, &files) {
+            open_to_its_readers(kind, &subfolder)?;
+        }
         let schema_version = kind.schema_version();
         let content_hash = content_hash(kind, schema_version, &files, &provenance);
         let lineage_hash = lineage_hash(&provenance);
@@ -103,7 +109,8 @@ impl Manifest {
     pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
         let path = folder.join(MANIFEST);
         let sealed = Self { manifest_hash: self.hash_of_fields(), ..self.clone() };
-        write_atomically(&path, sealed.to_json(folder)?.as_bytes())
+        write_atomically(&path, sealed.to_json(folder)?.as_bytes())?;
+        open_to_its_readers(self.kind, &path)
     }
 
     fn hash_of_fields(&self) -> String {
@@ -334,14 +341,30 @@ fn relative_name(root: &Path, path: &Path) -> Result<String, ArtifactError> {
         .ok_or_else(|| ArtifactError::invalid(path, "its name is not valid UTF-8"))
 }
 
+/// Gives a file or folder of an artifact the mode of its kind.
+pub(crate) fn open_to_its_readers(kind: Kind, path: &Path) -> Result<(), ArtifactError> {
+    let given = if kind.is_private() { access::protect(path) } else { access::share(path) };
+    given.map_err(ArtifactError::write(path, "set the mode"))
+}
+
+/// The folders below an artifact's that its files lie in.
+pub(crate) fn subfolders(folder: &Path, files: &[FileEntry]) -> BTreeSet<PathBuf> {
+    let above = |file: &FileEntry| -> Vec<PathBuf> {
+        let ancestors = Path::new(&file.path).ancestors().skip(1);
+        ancestors.filter(|path| !path.as_os_str().is_empty()).map(|p| folder.join(p)).collect()
+    };
+    files.iter().flat_map(above).collect()
+}
+
 /// Flushes a file or folder to the disk.
 pub(crate) fn sync(path: &Path) -> Result<(), ArtifactError> {
     std::fs::File::open(path)
         .and_then(|file| file.sync_all())
-        .map_err(ArtifactError::io(path, "flush to disk"))
+        .map_err(ArtifactError::write(path, "flush to disk"))
 }
 
-/// Writes through a temporary name in the same folder, flushed before it is renamed.
+/// Writes through a temporary name in the same folder, flushed before it is renamed. The file is its
+/// owner's alone.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ArtifactError> {
     use std::io::Write;
 
@@ -349,19 +372,11 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Artifact
     let mut file = tempfile::Builder::new()
         .prefix(".partial-")
         .tempfile_in(&folder)
-        .map_err(ArtifactError::io(&folder, "write to"))?;
+        .map_err(ArtifactError::write(&folder, "write to"))?;
     file.write_all(bytes)
         .and_then(|()| file.as_file().sync_all())
-        .map_err(ArtifactError::io(path, "write"))?;
-    // Temporary files are private to their owner; artifacts are shared with the group.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file()
-            .set_permissions(std::fs::Permissions::from_mode(0o644))
-            .map_err(ArtifactError::io(path, "write"))?;
-    }
-    file.persist(path).map_err(|error| ArtifactError::io(path, "write")(error.error))?;
+        .map_err(ArtifactError::write(path, "write"))?;
+    file.persist(path).map_err(|error| ArtifactError::write(path, "write")(error.error))?;
     sync(&folder)
 }
 

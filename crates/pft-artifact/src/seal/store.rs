@@ -2,24 +2,28 @@
 //!
 //! ```text
 //! .pft/
-//!   artifacts/ab/abcd…/   sealed artifact folders, read only
+//!   artifacts/ab/abcd…/   sealed artifact folders, read only; a bundle for others too
 //!   actions/ab/abcd….json key → content hash of every output port
 //!   scratch/KEY/          unfinished work of a stage, kept for its next attempt
 //!   locks/KEY             one kernel lock a key
 //!   tmp/                  outputs being written
-//!   runs/ID/              what a run did: record, events, logs; private to whoever ran it
+//!   runs/ID/              what a run did: record, events, logs
 //!   latest/PIPELINE/STAGE links to what the last run made
 //!   damaged/              what was found damaged, set aside
 //!   pins/NAME             what garbage collection leaves alone
+//!   cache/STAGE/          what all runs of a stage share
 //! ```
+//!
+//! Whoever has no part in the store may pass through it to a bundle whose hash they were told, and can
+//! neither list nor read anything else: hashes of private data tell who guesses it that the guess is right.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::manifest::{sync, write_atomically};
-use crate::{Action, ArtifactError, KeyLock, MANIFEST, Manifest};
+use super::manifest::{open_to_its_readers, subfolders, sync, write_atomically};
+use crate::{Action, ArtifactError, KeyLock, MANIFEST, Manifest, access};
 
 /// What the store knows of a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,22 +48,23 @@ impl Store {
     /// # Errors
     /// When the folders cannot be made.
     pub fn open(root: &Path) -> Result<Self, ArtifactError> {
-        let create = |folder: &Path| {
-            std::fs::create_dir_all(folder).map_err(ArtifactError::io(folder, "create"))
-        };
-        create(root)?;
+        access::create_shared_dir_all(root).map_err(ArtifactError::write(root, "create"))?;
         let root = root.canonicalize().map_err(ArtifactError::io(root, "open"))?;
-        for part in ["artifacts", "actions", "scratch", "locks", "tmp", "runs"] {
-            create(&root.join(part))?;
+        create_passable(&root.join("artifacts"))?;
+        for part in ["actions", "scratch", "locks", "tmp", "runs", "cache"] {
+            let folder = root.join(part);
+            create_private(&folder)?;
+            // A store of an earlier version let others in. Somebody else's store is theirs to mend.
+            let _ = access::protect(&folder);
         }
         let ignore = root.join(".gitignore");
         if !ignore.exists() {
-            write_atomically(&ignore, b"*\n")?;
+            write_shared(&ignore, b"*\n")?;
         }
         // The signature of the Cache Directory Tagging Specification, so that backups skip it.
         let tag = root.join("CACHEDIR.TAG");
         if !tag.exists() {
-            write_atomically(&tag, b"Signature: 8a477f597d28d172789f06886806bc55\n")?;
+            write_shared(&tag, b"Signature: 8a477f597d28d172789f06886806bc55\n")?;
         }
         Ok(Self { root })
     }
@@ -98,7 +103,7 @@ impl Store {
     /// When it cannot be made.
     pub fn scratch(&self, key: &str) -> Result<PathBuf, ArtifactError> {
         let folder = self.root.join("scratch").join(key);
-        std::fs::create_dir_all(&folder).map_err(ArtifactError::io(&folder, "create"))?;
+        create_private(&folder)?;
         Ok(folder)
     }
 
@@ -212,7 +217,7 @@ impl Store {
 
     fn set_aside(&self, path: &Path) -> Result<PathBuf, ArtifactError> {
         let folder = self.root.join("damaged");
-        std::fs::create_dir_all(&folder).map_err(ArtifactError::io(&folder, "create"))?;
+        create_private(&folder)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let free = (0..).map(|n| match n {
             0 => folder.join(&*name),
@@ -221,9 +226,9 @@ impl Store {
         let target = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
         // A folder is moved only by who may write in it.
         if path.is_dir() {
-            make_writable(path)?;
+            access::protect(path).map_err(ArtifactError::write(path, "unprotect"))?;
         }
-        std::fs::rename(path, &target).map_err(ArtifactError::io(path, "set aside"))?;
+        std::fs::rename(path, &target).map_err(ArtifactError::write(path, "set aside"))?;
         Ok(target)
     }
 
@@ -247,7 +252,7 @@ impl Store {
         }
         let action = Action::sealed(key, hashes, key_parts, seconds);
         let folder = self.root.join("actions").join(prefix(key));
-        std::fs::create_dir_all(&folder).map_err(ArtifactError::io(&folder, "create"))?;
+        create_private(&folder)?;
         write_atomically(&self.action_path(key), action.to_json().as_bytes())?;
         Ok(action)
     }
@@ -257,17 +262,23 @@ impl Store {
     fn adopt(&self, folder: &Path, manifest: &Manifest) -> Result<(), ArtifactError> {
         let target = self.artifact_path(&manifest.content_hash);
         if Manifest::open(&target).is_ok_and(|manifest| manifest.verify(&target).is_ok()) {
-            return std::fs::remove_dir_all(folder).map_err(ArtifactError::io(folder, "remove"));
+            return std::fs::remove_dir_all(folder).map_err(ArtifactError::write(folder, "remove"));
         }
         if target.exists() {
             // An artifact that lost a file or was damaged: the whole one takes its place.
-            make_writable(&target)?;
-            std::fs::remove_dir_all(&target).map_err(ArtifactError::io(&target, "remove"))?;
+            access::protect(&target).map_err(ArtifactError::write(&target, "unprotect"))?;
+            std::fs::remove_dir_all(&target).map_err(ArtifactError::write(&target, "remove"))?;
         }
         let parent = self.root.join("artifacts").join(prefix(&manifest.content_hash));
-        std::fs::create_dir_all(&parent).map_err(ArtifactError::io(&parent, "create"))?;
+        create_passable(&parent)?;
+        for subfolder in subfolders(folder, &manifest.files) {
+            open_to_its_readers(manifest.kind, &subfolder)?;
+        }
+        open_to_its_readers(manifest.kind, folder)?;
+        open_to_its_readers(manifest.kind, &folder.join(MANIFEST))?;
         for file in &manifest.files {
             let path = folder.join(&file.path);
+            open_to_its_readers(manifest.kind, &path)?;
             set_readonly(&path)?;
         }
         sync(folder)?;
@@ -275,9 +286,9 @@ impl Store {
             Ok(()) => sync(&parent),
             // Another run of the same key was first.
             Err(_) if Manifest::open(&target).is_ok() => {
-                std::fs::remove_dir_all(folder).map_err(ArtifactError::io(folder, "remove"))
+                std::fs::remove_dir_all(folder).map_err(ArtifactError::write(folder, "remove"))
             }
-            Err(error) => Err(ArtifactError::io(&target, "move the artifact to")(error)),
+            Err(error) => Err(ArtifactError::write(&target, "move the artifact to")(error)),
         }
     }
 }
@@ -301,17 +312,27 @@ fn set_readonly(path: &Path) -> Result<(), ArtifactError> {
     let mut permissions =
         std::fs::metadata(path).map_err(ArtifactError::io(path, "read"))?.permissions();
     permissions.set_readonly(true);
-    std::fs::set_permissions(path, permissions).map_err(ArtifactError::io(path, "protect"))
+    std::fs::set_permissions(path, permissions).map_err(ArtifactError::write(path, "protect"))
 }
 
-fn make_writable(folder: &Path) -> Result<(), ArtifactError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
-            .map_err(ArtifactError::io(folder, "unprotect"))?;
+fn create_private(folder: &Path) -> Result<(), ArtifactError> {
+    access::create_private_dir_all(folder).map_err(ArtifactError::write(folder, "create"))
+}
+
+/// A folder that others may pass through, and not list.
+fn create_passable(folder: &Path) -> Result<(), ArtifactError> {
+    let existed = folder.is_dir();
+    create_private(folder)?;
+    match access::set_mode(folder, 0o711) {
+        // Somebody else's store is theirs to mend.
+        Err(error) if !existed => Err(ArtifactError::write(folder, "create")(error)),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), ArtifactError> {
+    write_atomically(path, bytes)?;
+    access::share(path).map_err(ArtifactError::write(path, "write"))
 }
 
 #[cfg(test)]

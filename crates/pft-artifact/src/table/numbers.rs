@@ -22,13 +22,13 @@ pub fn write_table(path: &Path, columns: &[(&str, Vec<Option<f64>>)]) -> Result<
         .iter()
         .map(|(_, values)| Arc::new(Float64Array::from(values.clone())) as ArrayRef)
         .collect();
-    let file = std::fs::File::create(path).map_err(ArtifactError::io(path, "create"))?;
+    let file = std::fs::File::create(path).map_err(ArtifactError::write(path, "create"))?;
     let write = || -> Result<(), parquet::errors::ParquetError> {
         let mut writer = ArrowWriter::try_new(file, schema.clone(), None)?;
         writer.write(&RecordBatch::try_new(schema.clone(), arrays)?)?;
         writer.close().map(|_| ())
     };
-    write().map_err(|error| ArtifactError::invalid(path, format!("cannot write: {error}")))
+    write().map_err(|error| ArtifactError::not_written(path, error))
 }
 
 /// Reads a table that [`write_table`] wrote: names and values of its columns, in order.

@@ -116,7 +116,7 @@ impl<R: Record> RecordWriter<R> {
         if let Some((path, writer)) = &mut self.shard {
             let rows = self.pending.take().map_err(Into::into);
             rows.and_then(|rows| writer.write(&rows))
-                .map_err(|error| cannot_write(path, &error))?;
+                .map_err(|error| ArtifactError::not_written(path, error))?;
         }
         self.pending_bytes = 0;
         Ok(())
@@ -125,7 +125,7 @@ impl<R: Record> RecordWriter<R> {
     fn close_group(&mut self) -> Result<(), ArtifactError> {
         self.encode()?;
         if let Some((path, writer)) = &mut self.shard {
-            writer.flush().map_err(|error| cannot_write(path, &error))?;
+            writer.flush().map_err(|error| ArtifactError::not_written(path, error))?;
         }
         self.shard_bytes += self.group_bytes;
         (self.group_rows, self.group_bytes) = (0, 0);
@@ -137,7 +137,7 @@ impl<R: Record> RecordWriter<R> {
 
     fn open_shard(&mut self) -> Result<(), ArtifactError> {
         let path = self.folder.join(format!("{}-{:05}.parquet", R::KIND, self.shards));
-        let file = File::create(&path).map_err(ArtifactError::io(&path, "create"))?;
+        let file = File::create(&path).map_err(ArtifactError::write(&path, "create"))?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by("pft".to_string())
@@ -152,7 +152,7 @@ impl<R: Record> RecordWriter<R> {
                 properties.set_column_encoding(path_of(ascending), Encoding::DELTA_BINARY_PACKED);
         }
         let writer = ArrowWriter::try_new(file, R::Columns::schema(), Some(properties.build()))
-            .map_err(|error| cannot_write(&path, &error))?;
+            .map_err(|error| ArtifactError::not_written(&path, error))?;
         self.shards += 1;
         self.shard = Some((path, writer));
         Ok(())
@@ -161,7 +161,7 @@ impl<R: Record> RecordWriter<R> {
     fn close_shard(&mut self) -> Result<(), ArtifactError> {
         self.shard_bytes = 0;
         if let Some((path, writer)) = self.shard.take() {
-            writer.close().map_err(|error| cannot_write(&path, &error))?;
+            writer.close().map_err(|error| ArtifactError::not_written(&path, error))?;
         }
         Ok(())
     }
@@ -170,8 +170,4 @@ impl<R: Record> RecordWriter<R> {
 /// A column's path from its names with dots between them.
 fn path_of(names: &str) -> ColumnPath {
     ColumnPath::new(names.split('.').map(str::to_string).collect())
-}
-
-fn cannot_write(path: &Path, error: &parquet::errors::ParquetError) -> ArtifactError {
-    ArtifactError::invalid(path, format!("cannot write: {error}"))
 }

@@ -81,9 +81,7 @@ impl EvaluationProbe {
             let metadata = HashMap::from([(MEAN_NLL.to_owned(), self.mean_nll.to_string())]);
             safetensors::serialize_to_file(views, Some(metadata), &path)
         };
-        write().map_err(|error| {
-            CheckpointError::io(&path, "write")(std::io::Error::other(error.to_string()))
-        })
+        write().map_err(|error| CheckpointError::io(&path, "write")(std::io::Error::other(error)))
     }
 
     /// Reads the probe of a model's folder, if it has one.

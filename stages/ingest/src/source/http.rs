@@ -62,7 +62,7 @@ pub(super) fn fetch(address: &str) -> Result<PathBuf, StageError> {
     let folder = cache_folder()?.join(&blake3::hash(address.as_bytes()).to_hex()[..32]);
     let name = name_of(shown);
     let failed = |error: &std::io::Error| {
-        StageError::bug(format!("{}: {error}", folder.display()))
+        StageError::failed_write(&folder, error)
             .with_help("the cache of fetched files cannot be written; PFT_CACHE_DIR names another")
     };
     // Held to the end: of two runs that want the same file one fetches it.
@@ -233,7 +233,7 @@ fn download(
     let length: Option<u64> = length.filter(|_| !is_encoded);
     let (etag, last_modified) = (header(&response, "etag"), header(&response, "last-modified"));
     let cannot_write = |error: std::io::Error| {
-        StageError::bug(format!("{}: {error}", folder.display()))
+        StageError::failed_write(folder, &error)
             .with_help("check that the disk has room for the file, then run again")
     };
     let part = folder.join("part");

@@ -47,7 +47,7 @@ impl Workbench {
         let number = std::fs::read_dir(self.path()).unwrap().count();
         let output = self.path().join(format!("out-{number}"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ingest"));
-        let hub = ["HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"];
+        let hub = ["HF_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"];
         let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
         for name in hub.into_iter().chain(proxies) {
             command.env_remove(name);

@@ -14,4 +14,6 @@ mod packed;
 mod parquet;
 mod places;
 mod reading;
+mod server;
+mod strangers;
 mod units;

@@ -1,11 +1,12 @@
 //! The command line of `train audit-step`.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 use pft_dp::accounting::Phase;
 use pft_dp::{Clipping, Mechanism, Plan, RELEASE_DRAWS, Randomness};
-use pft_stage::StageError;
+use pft_stage::{StageError, subcommand};
 use serde_json::json;
 
 use super::{AuditSettings, Findings, audit_step};
@@ -50,30 +51,14 @@ struct Arguments {
     json: bool,
 }
 
-/// The command's `main`.
-pub fn main(arguments: &[String]) -> ExitCode {
-    let all = std::iter::once("train audit-step".to_string()).chain(arguments.iter().cloned());
-    let arguments = match Arguments::try_parse_from(all) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    match audit(&arguments) {
-        Ok(findings) => {
-            print(&arguments, &findings);
-            let refutations = findings.refutations();
-            for refutation in &refutations {
-                eprintln!("train audit-step: error: {refutation}");
-            }
-            if refutations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("train audit-step: error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+/// The command's `main`; the first argument is the command's name.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    subcommand::run("train audit-step", arguments, |arguments: Arguments| {
+        let findings = audit(&arguments)?;
+        subcommand::print(&text(&arguments, &findings));
+        let refutations = findings.refutations();
+        if refutations.is_empty() { Ok(()) } else { Err(StageError::bug(refutations.join("\n"))) }
+    })
 }
 
 fn audit(arguments: &Arguments) -> Result<Findings, StageError> {
@@ -105,7 +90,8 @@ fn audit(arguments: &Arguments) -> Result<Findings, StageError> {
     audit_step(&settings, &mechanism, &mechanism, randomness)
 }
 
-fn print(arguments: &Arguments, findings: &Findings) {
+/// What was found, for people or as JSON.
+fn text(arguments: &Arguments, findings: &Findings) -> String {
     let found = &findings.canaries;
     if arguments.json {
         let sampling = findings.sampling.map(|audit| {
@@ -126,21 +112,27 @@ fn print(arguments: &Arguments, findings: &Findings) {
             "sampling_p_values": sampling,
             "refuted": !findings.refutations().is_empty(),
         });
-        println!("{result}");
-        return;
+        return result.to_string();
     }
-    println!("claimed   ε ≤ {:.4} at δ = {:e}", findings.claimed, arguments.delta);
-    println!(
-        "canaries  ε ≥ {:.4} with confidence {}: {} of {} guesses right, among {} canaries",
-        found.epsilon_lower, arguments.confidence, found.correct, found.guesses, arguments.canaries
-    );
+    let mut lines = vec![
+        format!("claimed   ε ≤ {:.4} at δ = {:e}", findings.claimed, arguments.delta),
+        format!(
+            "canaries  ε ≥ {:.4} with confidence {}: {} of {} guesses right, among {} canaries",
+            found.epsilon_lower,
+            arguments.confidence,
+            found.correct,
+            found.guesses,
+            arguments.canaries
+        ),
+    ];
     if let Some(audit) = &findings.sampling {
-        println!(
+        lines.push(format!(
             "batches   p = {:.3} by their sizes, {:.3} by inclusions, {:.3} by repeats",
             audit.batch_sizes, audit.inclusions, audit.repeats
-        );
+        ));
     }
     if findings.refutations().is_empty() {
-        println!("nothing refutes the claim");
+        lines.push("nothing refutes the claim".to_string());
     }
+    lines.join("\n")
 }

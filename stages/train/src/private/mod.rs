@@ -1,18 +1,18 @@
 //! Steps of DP-SGD: what connects the model's backward pass to the mechanisms of `pft-dp`.
 
 mod device_sink;
+mod kept;
 mod protection;
 mod sink;
 
-use std::path::Path;
-
+use pft_artifact::kinds::model::LEDGER;
 use pft_dp::accounting::Accountant;
 use pft_dp::{
-    Ledger, LedgerError, LedgerHeader, PoissonSampler, Randomness, RunSecret, TrainingData,
-    UnitOutcome,
+    Ledger, LedgerHeader, PoissonSampler, Randomness, RunSecret, TrainingData, UnitOutcome,
 };
 use pft_stage::{Context, StageError};
 
+use self::kept::{refuse_ledger, run_secret};
 use crate::config::{Config, Privacy};
 use crate::data::{Sequence, Unit, batch_of, micro_batches};
 use crate::order::dropout_seed;
@@ -33,6 +33,7 @@ pub fn pass_tokens(micro_batch_tokens: usize, lora: bool) -> usize {
 
 /// Poisson-sampled units, and all that makes their gradients private.
 pub(crate) struct PrivateSteps<'a, P: Processor> {
+    context: &'a Context,
     units: &'a [Unit],
     protection: &'a Protection,
     secret: RunSecret,
@@ -47,7 +48,7 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
     /// `training_data` is for the ledger.
     pub(crate) fn new(
         privacy: &Privacy,
-        context: &Context,
+        context: &'a Context,
         protection: &'a Protection,
         training_data: &TrainingData,
         units: &'a [Unit],
@@ -57,13 +58,13 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
             Some(seed) => Randomness::FixedSeed(seed),
             None => Randomness::OperatingSystem,
         };
-        let secret = run_secret(&context.scratch().join("secret"), randomness)?;
+        let secret = run_secret(context, randomness)?;
         let ledger = match protection {
             Protection::Noise { mechanism, .. } => {
                 let data = training_data.clone();
                 let header = LedgerHeader::new(mechanism, randomness, secret.commitment(), data);
-                let ledger = Ledger::open(&context.scratch().join("ledger.jsonl"), &header);
-                Some(ledger.map_err(|error| refuse_ledger(&error))?)
+                let ledger = Ledger::open(&context.scratch().join(LEDGER.name), &header);
+                Some(ledger.map_err(|error| refuse_ledger(error, context))?)
             }
             Protection::ClipOnly { .. } => None,
         };
@@ -72,7 +73,7 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
             .sampler(&secret, &names)
             .map_err(|error| StageError::config(format!("privacy: {error}")))?;
         let gradients = processor.units(protection.clipping());
-        Ok(Self { units, protection, secret, sampler, ledger, gradients })
+        Ok(Self { context, units, protection, secret, sampler, ledger, gradients })
     }
 
     /// ε after `steps` steps, with what the weights had spent before; none without noise, or where no
@@ -120,7 +121,7 @@ impl<'a, P: Processor> PrivateSteps<'a, P> {
             (Protection::Noise { mechanism, .. }, Some(ledger)) => {
                 let receipt = ledger
                     .record(mechanism, step)
-                    .map_err(|error| StageError::bug(error.to_string()))?;
+                    .map_err(|error| refuse_ledger(error, self.context))?;
                 sum.privatize(mechanism, &mechanism.noise(&self.secret), &receipt)
             }
             (Protection::ClipOnly { run, .. }, None) => sum.without_noise(run),
@@ -170,31 +171,4 @@ pub(crate) fn add_units<P: Processor>(
         row.tokens += batch.rows() as u64;
     }
     Ok(())
-}
-
-fn refuse_ledger(error: &LedgerError) -> StageError {
-    match error {
-        LedgerError::OtherRun { .. } | LedgerError::Broken { .. } => {
-            StageError::config(error.to_string())
-                .with_help("give the run another --scratch folder to start anew")
-        }
-        _ => StageError::bug(error.to_string()),
-    }
-}
-
-/// The secret of this run: the one that a killed attempt left, so that a step done again draws
-/// the same bits, or a new one.
-fn run_secret(path: &Path, randomness: Randomness) -> Result<RunSecret, StageError> {
-    let failed = |error: std::io::Error| StageError::bug(format!("{}: {error}", path.display()));
-    match std::fs::read_to_string(path) {
-        Ok(hex) => {
-            return RunSecret::from_hex(&hex)
-                .map_err(|error| StageError::bug(format!("{}: {error}", path.display())));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let secret = RunSecret::new(randomness).map_err(|error| StageError::bug(error.to_string()))?;
-    crate::state::write_private(path, secret.expose_hex().as_bytes()).map_err(failed)?;
-    Ok(secret)
 }

@@ -5,12 +5,17 @@
 //! `allOf`, `$ref`, `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `maxLength` (of a
 //! single character), `default` and the format `path`.
 
-use std::path::Path;
+mod absent;
+mod defaults;
+mod paths;
 
 use serde_json::{Value, json};
 
-use crate::OutsidePath;
 use crate::yaml::{Data, Node};
+
+pub(crate) use absent::{absent_list, missing_tags};
+pub use defaults::fill_defaults;
+pub use paths::{resolve_paths, visit_paths, visit_read_paths};
 
 /// The keyword beside the format `path` that lists, as patterns such as `*.safetensors` or
 /// `vocab/*`, which files of a folder the stage reads. Only they are part of its cache key. A list in
@@ -322,112 +327,33 @@ fn show(node: &Node) -> String {
 }
 
 fn one_of(node: &Node, names: &[&str]) -> String {
-    let hint = node.as_str().map(|text| suggestion(text, names)).unwrap_or_default();
-    if hint.contains("did you mean") {
-        return format!("is {}{hint}", show(node));
+    if let Some(name) = node.as_str().and_then(|text| nearest(text, names)) {
+        return format!("is {}; did you mean `{name}`?", show(node));
     }
     format!("is {}, but must be one of {}", show(node), names.join(", "))
 }
 
-/// "; did you mean `x`?" for the nearest name, or the list of names.
-pub fn suggestion(name: &str, known: &[&str]) -> String {
-    let nearest = known
+/// The known name that another is most likely a misspelling of.
+pub fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
-        .min();
-    match nearest {
-        Some((distance, candidate)) if distance <= 2.max(name.len() / 3) => {
-            format!("; did you mean `{candidate}`?")
-        }
-        _ if known.is_empty() => String::new(),
-        _ => {
+        .min()
+        .filter(|(distance, _)| *distance <= 2.max(name.len() / 3))
+        .map(|(_, candidate)| candidate)
+}
+
+/// "; did you mean `x`?" for the nearest name, or the list of names.
+pub fn suggestion(name: &str, known: &[&str]) -> String {
+    match nearest(name, known) {
+        Some(candidate) => format!("; did you mean `{candidate}`?"),
+        None if known.is_empty() => String::new(),
+        None => {
             let mut known = known.to_vec();
             known.sort_unstable();
             format!("; known here: {}", known.join(", "))
         }
     }
-}
-
-/// Fills the schema's defaults into a config, recursively.
-pub fn fill_defaults(value: &mut Value, schema: &Value) {
-    fill(value, schema, schema);
-}
-
-fn fill<'a>(value: &mut Value, schema: &'a Value, root: &'a Value) {
-    let schema = Checker { root }.resolve(schema);
-    for part in list(schema, "allOf") {
-        fill(value, part, root);
-    }
-    if let Value::Array(items) = value
-        && let Some(item_schema) = schema.get("items")
-    {
-        items.iter_mut().for_each(|item| fill(item, item_schema, root));
-    }
-    if let Value::Number(number) = value {
-        *value = one_form(number, schema, root);
-    }
-    if !value.is_object() {
-        return;
-    }
-    for alternatives in [list(schema, "oneOf"), list(schema, "anyOf")] {
-        if let Some(alternative) = alternatives.iter().find(|a| selects(value, a, root)) {
-            fill(value, alternative, root);
-        }
-    }
-    let none = serde_json::Map::new();
-    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
-    let Some(object) = value.as_object_mut() else {
-        return;
-    };
-    if let Some(additional @ Value::Object(_)) = schema.get("additionalProperties") {
-        let others = object.iter_mut().filter(|(name, _)| !properties.contains_key(*name));
-        others.for_each(|(_, inner)| fill(inner, additional, root));
-    }
-    for (name, property) in properties {
-        if !object.contains_key(name)
-            && let Some(default) = property.get("default")
-        {
-            object.insert(name.clone(), default.clone());
-        }
-        if let Some(inner) = object.get_mut(name) {
-            fill(inner, property, root);
-        }
-    }
-}
-
-/// Equal numbers in one form, so that 8, 8.0 and 8e0 are one setting, and 0 and -0.0: a float where
-/// fractions are allowed, a whole number where they are not.
-fn one_form(number: &serde_json::Number, schema: &Value, root: &Value) -> Value {
-    let float = number.as_f64().unwrap_or_default();
-    // What the schema says nothing of is read as whole where it is, up to where floats are exact.
-    let whole = float.fract() == 0.0 && float.abs() < 9e15;
-    match number_type(schema, root) {
-        Some("number") => Value::from(float + 0.0),
-        // `1e3` is a whole number to people; the check has seen that nothing is behind its point.
-        Some(_) if number.is_f64() => Value::from(float as i64),
-        None if number.is_f64() && whole => Value::from(float as i64),
-        _ => Value::Number(number.clone()),
-    }
-}
-
-/// `number` or `integer`, whichever is allowed here; a fraction may stand wherever one of several
-/// forms allows it.
-fn number_type(schema: &Value, root: &Value) -> Option<&'static str> {
-    let schema = Checker { root }.resolve(schema);
-    let named = |name: &str| match schema.get("type") {
-        Some(Value::String(one)) => one == name,
-        Some(Value::Array(names)) => names.iter().any(|one| one == name),
-        _ => false,
-    };
-    if named("number") {
-        return Some("number");
-    }
-    let forms = ["anyOf", "oneOf", "allOf"].into_iter().flat_map(|form| list(schema, form));
-    let types: Vec<&str> = forms.filter_map(|form| number_type(form, root)).collect();
-    if types.contains(&"number") {
-        return Some("number");
-    }
-    (named("integer") || types.contains(&"integer")).then_some("integer")
 }
 
 /// Whether an object value means this alternative: its tags match, and it is an object at all.
@@ -439,91 +365,4 @@ fn selects(value: &Value, alternative: &Value, root: &Value) -> bool {
     properties.iter().all(|(name, property)| {
         property.get("const").is_none_or(|tag| value.get(name) == Some(tag))
     })
-}
-
-/// Makes every value of format `path` absolute against `base`.
-pub fn resolve_paths(value: &mut Value, schema: &Value, base: &Path) {
-    visit_paths(value, schema, &mut |path| *path = OutsidePath::resolve(path, base));
-}
-
-/// Calls `visit` with every value of format `path`.
-pub fn visit_paths(value: &mut Value, schema: &Value, visit: &mut dyn FnMut(&mut String)) {
-    visit_inner(value, schema, schema, &mut |path, _| visit(path));
-}
-
-/// Calls `visit` with every value of format `path`, and with the patterns of the files that the
-/// stage reads where it is a folder: what the schema says under [`READS`]. Without patterns the stage
-/// may read any.
-pub fn visit_read_paths(
-    value: &mut Value,
-    schema: &Value,
-    visit: &mut dyn FnMut(&mut String, Option<&[Value]>),
-) {
-    visit_inner(value, schema, schema, visit);
-}
-
-fn visit_inner(
-    value: &mut Value,
-    schema: &Value,
-    root: &Value,
-    visit: &mut dyn FnMut(&mut String, Option<&[Value]>),
-) {
-    let schema = Checker { root }.resolve(schema);
-    if let Value::String(text) = value {
-        if has_path_format(schema, root) {
-            visit(text, patterns(schema, root));
-        }
-        return;
-    }
-    for name in ["allOf", "oneOf", "anyOf"] {
-        for part in list(schema, name) {
-            let part = Checker { root }.resolve(part);
-            let fits = match &*value {
-                Value::Object(_) => name == "allOf" || selects(value, part, root),
-                Value::Array(_) => part.get("items").is_some(),
-                _ => false,
-            };
-            if fits {
-                visit_inner(value, part, root, visit);
-                if name != "allOf" {
-                    break;
-                }
-            }
-        }
-    }
-    match value {
-        Value::Array(items) => {
-            if let Some(item_schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| visit_inner(item, item_schema, root, visit));
-            }
-        }
-        Value::Object(object) => {
-            if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-                for (name, property) in properties {
-                    if let Some(inner) = object.get_mut(name) {
-                        visit_inner(inner, property, root, visit);
-                    }
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The patterns beside a format `path`, or with the one of several forms that is a path.
-fn patterns<'v>(schema: &'v Value, root: &'v Value) -> Option<&'v [Value]> {
-    let schema = Checker { root }.resolve(schema);
-    if let Some(patterns) = schema.get(READS).and_then(Value::as_array) {
-        return Some(patterns);
-    }
-    let forms = ["anyOf", "oneOf", "allOf"].into_iter().flat_map(|form| list(schema, form));
-    forms.filter(|form| has_path_format(form, root)).find_map(|form| patterns(form, root))
-}
-
-fn has_path_format(schema: &Value, root: &Value) -> bool {
-    let schema = Checker { root }.resolve(schema);
-    schema.get("format").and_then(Value::as_str) == Some("path")
-        || ["anyOf", "oneOf", "allOf"]
-            .iter()
-            .any(|name| list(schema, name).iter().any(|part| has_path_format(part, root)))
 }

@@ -1,18 +1,23 @@
 //! The state of training on disk, from which a killed run goes on with the same bits.
 //!
 //! A checkpoint is a folder `checkpoints/step-N` of the scratch folder: the trainable parameters
-//! and the optimizer's state as safetensors, and what was measured as JSON. It is written under
-//! another name, flushed, and renamed. The sampler and the noise need no state: they are functions
-//! of the run's secret and the step.
+//! and the optimizer's state as safetensors, what was measured as JSON, and the hashes of both. It is
+//! written under another name, flushed, and renamed. A damaged one is set aside, and the one before it
+//! taken: the steps between are done again, with the same bits. The sampler and the noise need no state:
+//! they are functions of the run's secret and the step.
 
+mod folder;
+
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use pft_artifact::hash_bytes;
 use pft_dp::rounded_up;
 use pft_lm::model::LanguageModel;
 use pft_lm::optimizer::Optimizer;
 use pft_lm::parameters::TensorData;
-use pft_stage::StageError;
+use pft_stage::{Context, Progress, StageError};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -75,17 +80,38 @@ struct Header {
     rows: Vec<Row>,
 }
 
+/// The folder of checkpoints, in the scratch folder.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+/// A checkpoint's parameters and state of the optimizer.
+const TENSORS: &str = "state.safetensors";
+/// Its [`Header`].
+const HEADER: &str = "state.json";
+
 /// The checkpoints of a run.
 #[derive(Debug)]
 pub struct States {
+    progress: Progress,
+    /// What to do where no checkpoint can be gone on from.
+    start_anew: String,
     folder: PathBuf,
     limit: usize,
+    /// Hash of what makes the run this one.
+    run: String,
 }
 
 impl States {
-    /// Checkpoints below a scratch folder, at most `limit` of them.
-    pub fn new(scratch: &Path, limit: u32) -> Self {
-        Self { folder: scratch.join("checkpoints"), limit: limit.max(1) as usize }
+    /// Checkpoints below the scratch folder, at most `limit` of them. `inputs` are hashes of all that the
+    /// run is made from, its settings among them.
+    pub fn new(context: &Context, limit: u32, inputs: &BTreeMap<String, String>) -> Self {
+        let lines: Vec<String> =
+            inputs.iter().map(|(name, hash)| format!("{name} {hash}")).collect();
+        Self {
+            progress: context.progress().clone(),
+            start_anew: context.start_anew(),
+            folder: context.scratch().join(CHECKPOINTS),
+            limit: limit.max(1) as usize,
+            run: hash_bytes(lines.join("\n").as_bytes()),
+        }
     }
 
     /// Writes a checkpoint and removes the oldest beyond the limit.
@@ -103,6 +129,7 @@ impl States {
                 "cannot write a checkpoint below {}: {error}",
                 self.folder.display()
             ))
+            .because(&error)
             .with_help("free some disk space and run again; training goes on from the last one")
         })
     }
@@ -138,9 +165,9 @@ impl States {
             std::fs::remove_dir_all(&partial)?;
         }
         std::fs::create_dir(&partial)?;
-        write_private(&partial.join("state.safetensors"), &data)?;
-        write_private(&partial.join("state.json"), &serde_json::to_vec(&header)?)?;
-        let target = self.folder.join(format!("step-{:09}", optimizer.steps()));
+        let header = serde_json::to_vec(&header)?;
+        folder::write(&partial, &self.run, &[(TENSORS, &data), (HEADER, &header)])?;
+        let target = self.folder.join(folder_name(optimizer.steps()));
         if target.exists() {
             std::fs::remove_dir_all(&target)?;
         }
@@ -171,27 +198,70 @@ impl States {
         Ok(saved)
     }
 
-    /// Takes over the newest checkpoint, if there is one; returns its metrics.
+    /// Takes over the newest checkpoint that is as it was written, if there is one; returns its metrics.
+    /// Damaged ones are set aside.
     ///
     /// # Errors
-    /// When it is damaged or belongs to another model.
+    /// When the folder cannot be read or written, or a checkpoint belongs to another model.
     pub fn resume(
         &self,
         model: &mut LanguageModel,
         optimizer: &mut Optimizer,
     ) -> Result<Vec<Row>, StageError> {
-        let unusable = |path: &Path, error: &dyn std::fmt::Display| {
-            StageError::bug(format!("checkpoint {}: {error}", path.display()))
-                .with_help("remove this folder to go on from an older one or from the start")
+        let failed = |error: std::io::Error| {
+            StageError::bug(format!("{}: {error}", self.folder.display()))
+                .because(&error)
+                .with_help(self.start_anew.clone())
         };
-        let saved = self.saved().map_err(|error| unusable(&self.folder, &error))?;
-        let Some(path) = saved.last() else { return Ok(Vec::new()) };
-        let read =
-            |name: &str| std::fs::read(path.join(name)).map_err(|error| unusable(path, &error));
+        for path in self.saved().map_err(failed)?.iter().rev() {
+            match self.read(path) {
+                Ok((header, data)) => return self.take(path, header, &data, model, optimizer),
+                Err(reason) => self.set_aside(path, &reason).map_err(failed)?,
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// A checkpoint's header and tensors, or what is wrong with them.
+    fn read(&self, path: &Path) -> Result<(Header, Vec<u8>), String> {
+        let [data, header] = folder::read(path, &self.run, [TENSORS, HEADER])?;
         let header: Header =
-            serde_json::from_slice(&read("state.json")?).map_err(|error| unusable(path, &error))?;
-        let data = read("state.safetensors")?;
-        let tensors = SafeTensors::deserialize(&data).map_err(|error| unusable(path, &error))?;
+            serde_json::from_slice(&header).map_err(|error| format!("{HEADER}: {error}"))?;
+        if path.file_name() != Some(folder_name(header.optimizer_steps).as_ref()) {
+            return Err(format!("it is that of step {}", header.optimizer_steps));
+        }
+        Ok((header, data))
+    }
+
+    /// Keeps a checkpoint that cannot be gone on from where nobody takes it for one.
+    fn set_aside(&self, path: &Path, reason: &str) -> std::io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let target = self.folder.join(format!("damaged-{name}"));
+        if target.exists() {
+            std::fs::remove_dir_all(&target)?;
+        }
+        std::fs::rename(path, &target)?;
+        self.progress.note(format!(
+            "warning: checkpoint {name} cannot be used: {reason}; it is set aside in {}, and training \
+             goes on from the one before it, or from the start",
+            target.display()
+        ));
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        path: &Path,
+        header: Header,
+        data: &[u8],
+        model: &mut LanguageModel,
+        optimizer: &mut Optimizer,
+    ) -> Result<Vec<Row>, StageError> {
+        let foreign = |error: &dyn std::fmt::Display| {
+            StageError::bug(format!("checkpoint {}: {error}", path.display()))
+                .with_help(self.start_anew.clone())
+        };
+        let tensors = SafeTensors::deserialize(data).map_err(|error| foreign(&error))?;
         let find = |name: &str| -> Option<Vec<f32>> {
             let tensor = tensors.tensor(name).ok()?;
             let chunks = tensor.data().as_chunks::<4>().0;
@@ -204,14 +274,18 @@ impl States {
             let name = &parameter.spec.name;
             let found = find(&format!("parameter/{name}"))
                 .filter(|values| values.len() == parameter.spec.len())
-                .ok_or_else(|| unusable(path, &format!("it lacks parameter {name}")))?;
+                .ok_or_else(|| foreign(&format!("it lacks parameter {name}")))?;
             parameter.tensor.data = TensorData::F32(found);
         }
         optimizer
             .load_state(model.parameters(), header.optimizer_steps, find)
-            .map_err(|error| unusable(path, &error))?;
+            .map_err(|error| foreign(&error))?;
         Ok(header.rows)
     }
+}
+
+fn folder_name(steps: u64) -> String {
+    format!("step-{steps:09}")
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
