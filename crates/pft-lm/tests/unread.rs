@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pft_gguf::{GgufWriter, WriteType};
-use pft_lm::checkpoint::{Checkpoint, Origin, Precision, SavedType, save_model};
+use pft_lm::checkpoint::{Checkpoint, Origin, Precision, SavedType, load_adapter, save_model};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::init;
 use safetensors::tensor::TensorView;
@@ -250,6 +250,35 @@ fn weights_are_written_for_others_to_read_and_the_same_each_time() {
     }
     let (_, metadata) = SafeTensors::read_metadata(&written[0].0).unwrap();
     assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
+}
+
+/// peft merges adapters of a tied head into the embedding too, and gives other logits.
+#[test]
+fn a_head_is_no_target_of_adapters_tied_or_not() {
+    let place = tempfile::tempdir().unwrap();
+    for tied in [true, false] {
+        let text = LLAMA
+            .replace("\"tie_word_embeddings\":true", &format!("\"tie_word_embeddings\":{tied}"));
+        let config = ModelConfig::from_json(&text).unwrap();
+        for (setting, target) in [
+            ("target_modules", json!(["q_proj", "lm_head"])),
+            ("target_modules", json!(["embed_tokens"])),
+            ("modules_to_save", json!(["lm_head"])),
+        ] {
+            let mut adapter = json!({ "peft_type": "LORA", "r": 2, "lora_alpha": 4,
+                "target_modules": ["q_proj"] });
+            adapter[setting] = target.clone();
+            std::fs::write(place.path().join("adapter_config.json"), adapter.to_string()).unwrap();
+            let weights: HashMap<&str, TensorView> = HashMap::new();
+            let path = place.path().join("adapter_model.safetensors");
+            safetensors::serialize_to_file(weights, None, &path).unwrap();
+            let mut parameters = init::random(&config, 1).unwrap();
+            let error = load_adapter(place.path(), &config, &mut parameters).unwrap_err();
+            let named = ["lm_head", "embed_tokens", "modules_to_save"];
+            let message = error.to_string();
+            assert!(named.iter().any(|name| message.contains(name)), "{message}");
+        }
+    }
 }
 
 #[test]
