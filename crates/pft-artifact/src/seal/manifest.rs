@@ -37,8 +37,8 @@ pub struct Manifest {
     /// them, so that equal files have equal content hashes wherever they came from.
     #[serde(default)]
     pub lineage_hash: String,
-    /// BLAKE3 over all other fields, of the manifest as it was last written: figures, keys and settings
-    /// are worth protecting too, and change without the files.
+    /// BLAKE3 of the manifest file as it was last written, with nothing in this place: figures, keys and
+    /// settings are worth protecting too, and change without the files.
     #[serde(default)]
     pub manifest_hash: String,
     /// The files, sorted by path; the manifest is not among them.
@@ -96,40 +96,27 @@ impl Manifest {
             rows,
             provenance,
         };
-        manifest.manifest_hash = manifest.hash_of_fields();
         manifest.lineage()?;
-        manifest.write(folder)?;
+        manifest.manifest_hash = manifest.write(folder)?;
         Ok(manifest)
     }
 
-    /// Writes the manifest into `folder` through a temporary name, sealed.
+    /// Writes the manifest into `folder` through a temporary name, and returns the `manifest_hash` that
+    /// seals it.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
+    pub fn write(&self, folder: &Path) -> Result<String, ArtifactError> {
         let path = folder.join(MANIFEST);
-        let sealed = Self { manifest_hash: self.hash_of_fields(), ..self.clone() };
-        write_atomically(&path, sealed.to_json(folder)?.as_bytes())?;
-        open_to_its_readers(self.kind, &path)
-    }
-
-    fn hash_of_fields(&self) -> String {
-        let fields = serde_json::json!(Self { manifest_hash: String::new(), ..self.clone() });
-        hash::hash_bytes(canonical_json(&fields).as_bytes())
-    }
-
-    fn to_json(&self, folder: &Path) -> Result<String, ArtifactError> {
-        serde_json::to_string_pretty(self)
+        let open = Self { manifest_hash: String::new(), ..self.clone() };
+        let text = serde_json::to_string_pretty(&open)
             .map(|json| json + "\n")
-            .map_err(|error| ArtifactError::invalid(folder, error.to_string()))
-    }
-
-    /// Whether the manifest file in `folder` is this one to the byte.
-    pub fn is_written_in(&self, folder: &Path) -> bool {
-        let json = self.to_json(folder);
-        json.is_ok_and(|json| {
-            std::fs::read(folder.join(MANIFEST)).is_ok_and(|b| b == json.as_bytes())
-        })
+            .map_err(|error| ArtifactError::invalid(folder, error.to_string()))?;
+        let hash = hash::hash_bytes(text.as_bytes());
+        let sealed = text.replacen(&hash_line(""), &hash_line(&hash), 1);
+        write_atomically(&path, sealed.as_bytes())?;
+        open_to_its_readers(self.kind, &path)?;
+        Ok(hash)
     }
 
     /// Reads the manifest of an artifact folder, and checks that it is consistent and that every
@@ -158,6 +145,14 @@ impl Manifest {
             ArtifactError::invalid(&path, format!("not a manifest of this project: {error}"))
         })?;
         manifest.check(folder)?;
+        let open = text.replacen(&hash_line(&manifest.manifest_hash), &hash_line(""), 1);
+        if hash::hash_bytes(open.as_bytes()) != manifest.manifest_hash {
+            return Err(ArtifactError::invalid(
+                &path,
+                "it is not as it was written: a figure, a setting or a date in it was changed or damaged; \
+                 make the artifact again",
+            ));
+        }
         Ok(manifest)
     }
 
@@ -185,13 +180,6 @@ impl Manifest {
             return Err(ArtifactError::invalid(
                 &path,
                 "its lineage is not the one that it was sealed with; make the artifact again",
-            ));
-        }
-        if self.hash_of_fields() != self.manifest_hash {
-            return Err(ArtifactError::invalid(
-                &path,
-                "it is not as it was written: a figure, a setting or a date in it was changed or damaged; \
-                 make the artifact again",
             ));
         }
         self.lineage()?;
@@ -259,6 +247,11 @@ impl Manifest {
             format!("a {} artifact, where a {kind} artifact is needed", self.kind),
         ))
     }
+}
+
+/// How `manifest_hash` stands in the file. Only hashes and a kind stand before it.
+fn hash_line(hash: &str) -> String {
+    format!("\"manifest_hash\": \"{hash}\"")
 }
 
 /// Folders within `folder` that are artifacts: the outputs of a stage that has several.
