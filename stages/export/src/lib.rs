@@ -69,7 +69,7 @@ impl Stage for Export {
             progress.note(note);
         }
         if config.gguf.is_some() {
-            check_gguf(model.config()).map_err(checkpoint_error)?;
+            check_gguf(model.config()).map_err(|error| StageError::config(error.to_string()))?;
             tokenizer.check_gguf()?;
         }
         let reference = Reference::of(&trained, &mut model)?;
