@@ -47,7 +47,7 @@ pub use seal::lock::KeyLock;
 pub use seal::manifest::{FileEntry, MANIFEST, Manifest, count_rows};
 pub use seal::provenance::{Lineage, Step, UnitNotes};
 pub use seal::store::{Lookup, Store};
-pub use table::numbers::{read_table, write_table};
+pub use table::numbers::{NumberColumn, read_table, write_table};
 pub use table::reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
 pub use table::record::{Document, Example, Record, Row, Span, Split, TaggedDocument};
 pub use table::row::{DocumentRow, ExampleRow, SpanRow, TaggedRow};

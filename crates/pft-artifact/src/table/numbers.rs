@@ -31,11 +31,14 @@ pub fn write_table(path: &Path, columns: &[(&str, Vec<Option<f64>>)]) -> Result<
     write().map_err(|error| ArtifactError::not_written(path, error))
 }
 
+/// A column's name and its values; `None` where nothing was measured.
+pub type NumberColumn = (String, Vec<Option<f64>>);
+
 /// Reads a table that [`write_table`] wrote: names and values of its columns, in order.
 ///
 /// # Errors
 /// When the file cannot be read, or a column holds no numbers.
-pub fn read_table(path: &Path) -> Result<Vec<(String, Vec<Option<f64>>)>, ArtifactError> {
+pub fn read_table(path: &Path) -> Result<Vec<NumberColumn>, ArtifactError> {
     let file = std::fs::File::open(path).map_err(ArtifactError::io(path, "open"))?;
     let read = || -> Result<Vec<RecordBatch>, Box<dyn std::error::Error>> {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
@@ -45,7 +48,7 @@ pub fn read_table(path: &Path) -> Result<Vec<(String, Vec<Option<f64>>)>, Artifa
         ArtifactError::invalid(path, format!("cannot read the table: {what}"))
     };
     let batches = read().map_err(|error| invalid(&error))?;
-    let mut columns: Vec<(String, Vec<Option<f64>>)> = Vec::new();
+    let mut columns: Vec<NumberColumn> = Vec::new();
     for batch in &batches {
         for (index, field) in batch.schema().fields().iter().enumerate() {
             let values = batch.column(index).as_primitive_opt::<Float64Type>();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use pft_artifact::{Kind, Manifest, Store, read_table};
+use pft_artifact::{Kind, Manifest, NumberColumn, Store, read_table};
 use serde_json::Value;
 
 use crate::commands::compare::{Model, models};
@@ -29,7 +29,7 @@ pub(crate) struct ModelReport {
     /// `privacy.json`.
     pub(crate) privacy: Value,
     /// The columns of `metrics.parquet`.
-    pub(crate) curves: Vec<(String, Vec<Option<f64>>)>,
+    pub(crate) curves: Vec<NumberColumn>,
     pub(crate) lineage: Vec<Step>,
 }
 
