@@ -1,5 +1,7 @@
 //! What the runner says: before a run, of a run, and of what is in the store.
 
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

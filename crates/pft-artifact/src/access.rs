@@ -14,7 +14,10 @@ static CALLERS: OnceLock<u32> = OnceLock::new();
 fn set_umask(mask: u32) -> u32 {
     let mask = libc::mode_t::try_from(mask & 0o777).unwrap_or(0o077);
     // SAFETY: `umask` only exchanges a number of the process, and cannot fail.
-    u32::from(unsafe { libc::umask(mask) })
+    let before = unsafe { libc::umask(mask) };
+    // Narrower than 32 bits on some systems.
+    #[allow(clippy::useless_conversion)]
+    u32::from(before)
 }
 
 fn callers_umask() -> u32 {

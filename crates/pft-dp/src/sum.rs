@@ -62,7 +62,7 @@ impl ClippedSum {
         let scale = 1.0 / mechanism.expected_batch_size();
         let step = receipt.step();
         let noised = |(index, sum): (usize, TensorSum)| {
-            (sum, Finish::Noise(noise.of_tensor(step, index as u64, deviation, scale)))
+            (sum, Finish::Noise(Box::new(noise.of_tensor(step, index as u64, deviation, scale))))
         };
         StepMean { tensors: self.tensors.into_iter().enumerate().map(noised).collect() }
     }
@@ -79,7 +79,7 @@ impl ClippedSum {
 /// What is done to a sum as it is read.
 enum Finish {
     /// Noise is added, and the result scaled.
-    Noise(TensorNoise),
+    Noise(Box<TensorNoise>),
     /// It is scaled.
     Scale(f64),
 }

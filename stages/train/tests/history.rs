@@ -209,7 +209,7 @@ fn reasons_of_the_base_carry_over() {
     assert_eq!(report(&first).not_for_release, [Reason::FixedSeed]);
     let second = house.run("second", on(&first, house.config(declared())), 1).unwrap();
     let carried = Reason::Earlier(Box::new(Reason::FixedSeed));
-    assert_eq!(report(&second).not_for_release, [carried.clone()]);
+    assert_eq!(report(&second).not_for_release, std::slice::from_ref(&carried));
     assert!(report(&second).statement.contains("An earlier training of its weights: Its random"));
     train::verify::verify(&second).unwrap();
     // The same seed once more: the same commitment, and still two trainings.

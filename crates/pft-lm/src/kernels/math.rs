@@ -35,10 +35,10 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 pub(crate) fn tanh(x: f32) -> f32 {
     let z = x * x;
     let p = -5.704_988_7e-3;
-    let p = p * z + 2.063_908_9e-2;
+    let p = p * z + 2.063_908e-2;
     let p = p * z - 5.373_971_6e-2;
     let p = p * z + 0.133_314_22;
-    let p = p * z - 0.333_332_82;
+    let p = p * z - 0.333_332_8;
     let near = x + x * z * p;
     let far = (1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0)).copysign(x);
     if x.abs() < 0.625 { near } else { far }

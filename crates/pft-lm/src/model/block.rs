@@ -160,7 +160,7 @@ impl Block {
     }
 
     /// The gradient by what a branch gives, from that by the sum.
-    fn into_branch(
+    fn branch_gradient(
         &self,
         pass: &Pass<'_>,
         (after, cache): (Option<&Norm>, Option<Normed>),
@@ -269,7 +269,7 @@ impl Block {
         let (rows, width) = (gradient.rows(), gradient.columns());
         let BlockCache { attention, around } = cache;
         let after = (self.after_mlp.as_ref(), around.after_mlp);
-        let by_given = self.into_branch(pass, after, &gradient, sink);
+        let by_given = self.branch_gradient(pass, after, &gradient, sink);
         let mut by_read = self.mlp.backward(pass, around.mlp, &by_given, sink);
         drop(by_given);
         let trains = |norm: &Option<Norm>| norm.as_ref().is_some_and(|norm| norm.trains(pass));
@@ -282,7 +282,7 @@ impl Block {
             through_norm(pass, before_mlp.0, before_mlp.1, &mut by_read, skip, sink);
             drop(gradient);
             let by_middle = Matrix::new(by_read, rows, width);
-            let by_given = self.into_branch(pass, after, &by_middle, sink);
+            let by_given = self.branch_gradient(pass, after, &by_middle, sink);
             let through = wanted || trains(&self.before_attention);
             let mut by_read = self.attention_backward(pass, attention, &by_given, through, sink);
             drop(by_given);
@@ -293,7 +293,7 @@ impl Block {
             return Some(Matrix::new(by_read, rows, width));
         }
 
-        let by_given = self.into_branch(pass, after, &gradient, sink);
+        let by_given = self.branch_gradient(pass, after, &gradient, sink);
         let through = wanted || trains(&self.before_attention) || trains(&self.before_mlp);
         let mut by_attended = self.attention_backward(pass, attention, &by_given, through, sink);
         drop(by_given);

@@ -39,7 +39,7 @@ fn visit(
         let mut inner = inner.clone();
         path.push(name.clone());
         if let Some((tag, default)) = missing_tag(&inner, property, root) {
-            found.push(([&path[..], &[tag.clone()]].concat(), default.clone()));
+            found.push(([&path[..], std::slice::from_ref(&tag)].concat(), default.clone()));
             inner[tag] = default;
         }
         visit(&inner, property, root, path, found);
