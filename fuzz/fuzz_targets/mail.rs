@@ -15,13 +15,13 @@ fuzz_target!(|bytes: &[u8]| {
     for invalid_text in [InvalidText::Refuse, InvalidText::Repair] {
         let headers = ["subject", "from", "to", "date", "received"].map(str::to_string);
         let config = Config {
-            source: Some(SourceKind::Maildir),
+            source: SourceKind::Maildir,
             path: Some(Paths::One(path.clone())),
             headers: headers.into(),
             invalid_text,
             ..Config::default()
         };
-        let opened = match ingest::source::open(&config) {
+        let opened = match ingest::open(config) {
             Ok(opened) => opened,
             Err(error) => return assert_eq!(error.exit_code(), 3, "{error}"),
         };

@@ -314,12 +314,18 @@ mod tests {
     fn marks_are_united_so_that_the_worst_counts() {
         let (a, b) = (private("a", 5), private("b", 7));
         let whole = record(&[a.clone(), b.clone()]);
-        for other in [record(std::slice::from_ref(&a)), record(std::slice::from_ref(&b)), record(&[]), whole.clone()] {
+        for other in [
+            record(std::slice::from_ref(&a)),
+            record(std::slice::from_ref(&b)),
+            record(&[]),
+            whole.clone(),
+        ] {
             for marks in [[whole.clone(), other.clone()], [other, whole.clone()]] {
                 assert_eq!(Record::united(&marks), Ok(Some(whole.clone())));
             }
         }
-        let united = Record::united(&[record(std::slice::from_ref(&a)), record(&[b])]).unwrap().unwrap();
+        let united =
+            Record::united(&[record(std::slice::from_ref(&a)), record(&[b])]).unwrap().unwrap();
         assert_eq!(united.phases().len(), 2);
         let with_plain = record(&[Training::NotPrivate]);
         let united = Record::united(&[record(&[a]), with_plain]).unwrap().unwrap();

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 
 use crate::config::{Config, Deduplicate, SourceKind};
+use crate::document::Opened;
 use crate::intake::Intake;
 use crate::passes::{ingest_as_llm_pft, ingest_by_unit};
 use crate::reading::Reading;
@@ -56,10 +57,7 @@ impl Stage for Ingest {
         let reading = Arc::new(Reading::of(config)?);
         let config = &reading.config;
         note_units(&reading, context);
-        let opened = match reading.source {
-            SourceKind::Synthetic => synthetic::open(&config.synthetic, &config.split)?,
-            _ => source::open(&reading)?,
-        };
+        let opened = open_settled(&reading)?;
         let bar = context.progress().start("ingesting", opened.total, "documents");
         if reading.source == SourceKind::Synthetic && !config.synthetic.canaries.is_empty() {
             let table = synthetic::canary_table(&config.synthetic, &config.split)?;
@@ -76,6 +74,23 @@ impl Stage for Ingest {
         }
         bar.finish();
         sink.finish(context, &reading, &intake)
+    }
+}
+
+/// Opens the source that a config names, as the stage does: its documents without a corpus.
+///
+/// # Errors
+/// When a path is missing or unreadable, a column does not exist, or the hub does not answer.
+pub fn open(config: Config) -> Result<Opened, StageError> {
+    open_settled(&Arc::new(Reading::of(config)?))
+}
+
+fn open_settled(reading: &Arc<Reading>) -> Result<Opened, StageError> {
+    match reading.source {
+        SourceKind::Synthetic => {
+            synthetic::open(&reading.config.synthetic, &reading.config.split)
+        }
+        _ => source::open(reading),
     }
 }
 

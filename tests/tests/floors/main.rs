@@ -10,9 +10,6 @@ use std::collections::BTreeSet;
 
 use tree::Tree;
 
-/// Crates with circles that are known and are to be cut.
-const KNOWN: &[&str] = &["ingest"];
-
 #[test]
 fn no_two_files_lean_on_each_other() {
     let (mut faults, mut files) = (Vec::new(), 0);
@@ -21,12 +18,6 @@ fn no_two_files_lean_on_each_other() {
         files += tree.files.len();
         let edges = paths::edges(&tree);
         let circles = graph::circles(tree.files.len(), &edges);
-        if KNOWN.contains(&member.name.as_str()) {
-            if circles.is_empty() {
-                faults.push(format!("{} has no circle any more: drop it from KNOWN", member.name));
-            }
-            continue;
-        }
         let name = |file: &usize| tree.files[*file].display();
         for circle in circles {
             faults.push(format!("files of {} lean on each other:", member.name));
