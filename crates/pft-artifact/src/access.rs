@@ -68,10 +68,11 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 /// # Errors
 /// When the operating system refuses.
 pub fn create_shared_dir_all(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
+    // The parent of a name alone is the folder that one stands in.
+    if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(parent) = path.parent() {
         create_shared_dir_all(parent)?;
     }
     match std::fs::create_dir(path) {
@@ -88,4 +89,18 @@ pub fn create_shared_dir_all(path: &Path) -> io::Result<()> {
 /// When the operating system refuses.
 pub fn create_private_dir_all(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_above_a_bare_name_is_there() {
+        assert_eq!(Path::new("out").parent(), Some(Path::new("")));
+        create_shared_dir_all(Path::new("")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        create_shared_dir_all(&folder.path().join("a/b")).unwrap();
+        assert!(folder.path().join("a/b").is_dir());
+    }
 }

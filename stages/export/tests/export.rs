@@ -72,8 +72,9 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
 
 /// `base.json` of adapters on a checkpoint.
 fn base(name: &str, folder: &Path, precision: &str) -> Value {
-    let hashes = ["config.json", "model.safetensors"]
-        .map(|name| pft_artifact::hash_file(&folder.join(name)).unwrap());
+    let files = Checkpoint::open(folder).unwrap().files();
+    let hashes: Vec<String> =
+        files.iter().map(|file| pft_artifact::hash_file(file).unwrap()).collect();
     json!({ "name": name, "origin": "checkpoint", "blake3": hashes, "seed": 7,
         "precision": precision })
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{ArtifactError, MANIFEST, Manifest};
@@ -54,7 +54,7 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
     /// What it said of units.
-    #[serde(default, skip_serializing_if = "is_silent")]
+    #[serde(default, deserialize_with = "said", skip_serializing_if = "is_silent")]
     pub units: UnitNotes,
     /// Content hash of what it made; none in the manifest of that artifact itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +62,11 @@ pub struct Step {
     /// What else a stage in another language wrote.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Null is what a stage writes that has nothing to say.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnitNotes, D::Error> {
+    Option::<UnitNotes>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn is_silent(notes: &UnitNotes) -> bool {

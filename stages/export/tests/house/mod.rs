@@ -6,8 +6,9 @@ use std::process::Command;
 
 use export::{Config, Export};
 use pft_artifact::{Kind, Manifest};
+use pft_dp::{Base, NoPrivacy, PrivacyStatement, RECORD_KEY, Record};
 use pft_lm::batch::Batch;
-use pft_lm::checkpoint::{Checkpoint, Precision, SavedType, save_model};
+use pft_lm::checkpoint::{Checkpoint, Precision, SavedType, save_model_with_notes};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::{Context, Stage, StageError};
@@ -116,7 +117,12 @@ impl Bundle {
             std::fs::create_dir_all(folder).unwrap();
         }
         let parameters = init::random(&model, 11).unwrap();
-        save_model(&folder, &model, &parameters, SavedType::F32).unwrap();
+        let statement = PrivacyStatement::NotPrivate(NoPrivacy::of_plain_training(
+            Base::Random,
+            &Record::default(),
+        ));
+        let notes = BTreeMap::from([(RECORD_KEY.to_string(), statement.history().to_json())]);
+        save_model_with_notes(&folder, &model, &parameters, SavedType::F32, &notes).unwrap();
         std::fs::write(folder.join("config.json"), model.to_json()).unwrap();
         let mut all = json!({ "eos_token": "<|end|>", "bos_token": null, "add_bos_token": false });
         all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
@@ -127,10 +133,7 @@ impl Bundle {
                 "train.json",
                 &json!({ "base_origin": { "license": "other", "license_name": "some" } }),
             ),
-            (
-                "privacy.json",
-                &json!({ "statement": "None.", "fit_for_release": false, "epsilon": [] }),
-            ),
+            ("privacy.json", &json!(statement)),
         ] {
             std::fs::write(folder.join(name), value.to_string()).unwrap();
         }

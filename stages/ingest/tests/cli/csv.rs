@@ -10,7 +10,7 @@ fn assert_refused(bench: &Workbench, config: &str, needles: &[&str]) {
     for needle in needles {
         assert!(message.contains(needle), "{needle:?} is not in: {message}");
     }
-    for secret in ["Carl", "bob", "hi"] {
+    for secret in ["Carl", "bob", "say"] {
         assert!(!message.contains(secret), "{message}");
     }
 }

@@ -103,7 +103,7 @@ fn numbers_that_may_have_been_others_are_no_labels() {
         ("9007199254740992.0", "too large"),
         ("1e300", "too large"),
         ("null", "is missing or null"),
-        ("[1]", "wrong type"),
+        ("[1]", "is a list or an object"),
     ] {
         bench.write(
             "a.jsonl",

@@ -156,6 +156,8 @@ fn a_token_goes_to_the_hub_alone() {
             _ => Answer::new("404 Not Found", ""),
         });
         environment[0].1 = sly.endpoint.clone();
+        // What was fetched before is not asked for again.
+        environment[1].1 = bench.path().join("another home").display().to_string();
         run(&environment).failure(4);
         let carried = other.requests();
         assert!(!carried.is_empty());

@@ -49,7 +49,7 @@ pub(super) enum FaultKind {
     AfterEscapedQuote,
     /// A quote opens a field and none closes it.
     Unclosed,
-    /// The file ends with an escape.
+    /// The file ends with an escape, or with an escaped line end, which ends no record.
     Escape,
     /// CR stands outside quotes without LF after it.
     LoneReturn,
@@ -108,6 +108,9 @@ impl Dialect {
                     .position(|byte| [self.separator, b'\n', b'\r', escape].contains(byte)),
             };
             let Some(found) = found.map(|found| from + found) else {
+                if from > at && from == text.len() && matches!(text[from - 1], b'\n' | b'\r') {
+                    return Err(Fault { at: from - 2, kind: FaultKind::Escape });
+                }
                 return Ok((field, End::Text));
             };
             if Some(text[found]) == self.escape {

@@ -108,9 +108,10 @@ fn label_of(value: Value) -> Result<Option<String>, NoLabel> {
     }
 }
 
-/// Whether polars may have made a text of a number or a truth value.
+/// Whether polars may have made a text of a number, a truth value, a list or an object.
 fn may_be_no_text(text: &str) -> bool {
     matches!(text, "true" | "false")
+        || text.starts_with(['[', '{'])
         || (text.len() <= LONGEST_NUMBER
             && text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
             && text.parse::<f64>().is_ok())
