@@ -37,9 +37,16 @@ impl Spent {
             let epsilon = pld::group_epsilon(phases, delta, units)?.epsilon;
             Ok(GroupEpsilon { units, epsilon })
         };
+        let mut groups: Vec<GroupEpsilon> =
+            GROUPS.into_par_iter().map(group).collect::<Result<_, _>>()?;
+        // What bounds more units bounds fewer; with next to no noise bounds are loose, and that of a
+        // larger group may be the better one.
+        for smaller in (1..groups.len()).rev() {
+            groups[smaller - 1].epsilon = groups[smaller - 1].epsilon.min(groups[smaller].epsilon);
+        }
         Ok(Self {
             epsilon: Accountant::ALL.into_par_iter().map(by).collect::<Result<_, _>>()?,
-            groups: GROUPS.into_par_iter().map(group).collect::<Result<_, _>>()?,
+            groups,
             replace_one: pld::replace_one_epsilon(phases, delta)?.epsilon,
         })
     }
