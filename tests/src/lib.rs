@@ -80,6 +80,8 @@ pub fn shell(command: &str, folder: &Path) -> Finished {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).current_dir(folder);
     shell.env("PATH", std::env::join_paths(path).expect("a PATH of folders"));
+    // A pipeline of the checkout would have the checkout's store.
+    shell.env("PFT_STORE", folder.join(".pft"));
     shell.output().expect("sh starts").into()
 }
 

@@ -37,7 +37,12 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, lineage: &Lineage) 
     line("tags", format!("[pft, {}]", quoted(tag)));
     card.push_str("---\n\n");
 
-    let title = config.model_name.as_deref().unwrap_or("A privately fine-tuned language model");
+    let title = config.model_name.as_deref().unwrap_or(match &trained.privacy {
+        PrivacyStatement::Private(_) if trained.privacy.fit_for_release() => {
+            "A privately fine-tuned language model"
+        }
+        _ => "A fine-tuned language model",
+    });
     let _ = writeln!(card, "# {title}\n");
     let _ = writeln!(
         card,

@@ -193,7 +193,7 @@ fn tags_that_do_not_belong_are_refused_with_the_document_id() {
     refuse(&swapped, "\"doc-a\" has no tags");
     let mut extra = good.clone();
     extra.push(tag(&document("doc-c", "u", "Cy"), &[]));
-    refuse(&extra, "hold document \"doc-c\"");
+    refuse(&extra, "\"doc-c\": is in the tags, but the corpus lacks it");
     let mut beyond = good.clone();
     beyond[0].spans[0].end = 30;
     refuse(&beyond, "\"doc-a\": span 0..30");

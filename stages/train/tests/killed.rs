@@ -57,14 +57,19 @@ fn killed_at_random_moments_it_ends_with_the_same_bits() {
         let begin = Instant::now();
         let calm = command(&house, "calm", &path).output().unwrap();
         assert!(calm.status.success(), "{}", String::from_utf8_lossy(&calm.stderr));
-        let whole = begin.elapsed();
 
         let (mut kills, mut kills_while_training) = (0, 0);
         loop {
             let mut child = command(&house, "hunted", &path).spawn().unwrap();
             let before = released(&house.path("hunted"));
             if kills < 15 {
-                std::thread::sleep(whole.mul_f64(random.random_range(0.0..0.3)));
+                // After some more steps, in the midst of one; or before the first.
+                let hunted = house.path("hunted");
+                let target = before + random.random_range(0..30);
+                while self::released(&hunted) < target && child.try_wait().unwrap().is_none() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                std::thread::sleep(Duration::from_micros(random.random_range(0..5000)));
                 child.kill().unwrap();
             }
             let ended = child.wait_with_output().unwrap();
