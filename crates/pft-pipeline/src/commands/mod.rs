@@ -45,7 +45,7 @@ pub(crate) fn say(text: &str) {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StoreArgument {
     /// The store of artifacts; without it the nearest .pft above the pipeline file, else beside its .git
-    #[arg(long, value_name = "DIR", env = "PFT_STORE")]
+    #[arg(long, value_name = "DIR", env = "PFT_STORE", hide_env_values = true)]
     store: Option<PathBuf>,
 }
 

@@ -49,7 +49,7 @@ pub(super) enum FaultKind {
     AfterEscapedQuote,
     /// A quote opens a field and none closes it.
     Unclosed,
-    /// The file ends with an escape, or with an escaped line end, which ends no record.
+    /// The file ends with an escape, or within a line that an escaped line end has carried on.
     Escape,
     /// CR stands outside quotes without LF after it.
     LoneReturn,
@@ -98,7 +98,7 @@ impl Dialect {
 
     fn unquoted(&self, text: &[u8], at: usize) -> Result<(Field, End), Fault> {
         let mut field = Field { start: at, end: text.len(), quoted: false, marked: false };
-        let mut from = at;
+        let (mut from, mut escaped_line_end) = (at, None);
         loop {
             let rest = &text[from..];
             let found = match self.escape {
@@ -108,14 +108,17 @@ impl Dialect {
                     .position(|byte| [self.separator, b'\n', b'\r', escape].contains(byte)),
             };
             let Some(found) = found.map(|found| from + found) else {
-                if from > at && from == text.len() && matches!(text[from - 1], b'\n' | b'\r') {
-                    return Err(Fault { at: from - 2, kind: FaultKind::Escape });
-                }
-                return Ok((field, End::Text));
+                return match escaped_line_end {
+                    Some(at) => Err(Fault { at, kind: FaultKind::Escape }),
+                    None => Ok((field, End::Text)),
+                };
             };
             if Some(text[found]) == self.escape {
                 if found + 1 == text.len() {
                     return Err(Fault { at: found, kind: FaultKind::Escape });
+                }
+                if matches!(text[found + 1], b'\n' | b'\r') {
+                    escaped_line_end = Some(found);
                 }
                 field.marked = true;
                 from = found + 2;
