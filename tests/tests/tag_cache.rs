@@ -49,7 +49,7 @@ fn one_more_document_costs_the_tagging_of_one() {
     // would be the earlier run's artifact, with its metrics.)
     let behind = "tags.ignore=['a77@example\\.org']";
     assert_eq!(tag(&["--set", behind]), json!({ "rules": 0 }));
-    std::fs::write(folder.join("words.txt"), "plumber\n").unwrap();
+    std::fs::write(folder.join("words.txt"), "write\n").unwrap();
     let other = "tags.backends=[{kind: rules, words: [{label: OCCUPATION, file: words.txt}]}]";
     assert_eq!(tag(&["--set", other]), json!({ "rules": DOCUMENTS + 1 }));
 

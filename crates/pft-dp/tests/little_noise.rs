@@ -4,9 +4,10 @@
 mod fixtures;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use fixtures::{number, phase, rows};
-use pft_dp::accounting::{Accountant, MAX_STEPS, Phase, gdp, pld, rdp};
+use pft_dp::accounting::{Accountant, AccountingError, MAX_STEPS, Phase, gdp, pld, rdp};
 use pft_dp::{
     Clipping, LedgerContents, LedgerHeader, MAX_RELEASE_EPSILON, Mechanism, Plan, PrivacyReport,
     Randomness, Reason, RunSecret, Spent, StepRecord, TrainingData,
@@ -26,6 +27,15 @@ fn grid() -> Vec<Point> {
     rows.iter().map(point).collect()
 }
 
+/// The bound of each point of the grid.
+fn uppers() -> &'static [Result<f64, AccountingError>] {
+    static UPPERS: OnceLock<Vec<Result<f64, AccountingError>>> = OnceLock::new();
+    UPPERS.get_or_init(|| {
+        let upper = |(phase, delta, ..): Point| pld::epsilon_upper(&[phase], delta);
+        grid().into_par_iter().map(upper).collect()
+    })
+}
+
 /// How far dp-accounting's bounds may be off: its transform rounds at 10⁻¹⁵ or so, no small share of the
 /// smallest δ here, and losses beyond 700 leave the range of its doubles (for all of one step at σ 0.02
 /// and δ 10⁻⁵ its lower bound is 1463.13, where the closed form is 1462.29).
@@ -43,9 +53,10 @@ fn room(delta: f64, epsilon: f64) -> f64 {
 fn every_point_has_a_bound_that_dp_accounting_does_not_refute() {
     let failures: Vec<String> = grid()
         .into_par_iter()
-        .filter_map(|(phase, delta, optimistic, pessimistic)| {
-            let upper = match pld::epsilon_upper(&[phase], delta) {
-                Ok(upper) => upper,
+        .zip(uppers())
+        .filter_map(|((phase, delta, optimistic, pessimistic), upper)| {
+            let upper = match upper {
+                Ok(upper) => *upper,
                 Err(error) => return Some(format!("{phase:?} {delta:e}: {error}")),
             };
             let jumps = (delta / phase.sample_rate - 1.0).abs() < 1e-9;
@@ -83,10 +94,10 @@ fn bounds_from_below_are_below_what_others_say() {
 #[test]
 fn less_noise_more_steps_more_sampling_and_a_smaller_delta_cost_more() {
     let spent: BTreeMap<String, f64> = grid()
-        .into_par_iter()
-        .map(|(phase, delta, ..)| {
-            let upper = pld::epsilon_upper(&[phase], delta).expect("accountable");
-            (format!("{phase:?} {delta:e}"), upper)
+        .into_iter()
+        .zip(uppers())
+        .map(|((phase, delta, ..), upper)| {
+            (format!("{phase:?} {delta:e}"), *upper.as_ref().expect("accountable"))
         })
         .collect();
     let of = |phase: &Phase, delta: f64| spent.get(&format!("{phase:?} {delta:e}")).copied();

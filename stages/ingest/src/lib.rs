@@ -87,9 +87,7 @@ pub fn open(config: Config) -> Result<Opened, StageError> {
 
 fn open_settled(reading: &Arc<Reading>) -> Result<Opened, StageError> {
     match reading.source {
-        SourceKind::Synthetic => {
-            synthetic::open(&reading.config.synthetic, &reading.config.split)
-        }
+        SourceKind::Synthetic => synthetic::open(&reading.config.synthetic, &reading.config.split),
         _ => source::open(reading),
     }
 }

@@ -65,7 +65,7 @@ fn a_flipped_bit_gives_the_same_model_or_an_error() {
         for file in &all {
             let bits =
                 std::fs::metadata(house.path("whole").join(file)).unwrap().len() as usize * 8;
-            for _ in 0..40 {
+            for _ in 0..12 {
                 remove(&house.path("hurt"));
                 remove(&house.path("hurt-model"));
                 copy_folder(&house.path("whole"), &house.path("hurt"));
@@ -92,7 +92,7 @@ fn a_flipped_bit_gives_the_same_model_or_an_error() {
                 }
             }
         }
-        assert!(same > 200, "{same}");
+        assert!(same > 60, "{same}");
         assert_eq!(refused > 0, privacy.is_some());
         // The way out that the refusal names.
         remove(&house.path("hurt"));
