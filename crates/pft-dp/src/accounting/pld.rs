@@ -4,7 +4,7 @@
 //! variance to a step's loss, hence about (θ + 1)·T·h²/8 to ε, where θ is the tilt at which the
 //! Chernoff bound on δ is tight (one less than the best Rényi order). Bounds from above and below
 //! that are still further apart than asked for are computed again on a finer grid. With so little
-//! noise that no grid holds the losses, [`inclusion`](super::inclusion) answers.
+//! noise that no grid holds the losses, the bound by inclusion answers.
 
 use super::compose::{self, Repeated};
 use super::discretize::{self, Resolution};
