@@ -12,69 +12,22 @@
 //! bounded as on the CPU.
 
 mod norms;
+mod pieces;
 mod sums;
 mod units;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{GradientError, ParameterShape, WeightLayout};
+use super::{GradientError, ParameterShape};
 use crate::clipping::{Clipping, UnitOutcome};
 use crate::sum::ClippedSum;
 use crate::tensor_sum::TensorSum;
+pub use pieces::DevicePieces;
+use pieces::{Formed, Linear, Lookup, Norms};
 use sums::{Factors, Sums};
 use units::Units;
 
 type Result<T, E = candle_core::Error> = std::result::Result<T, E>;
-
-/// The pieces of a linear map's gradients on a device. Its rows are those of whole units.
-#[derive(Debug)]
-pub struct DevicePieces<'a> {
-    /// Index of the weight, if it is trainable, and how it lies.
-    pub weight: Option<(usize, WeightLayout)>,
-    /// Index of the bias, if there is one and it is trainable.
-    pub bias: Option<usize>,
-    /// Inputs, `[rows, inputs]`.
-    pub input: &'a Tensor,
-    /// Gradient of the loss by the outputs, `[rows, outputs]`.
-    pub output_gradient: &'a Tensor,
-    /// The batch row that the first row is.
-    pub first_row: usize,
-}
-
-/// A linear map's pieces, kept until the factors are known.
-#[derive(Debug)]
-struct Linear {
-    weight: usize,
-    layout: WeightLayout,
-    input: Tensor,
-    output: Tensor,
-    first_row: usize,
-    rows: usize,
-}
-
-/// A lookup's pieces.
-#[derive(Debug)]
-struct Lookup {
-    table: usize,
-    ids: Vec<u32>,
-    gradient: Tensor,
-}
-
-/// Gradients of a parameter for some units, `[units, elements]` in f32.
-#[derive(Debug)]
-struct Formed {
-    parameter: usize,
-    units: Vec<usize>,
-    gradients: Tensor,
-}
-
-/// Squared norms of a parameter for some units, `[units]` in f64.
-#[derive(Debug)]
-struct Norms {
-    parameter: usize,
-    units: Vec<usize>,
-    squared: Tensor,
-}
 
 /// Takes the pieces of backward passes on a device and sums the clipped gradients of their units.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::super::{ParameterShape, WeightLayout};
+use super::pieces::{Formed, Linear, Lookup};
 use super::units::Units;
-use super::{Formed, Linear, Lookup};
 
 /// What each unit's gradient is multiplied by.
 pub(super) struct Factors {
