@@ -10,7 +10,8 @@ use crate::config::{Activation, RopeConfig};
 use crate::gradient::{EmbeddingGradient, SequenceGradient, Sequences};
 use crate::gradient::{GradientSink, GradientSum, HeadRows, LinearGradient};
 use crate::kernels::matmul::Layout;
-use crate::layers::attention::{self, Columns, Heads, Order, Projected};
+use crate::layers::attention::heads::{Columns, Heads, Order, columns};
+use crate::layers::attention::{self, Projected};
 use crate::layers::cross_entropy::{Head, Targets};
 use crate::layers::linear::Linear;
 use crate::layers::lora::Adapter;
@@ -338,7 +339,7 @@ fn grouped_and_fused_attention() {
         let q: Vec<f32> = scaled(rows * q_width, 1);
         let k: Vec<f32> = scaled(rows * k_width, 2);
         let (v, g) = (numbers(rows * k_width, 3), numbers(rows * q_width, 4));
-        let places = attention::columns(heads, fused);
+        let places = columns(heads, fused);
         let counts = [queries, keys, keys];
         let mut projected = if let Some(order) = fused {
             let mut all = vec![0.0; rows * places[0].stride];

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::config::{RopeConfig, RopeScaling};
 use crate::kernels::{rows_per_task, simd};
-use crate::layers::attention::Columns;
+use crate::layers::attention::heads::Columns;
 
 /// Cosines and sines of each position and frequency.
 #[derive(Debug, Clone, Default)]

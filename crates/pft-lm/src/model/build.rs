@@ -4,7 +4,7 @@ use crate::config::{
     FeedForward, ModelConfig, NormKind, NormPlacement, Projections, QueryKeyNorm, Residual,
 };
 use crate::kernels::matmul::Layout;
-use crate::layers::attention::{Heads, Order};
+use crate::layers::attention::heads::{Heads, Order};
 use crate::layers::cross_entropy::Head;
 use crate::layers::linear::Linear;
 use crate::layers::lora::{Adapter, LoraConfig, adapter_names};

@@ -4,10 +4,13 @@ pub(crate) mod block;
 pub(crate) mod build;
 mod generate;
 pub mod init;
+pub(crate) mod inputs;
+mod losses;
 pub(crate) mod mlp;
 pub(crate) mod projection;
 
 pub use generate::{GenerateError, Sampling};
+pub use losses::Losses;
 
 use crate::batch::{Batch, BatchError};
 use crate::buffer::{Matrix, Pool};
@@ -15,7 +18,6 @@ use crate::config::ModelConfig;
 use crate::gradient::{EmbeddingGradient, GradientSink};
 use crate::kernels::for_rows;
 use crate::kernels::int8::Int8Rows;
-use crate::layers::cross_entropy::Targets;
 use crate::layers::lora::{self, LoraConfig};
 use crate::layers::rope::Rope;
 use crate::layers::{Pass, embedding};
@@ -25,39 +27,7 @@ use crate::parameters::{
 };
 use block::BlockCache;
 use build::Layers;
-
-/// What a pass over a batch found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Losses {
-    /// Each token's negative log-likelihood (nats) given those before it, as the batch's rows;
-    /// 0 for the first token of a sequence.
-    pub per_token: Vec<f32>,
-    /// Each sequence's loss: its tokens' values summed with the batch's weights.
-    pub per_sequence: Vec<f32>,
-}
-
-impl Losses {
-    /// From each row's loss, which is that of predicting the next row's token.
-    pub(crate) fn new(batch: &Batch, by_row: &[f32]) -> Self {
-        let mut per_token = vec![0.0; batch.rows()];
-        let mut per_sequence = Vec::with_capacity(batch.len());
-        for range in batch.offsets().windows(2) {
-            let (first, end) = (range[0], range[1]);
-            per_token[first + 1..end].copy_from_slice(&by_row[first..end - 1]);
-            let weights = &batch.loss_weights()[first + 1..end];
-            let losses = &per_token[first + 1..end];
-            let sum: f64 =
-                weights.iter().zip(losses).map(|(w, l)| f64::from(*w) * f64::from(*l)).sum();
-            per_sequence.push(sum as f32);
-        }
-        Self { per_token, per_sequence }
-    }
-
-    /// The batch's loss: the sum over its sequences.
-    pub fn total(&self) -> f64 {
-        self.per_sequence.iter().map(|&loss| f64::from(loss)).sum()
-    }
-}
+use inputs::Inputs;
 
 /// A decoder language model with its parameters.
 #[derive(Debug, Clone)]
@@ -377,35 +347,4 @@ fn check_shape(parameters: &Parameters, name: &str, shape: &[usize]) -> Result<(
         });
     }
     Ok(())
-}
-
-/// What follows from a batch's layout, a value for each row.
-#[derive(Debug)]
-pub(crate) struct Inputs {
-    /// The row's place in its sequence.
-    pub(crate) positions: Vec<u32>,
-    /// The token that it is to predict; any where there is none.
-    pub(crate) targets: Vec<u32>,
-    /// How much its loss counts.
-    pub(crate) weights: Vec<f32>,
-}
-
-impl Inputs {
-    /// Row `r` predicts the token of row `r + 1`; the last row of a sequence predicts nothing.
-    pub(crate) fn new(batch: &Batch) -> Self {
-        let mut inputs = Self { positions: Vec::new(), targets: Vec::new(), weights: Vec::new() };
-        for range in batch.offsets().windows(2) {
-            let (first, end) = (range[0], range[1]);
-            inputs.positions.extend(0..(end - first) as u32);
-            inputs.targets.extend_from_slice(&batch.input_ids()[first + 1..end]);
-            inputs.targets.push(0);
-            inputs.weights.extend_from_slice(&batch.loss_weights()[first + 1..end]);
-            inputs.weights.push(0.0);
-        }
-        inputs
-    }
-
-    fn targets(&self) -> Targets<'_> {
-        Targets { tokens: &self.targets, weights: &self.weights }
-    }
 }

@@ -4,7 +4,8 @@
 use crate::buffer::{Buffer, Matrix, Pool};
 use crate::gradient::GradientSink;
 use crate::layers::Pass;
-use crate::layers::attention::{Columns, Heads, Order, Projected, columns};
+use crate::layers::attention::Projected;
+use crate::layers::attention::heads::{Columns, Heads, Order, columns};
 use crate::layers::linear::{Linear, LinearCache};
 use crate::layers::norm::Norm;
 use crate::layers::rope::Rope;

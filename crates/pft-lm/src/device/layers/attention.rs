@@ -13,7 +13,7 @@ use candle_nn::ops::softmax_last_dim;
 use super::{Pass, soft_cap};
 use crate::device::ops::{matmul, wide};
 use crate::device::rows::Group;
-use crate::layers::attention::Heads;
+use crate::layers::attention::heads::Heads;
 
 /// Queries, keys and values of all rows, before they are turned: `[rows, heads · head_dim]` each.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::device::gradient::{DeviceGradientSum, DeviceSink};
 use crate::device::rows::Rows;
 use crate::gradient::EmbeddingGradient;
 use crate::kernels::matmul::Layout;
-use crate::layers::attention::Heads;
+use crate::layers::attention::heads::Heads;
 use crate::layers::cross_entropy::Head;
 use crate::layers::linear::Linear;
 use crate::layers::lora::{self, Adapter};

@@ -7,7 +7,7 @@ use super::linear::{self, LinearCache};
 use super::{Pass, norm};
 use crate::device::gradient::DeviceSink;
 use crate::device::ops::add;
-use crate::layers::attention::{Heads, Order};
+use crate::layers::attention::heads::{Heads, Order};
 use crate::layers::norm::Norm;
 use crate::model::projection::Projection;
 

@@ -17,6 +17,9 @@
 //! D is taken from P and dP, not as the equal Σ(dO · O): where there is one key, dS is then 0 and
 //! no rounding of nothing, which clipping with privacy would scale up.
 
+pub(crate) mod heads;
+mod rows;
+
 use pft_matmul::{View, product};
 use rayon::prelude::*;
 
@@ -25,207 +28,12 @@ use crate::gradient::Sequences;
 use crate::kernels::math::exp;
 use crate::kernels::{SharedMut, dot, max, simd};
 use crate::layers::soft_cap;
+use heads::{Columns, Heads};
+use rows::Place;
+pub(crate) use rows::Projected;
 
 /// Rows of queries whose scores are held at a time.
 const BLOCK: usize = 64;
-/// Rows that are turned over together: a cache line of the turned ones.
-const TILE: usize = 16;
-
-/// The heads of one attention layer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Heads {
-    pub(crate) queries: usize,
-    /// Divides `queries`; query head `h` reads key and value head `h / (queries / keys)`.
-    pub(crate) keys: usize,
-    pub(crate) dim: usize,
-    /// Multiplies q·kᵀ.
-    pub(crate) scale: f32,
-    /// Keys that a query sees at most, its own among them.
-    pub(crate) window: Option<usize>,
-    /// Bounds the scores by ± this, smoothly.
-    pub(crate) soft_cap: Option<f32>,
-}
-
-impl Heads {
-    /// Heads that see all that came before them, with the scale 1/√dim.
-    pub(crate) fn new(queries: usize, keys: usize, dim: usize) -> Self {
-        let scale = (1.0 / (dim as f64).sqrt()) as f32;
-        Self { queries, keys, dim, scale, window: None, soft_cap: None }
-    }
-
-    fn group(self) -> usize {
-        self.queries / self.keys
-    }
-
-    /// The first of `seen` keys that their last query sees.
-    pub(crate) fn first_seen(self, seen: usize) -> usize {
-        self.window.map_or(0, |window| seen.saturating_sub(window))
-    }
-
-    /// Width of all query heads.
-    pub(crate) fn query_width(self) -> usize {
-        self.queries * self.dim
-    }
-
-    /// Width of all key heads.
-    pub(crate) fn key_width(self) -> usize {
-        self.keys * self.dim
-    }
-}
-
-/// How the columns of one matrix of queries, keys and values are ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// All queries, all keys, all values (GPT-2, Phi-3).
-    ByKind,
-    /// Query, key and value of the first head, then of the next (GPT-NeoX).
-    ByHead,
-}
-
-/// Queries, keys and values of all rows: one matrix or three.
-#[derive(Debug)]
-pub(crate) enum Projected {
-    Fused(Buffer, Order),
-    Split { q: Buffer, k: Buffer, v: Buffer },
-}
-
-/// Where the heads of queries, of keys, or of values lie within a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Columns {
-    /// Where the first head begins.
-    pub(crate) first: usize,
-    /// How far heads are apart.
-    pub(crate) step: usize,
-    /// Width of the row.
-    pub(crate) stride: usize,
-}
-
-impl Columns {
-    /// Where head `head` begins.
-    pub(crate) fn of(self, head: usize) -> usize {
-        self.first + head * self.step
-    }
-}
-
-/// The columns of queries, keys and values; `order` is that of one matrix, none that of three.
-pub(crate) fn columns(heads: Heads, order: Option<Order>) -> [Columns; 3] {
-    let (dim, queries, keys) = (heads.dim, heads.query_width(), heads.key_width());
-    let stride = queries + 2 * keys;
-    match order {
-        None => [queries, keys, keys].map(|stride| Columns { first: 0, step: dim, stride }),
-        Some(Order::ByKind) => {
-            [0, queries, queries + keys].map(|first| Columns { first, step: dim, stride })
-        }
-        Some(Order::ByHead) => {
-            [0, dim, 2 * dim].map(|first| Columns { first, step: 3 * dim, stride })
-        }
-    }
-}
-
-/// Rows in memory that several tasks read or write.
-#[derive(Clone, Copy)]
-struct Place {
-    base: SharedMut,
-    columns: Columns,
-}
-
-impl Place {
-    fn view(self, row: usize, column: usize) -> View {
-        View {
-            data: self.pointer(row, column).cast_const(),
-            row_stride: self.columns.stride,
-            column_stride: 1,
-        }
-    }
-
-    fn pointer(self, row: usize, column: usize) -> *mut f32 {
-        self.base.pointer(self.at(row, column))
-    }
-
-    fn at(self, row: usize, column: usize) -> usize {
-        row * self.columns.stride + column
-    }
-
-    /// Copies `dim` columns from `column` on of `length` rows from `first` on into `turned`,
-    /// `[dim, length]`.
-    ///
-    /// # Safety
-    /// The rows are there, and no other task writes to these columns of them meanwhile.
-    unsafe fn turn_into(self, turned: &mut [f32], first: usize, column: usize, length: usize) {
-        let dim = turned.len() / length;
-        for start in (0..length).step_by(TILE) {
-            let count = TILE.min(length - start);
-            let row = |i: usize| first + start + i.min(count - 1);
-            // SAFETY: promised by the caller.
-            let rows: [&[f32]; TILE] =
-                std::array::from_fn(|i| unsafe { self.base.read(self.at(row(i), column), dim) });
-            turn_tile(turned, &rows[..count], start, length);
-        }
-    }
-
-    /// The way back.
-    ///
-    /// # Safety
-    /// As for [`Place::turn_into`], and no other task reads them either.
-    unsafe fn turn_from(self, turned: &[f32], first: usize, column: usize, length: usize) {
-        let dim = turned.len() / length;
-        // In square tiles, so that what is read across stays in the fastest cache.
-        for start in (0..length).step_by(TILE) {
-            for left in (0..dim).step_by(TILE) {
-                let width = TILE.min(dim - left);
-                for row in start..length.min(start + TILE) {
-                    let at = self.at(first + row, column + left);
-                    // SAFETY: promised by the caller.
-                    let target = unsafe { self.base.slice(at, width) };
-                    turn_row(target, &turned[left * length + row..], length);
-                }
-            }
-        }
-    }
-}
-
-simd! {
-    /// `turned[c, start + r] = rows[r][c]`, `turned` with rows of `width`.
-    fn turn_tile(turned: &mut [f32], rows: &[&[f32]], start: usize, width: usize) {
-        for (column, turned) in turned.chunks_exact_mut(width).enumerate() {
-            for (target, row) in turned[start..start + rows.len()].iter_mut().zip(rows) {
-                *target = row[column];
-            }
-        }
-    }
-}
-
-simd! {
-    /// `row[c] = turned[c · width]`.
-    fn turn_row(row: &mut [f32], turned: &[f32], width: usize) {
-        for (target, source) in row.iter_mut().zip(turned.iter().step_by(width)) {
-            *target = *source;
-        }
-    }
-}
-
-impl Projected {
-    fn places(&mut self, heads: Heads) -> [Place; 3] {
-        match self {
-            Self::Fused(buffer, order) => {
-                let base = SharedMut::new(buffer);
-                columns(heads, Some(*order)).map(|columns| Place { base, columns })
-            }
-            Self::Split { q, k, v } => {
-                let [of_q, of_k, of_v] = columns(heads, None);
-                let place = |buffer, columns| Place { base: SharedMut::new(buffer), columns };
-                [place(q, of_q), place(k, of_k), place(v, of_v)]
-            }
-        }
-    }
-
-    fn rows(&self, heads: Heads) -> usize {
-        match self {
-            Self::Fused(buffer, _) => buffer.len() / (heads.query_width() + 2 * heads.key_width()),
-            Self::Split { q, .. } => q.len() / heads.query_width(),
-        }
-    }
-}
 
 simd! {
     /// Turns scores into probabilities times their denominators, row `i` over the last `window` of
