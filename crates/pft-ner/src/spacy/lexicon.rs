@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::embedder::Embedder;
+use super::encoder::WordProducts;
 use super::hash::string_id;
 use super::lexeme::{Norms, is_space};
-use super::network::{Embedder, WordProducts};
 use super::tokenizer::{Piece, Tokenizer, chunks};
 
 /// Words that are kept at most, about 25 MB of embeddings.

@@ -11,16 +11,19 @@
 //! convolution, so both are computed once and kept; what is left per token are the other
 //! convolutions and one step of the transition system.
 
+mod embedder;
+mod encoder;
 mod features;
 mod hash;
 mod learner;
 mod lexeme;
 mod lexicon;
+mod maxout;
 mod moves;
 mod msgpack;
-mod network;
 mod pattern;
 mod save;
+mod scorer;
 mod thinc;
 mod tokenizer;
 mod vectors;
@@ -31,11 +34,13 @@ use std::sync::Arc;
 
 use pft_pii::{LoadError, Span, TagError, Tagger};
 
+use embedder::Embedder;
+use encoder::{Encoder, layout};
 use lexeme::Norms;
 use lexicon::{Lexicon, Token};
 use moves::Moves;
 use msgpack::PackedFile;
-use network::{Choice, Embedder, Encoder, Scorer, layout};
+use scorer::{Choice, Scorer};
 use thinc::ThincModel;
 use tokenizer::Tokenizer;
 use vectors::StaticVectors;

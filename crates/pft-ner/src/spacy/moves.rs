@@ -1,12 +1,16 @@
 //! The transition system of a spaCy entity recognizer: begin, inside, last, unit, outside.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pft_pii::LoadError;
 
 use super::features::{Features, Position};
 use super::msgpack::Packed;
-use super::network::{Choice, LabelCounts, Scorer};
+use super::scorer::{Choice, Scorer};
+
+/// Counts of labels by move, as a model's `moves` file lists them.
+type LabelCounts = HashMap<String, HashMap<String, i64>>;
 
 /// What a move does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
