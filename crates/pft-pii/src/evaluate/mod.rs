@@ -8,6 +8,7 @@
 mod gold;
 mod plot;
 mod report;
+mod totals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ pub use plot::svg;
 
 use crate::Span;
 use crate::labels::LabelMap;
+use totals::{Counts, Totals};
 
 /// Precision, recall and their harmonic mean, with the counts behind them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -152,161 +154,6 @@ pub fn evaluate(
         .collect();
     report.misses.sort_by_key(|miss| std::cmp::Reverse(miss.count));
     report
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    correct: u64,
-    predicted: u64,
-    gold: u64,
-}
-
-impl Counts {
-    fn plus(self, other: &Self) -> Self {
-        Self {
-            correct: self.correct + other.correct,
-            predicted: self.predicted + other.predicted,
-            gold: self.gold + other.gold,
-        }
-    }
-
-    fn score(&self) -> Score {
-        Score::of(self.correct, self.predicted, self.gold)
-    }
-}
-
-type MissKey = (String, &'static str, bool);
-
-#[derive(Default)]
-struct Totals {
-    characters: Counts,
-    exact: BTreeMap<String, Counts>,
-    by_label: BTreeMap<String, Counts>,
-    misses: BTreeMap<MissKey, (u64, Vec<String>)>,
-}
-
-impl Totals {
-    fn add(
-        &mut self,
-        document: &GoldDocument,
-        predicted: &[Span],
-        map: &LabelMap,
-        set: Option<&str>,
-        report: &mut Report,
-        show_text: bool,
-    ) {
-        let text = &document.text;
-        let mut covered = vec![false; text.len()];
-        let mut predicted_label: Vec<Option<&str>> = vec![None; text.len()];
-        let mut exact_predicted: BTreeSet<(usize, usize, &str)> = BTreeSet::new();
-        for span in predicted {
-            covered[span.start..span.end].fill(true);
-            let label = match set {
-                Some(set) => map.translate(set, &span.label),
-                None => Some(&*span.label),
-            };
-            match label {
-                Some(label) => {
-                    predicted_label[span.start..span.end].fill(Some(label));
-                    exact_predicted.insert((span.start, span.end, label));
-                }
-                None => {
-                    report.unmapped_labels.insert(span.label.to_string());
-                }
-            }
-        }
-        let mut must_mask = vec![false; text.len()];
-        let mut gold_label: Vec<Option<&str>> = vec![None; text.len()];
-        let mut exact_gold: BTreeSet<(usize, usize, &str)> = BTreeSet::new();
-        let mut entities: BTreeMap<&str, (Option<Identifier>, bool)> = BTreeMap::new();
-        for mention in &document.mentions {
-            gold_label[mention.start..mention.end].fill(Some(&mention.label));
-            exact_gold.insert((mention.start, mention.end, &mention.label));
-            if !mention.must_mask {
-                continue;
-            }
-            must_mask[mention.start..mention.end].fill(true);
-            let content = &text[mention.start..mention.end];
-            let readable = |covered: &[bool]| {
-                content
-                    .char_indices()
-                    .any(|(at, c)| c.is_alphanumeric() && !covered[mention.start + at])
-            };
-            let found = !readable(&covered);
-            report.mentions.add(found);
-            report.mentions_by_label.entry(mention.label.clone()).or_default().add(found);
-            if !found {
-                let partly = covered[mention.start..mention.end].contains(&true);
-                let miss =
-                    self.misses.entry((mention.label.clone(), shape(content), partly)).or_default();
-                miss.0 += 1;
-                if show_text {
-                    miss.1.push(content.to_string());
-                }
-            }
-            if let Some(entity) = &mention.entity {
-                let (gives_away, all) = entities.entry(entity).or_insert((None, true));
-                // The worst that any mention of it gives away.
-                *gives_away = match (*gives_away, mention.identifier) {
-                    (None, identifier) => identifier,
-                    (known, Some(Identifier::NoMask) | None) => known,
-                    (Some(Identifier::Direct), _) => Some(Identifier::Direct),
-                    (_, identifier) => identifier,
-                };
-                *all &= found;
-            }
-        }
-        for (gives_away, found) in entities.into_values() {
-            match gives_away {
-                Some(Identifier::Direct) => report.direct_entities.add(found),
-                Some(Identifier::Quasi) => report.quasi_entities.add(found),
-                // Annotators wanted it masked, and yet say that it identifies nobody.
-                Some(Identifier::NoMask) | None => {}
-            }
-        }
-        for (at, _) in text.char_indices() {
-            self.characters.predicted += u64::from(covered[at]);
-            self.characters.gold += u64::from(must_mask[at]);
-            self.characters.correct += u64::from(covered[at] && must_mask[at]);
-            let (gold, predicted) = (gold_label[at], predicted_label[at]);
-            if let Some(label) = gold {
-                self.by_label.entry(label.to_string()).or_default().gold += 1;
-            }
-            if let Some(label) = predicted {
-                let counts = self.by_label.entry(label.to_string()).or_default();
-                counts.predicted += 1;
-                counts.correct += u64::from(gold == predicted);
-            }
-            if gold.is_some() || predicted.is_some() {
-                let row = report.confusion.entry(gold.unwrap_or("-").to_string()).or_default();
-                *row.entry(predicted.unwrap_or("-").to_string()).or_default() += 1;
-            }
-        }
-        for (_, _, label) in &exact_gold {
-            self.exact.entry((*label).to_string()).or_default().gold += 1;
-        }
-        for span in &exact_predicted {
-            let counts = self.exact.entry(span.2.to_string()).or_default();
-            counts.predicted += 1;
-            counts.correct += u64::from(exact_gold.contains(span));
-        }
-    }
-}
-
-/// What a mention looks like, in words that give none of its text away.
-fn shape(text: &str) -> &'static str {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let capitalised = words.iter().filter(|word| word.starts_with(char::is_uppercase)).count();
-    let digits = text.chars().any(|c| c.is_ascii_digit());
-    match (digits, words.len(), capitalised) {
-        (true, _, 0) => "with digits",
-        (true, _, _) => "words and digits",
-        (false, 1, 1) => "one capitalised word",
-        (false, 1, _) => "one lower-case word",
-        (false, words, capitalised) if words == capitalised => "capitalised words",
-        (false, _, 0) => "lower-case words",
-        _ => "mixed words",
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use regex::{RegexSet, RegexSetBuilder};
 
-use super::Rule;
+use super::rule::Rule;
 use crate::{LoadError, Span};
 
 /// Signs that a pattern may start with, besides letters, digits and whatever is not ASCII.

@@ -6,8 +6,8 @@ use aho_corasick::AhoCorasick;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_whole;
 use super::patterns::Edge;
+use super::rule::is_whole;
 use crate::{Span, matches};
 
 /// Words and phrases of the user's own, found as whole words.
