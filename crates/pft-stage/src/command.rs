@@ -126,17 +126,10 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
             input_manifests.iter().map(|(port, m)| (port, &m.content_hash)).collect();
         let work = json!({ "revision": S::REVISION, "config": value, "inputs": hashes });
         let key = pft_artifact::hash_bytes(pft_artifact::canonical_json(&work).as_bytes());
-        let scratch = match &arguments.scratch {
-            Some(scratch) => scratch.clone(),
-            None => output.default_scratch(&key),
-        };
-        std::fs::create_dir_all(&scratch).map_err(|error| {
-            StageError::config(format!("--scratch {}: {error}", scratch.display())).because(&error)
-        })?;
         let context = Context {
             inputs,
             outputs: output.folders(),
-            scratch,
+            scratch: make_scratch(arguments, &output, &key)?,
             cache: std::env::var_os(CACHE).filter(|f| !f.is_empty()).map(PathBuf::from),
             threads: set_up_threads(arguments.threads),
             progress: progress.clone(),
@@ -186,6 +179,18 @@ fn run<S: Stage>(arguments: &Arguments, progress: &Progress) -> Result<(), Stage
         output.discard();
     }
     result
+}
+
+/// The folder for unfinished work, made where it is not there.
+fn make_scratch(arguments: &Arguments, output: &Output, key: &str) -> Result<PathBuf, StageError> {
+    let scratch = match &arguments.scratch {
+        Some(scratch) => scratch.clone(),
+        None => output.default_scratch(key),
+    };
+    std::fs::create_dir_all(&scratch).map_err(|error| {
+        StageError::config(format!("--scratch {}: {error}", scratch.display())).because(&error)
+    })?;
+    Ok(scratch)
 }
 
 fn read_config(arguments: &Arguments, schema: &Value) -> Result<Value, StageError> {
