@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use super::config::Kind;
 use super::lexicon::{Block, Country, Culture, blocks};
-use super::template::{Generator, Names, Node, Parser};
+use super::parser::Parser;
+use super::template::{Generator, Names, Node};
 
 macro_rules! embedded {
     ($($path:literal),+ $(,)?) => {

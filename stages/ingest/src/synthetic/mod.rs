@@ -11,6 +11,7 @@ pub mod config;
 mod lexicon;
 mod material;
 mod page;
+mod parser;
 mod person;
 mod scene;
 mod template;
