@@ -12,7 +12,7 @@ use pft_pii::rules::{RulesConfig, RulesTagger, WordList};
 use pft_pii::{LoadError, Tagger};
 use pft_stage::StageError;
 
-use crate::{Backend, Config};
+use crate::{Backend, Config, config};
 
 /// What counts of a tagger's answers, and how much.
 pub(crate) struct Rank {
@@ -62,20 +62,7 @@ fn load_one(backend: &Backend, rank: i32) -> Result<Ranked, StageError> {
     };
     match backend {
         Backend::Rules { priority, disable, patterns, words } => {
-            let words = words
-                .iter()
-                .map(|list| {
-                    let mut all = list.words.clone();
-                    if let Some(file) = &list.file {
-                        all.extend(read_words(file.as_path())?);
-                    }
-                    Ok(WordList {
-                        label: list.label.clone(),
-                        words: all,
-                        ignore_case: list.ignore_case,
-                    })
-                })
-                .collect::<Result<_, StageError>>()?;
+            let words = words.iter().map(word_list).collect::<Result<_, StageError>>()?;
             let rules = RulesConfig { disable: disable.clone(), patterns: patterns.clone(), words };
             Ok(ranked(Arc::new(RulesTagger::new(&rules).map_err(unloadable)?), priority))
         }
@@ -155,6 +142,15 @@ fn unloadable(error: LoadError) -> StageError {
         LoadError::Config(message) => StageError::config(message),
         LoadError::Model(message) => StageError::input(message),
     }
+}
+
+/// A config's list of words, with those of the file that it names.
+fn word_list(list: &config::WordList) -> Result<WordList, StageError> {
+    let mut words = list.words.clone();
+    if let Some(file) = &list.file {
+        words.extend(read_words(file.as_path())?);
+    }
+    Ok(WordList { label: list.label.clone(), words, ignore_case: list.ignore_case })
 }
 
 fn read_words(path: &Path) -> Result<Vec<String>, StageError> {

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod backends;
+mod batch;
 pub mod cache;
 mod combining;
 pub mod config;

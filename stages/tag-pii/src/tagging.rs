@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pft_artifact::{ArtifactError, CorpusReader, Document, Quoted, TaggedDocument, TagsWriter};
+use pft_artifact::{CorpusReader, Document, Quoted, TaggedDocument, TagsWriter};
 use pft_pii::combine::tag_texts;
 use pft_pii::consistency::{NameFinder, UnitNames};
 use pft_pii::{LoadError, Span, TagError, Tagger};
@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use crate::backends;
+use crate::batch::{Batch, Part};
 use crate::cache::{Cache, TextHash};
 use crate::combining::Combining;
 use crate::shard::Shard;
@@ -80,7 +81,7 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
     let Tagging { taggers, combining } = Tagging::new(config)?;
     let shard = Shard::parse(&config.shard)?;
     let corpus = CorpusReader::open(context.input("corpus")?)?;
-    let total = shard.is_whole().then_some(corpus.num_rows());
+    let part = Part { corpus: &corpus, shard, batch_bytes: BATCH_BYTES * context.threads() };
     let root = match std::env::var_os("PFT_TAG_CACHE") {
         Some(shared) if !shared.is_empty() => PathBuf::from(shared),
         _ => context.cache().unwrap_or(context.scratch()).join("tagged"),
@@ -99,21 +100,7 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
         tagged: vec![0; taggers.len()],
         entities: 0,
     };
-
-    let batch_bytes = BATCH_BYTES * context.threads();
-    let bar = context.progress().start("tagging", total, "documents");
-    let mut documents = corpus.iter();
-    loop {
-        let batch = Batch::next(&mut documents, shard, batch_bytes)?;
-        if batch.is_empty() {
-            break;
-        }
-        first.tag(&batch)?;
-        context.check_interrupted()?;
-        bar.message(format!("{} entities", first.entities));
-        bar.advance(batch.documents.len() as u64);
-    }
-    bar.finish();
+    first.run(&part, context)?;
 
     let FirstPass { caches, names, failed, tagged, .. } = first;
     let tagged: BTreeMap<String, u64> =
@@ -123,34 +110,9 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
     pft_stage::allocator::return_freed();
     let mut second =
         SecondPass { combining: &combining, caches: &caches, names, finders: VecDeque::new() };
-    let mut writer = TagsWriter::create(context.output("tags"))?;
-    let bar = context.progress().start("combining", total, "documents");
-    let mut documents = corpus.iter();
-    let (mut rows, mut dropped, mut entities) = (0u64, 0u64, 0u64);
-    let mut by_label: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-    loop {
-        let batch = Batch::next(&mut documents, shard, batch_bytes)?;
-        if batch.is_empty() {
-            break;
-        }
-        bar.advance(batch.documents.len() as u64);
-        let kept: Batch = batch.without(&failed, &mut dropped);
-        let all_tagged = second.tags(&kept)?;
-        // Writing takes as much memory again as the texts of a batch do.
-        drop(kept);
-        for tagged in all_tagged {
-            rows += 1;
-            entities += tagged.spans.len() as u64;
-            for span in &tagged.spans {
-                *by_label.entry(span.label.clone()).or_default() += 1;
-            }
-            writer.push(&tagged)?;
-        }
-        context.check_interrupted()?;
-        bar.message(format!("{entities} entities"));
-    }
-    writer.finish()?;
-    bar.finish();
+    let writer = TagsWriter::create(context.output("tags"))?;
+    let Written { rows, dropped, entities, by_label } =
+        second.run(&part, &failed, writer, context)?;
 
     context.metric("documents", rows);
     context.metric("dropped_documents", dropped);
@@ -163,55 +125,6 @@ pub(crate) fn run(config: &Config, context: &Context) -> Result<(), StageError> 
         ));
     }
     Ok(())
-}
-
-/// Documents that are in memory together, with their texts' hashes.
-struct Batch {
-    documents: Vec<Document>,
-    hashes: Vec<TextHash>,
-    /// What the documents take in memory, about.
-    bytes: usize,
-}
-
-impl Batch {
-    fn next(
-        documents: &mut impl Iterator<Item = Result<Document, ArtifactError>>,
-        shard: Shard,
-        bytes: usize,
-    ) -> Result<Self, StageError> {
-        let mut batch = Vec::new();
-        let mut size = 0;
-        while size < bytes {
-            let Some(document) = documents.next().transpose()? else { break };
-            if shard.holds(&document.unit_id) {
-                size += document.text.len() + 64;
-                batch.push(document);
-            }
-        }
-        let hashes = batch
-            .par_iter()
-            .map(|document| *blake3::hash(document.text.as_bytes()).as_bytes())
-            .collect();
-        Ok(Self { documents: batch, hashes, bytes: size })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.documents.is_empty()
-    }
-
-    fn without(self, failed: &HashSet<TextHash>, dropped: &mut u64) -> Self {
-        let (documents, hashes): (Vec<_>, Vec<_>) = self
-            .documents
-            .into_iter()
-            .zip(self.hashes)
-            .filter(|(_, hash)| {
-                let failed = failed.contains(hash);
-                *dropped += u64::from(failed);
-                !failed
-            })
-            .unzip();
-        Self { documents, hashes, bytes: self.bytes }
-    }
 }
 
 struct FirstPass<'t> {
@@ -227,6 +140,24 @@ struct FirstPass<'t> {
 }
 
 impl FirstPass<'_> {
+    /// Tags every text that is not in the caches yet.
+    fn run(&mut self, part: &Part<'_>, context: &Context) -> Result<(), StageError> {
+        let bar = context.progress().start("tagging", part.total(), "documents");
+        let mut documents = part.corpus.iter();
+        loop {
+            let batch = Batch::next(&mut documents, part)?;
+            if batch.is_empty() {
+                break;
+            }
+            self.tag(&batch)?;
+            context.check_interrupted()?;
+            bar.message(format!("{} entities", self.entities));
+            bar.advance(batch.documents.len() as u64);
+        }
+        bar.finish();
+        Ok(())
+    }
+
     fn tag(&mut self, batch: &Batch) -> Result<(), StageError> {
         for (n, tagger) in self.taggers.iter().enumerate() {
             let mut seen = HashSet::new();
@@ -295,6 +226,15 @@ impl FirstPass<'_> {
     }
 }
 
+/// What the second pass wrote.
+#[derive(Default)]
+struct Written {
+    rows: u64,
+    dropped: u64,
+    entities: u64,
+    by_label: BTreeMap<Arc<str>, u64>,
+}
+
 struct SecondPass<'t> {
     combining: &'t Combining,
     caches: &'t [Cache],
@@ -303,6 +243,43 @@ struct SecondPass<'t> {
 }
 
 impl SecondPass<'_> {
+    /// Writes the tags of every document whose text could be tagged.
+    fn run(
+        &mut self,
+        part: &Part<'_>,
+        failed: &HashSet<TextHash>,
+        mut writer: TagsWriter,
+        context: &Context,
+    ) -> Result<Written, StageError> {
+        let bar = context.progress().start("combining", part.total(), "documents");
+        let mut documents = part.corpus.iter();
+        let mut written = Written::default();
+        loop {
+            let batch = Batch::next(&mut documents, part)?;
+            if batch.is_empty() {
+                break;
+            }
+            bar.advance(batch.documents.len() as u64);
+            let kept: Batch = batch.without(failed, &mut written.dropped);
+            let all_tagged = self.tags(&kept)?;
+            // Writing takes as much memory again as the texts of a batch do.
+            drop(kept);
+            for tagged in all_tagged {
+                written.rows += 1;
+                written.entities += tagged.spans.len() as u64;
+                for span in &tagged.spans {
+                    *written.by_label.entry(span.label.clone()).or_default() += 1;
+                }
+                writer.push(&tagged)?;
+            }
+            context.check_interrupted()?;
+            bar.message(format!("{} entities", written.entities));
+        }
+        writer.finish()?;
+        bar.finish();
+        Ok(written)
+    }
+
     fn tags(&mut self, batch: &Batch) -> Result<Vec<TaggedDocument>, StageError> {
         let finders = batch
             .documents

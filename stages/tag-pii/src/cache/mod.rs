@@ -5,7 +5,8 @@
 //! there, so a process killed at any moment loses only its last batch. A segment has one writer at a time,
 //! so any number of processes may share a folder.
 
-use std::borrow::Cow;
+mod recalled;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -13,14 +14,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pft_pii::combine::SpanList;
 use pft_pii::{Span, Tagger};
 use pft_stage::{Stage as _, StageError};
-use serde::Deserialize;
-use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
+use serde::de::Deserializer as _;
 use serde::ser::Serializer as _;
 
 use crate::TagPii;
+pub use recalled::Recalled;
+use recalled::Rows;
 
 /// Bumped when windows or the record's form change. The stage's own revision counts too.
 const REVISION: u32 = 1;
@@ -237,73 +238,6 @@ impl Cache {
     }
 }
 
-/// One span in a payload: start, end, the bits of the score, label.
-#[derive(Deserialize)]
-struct Row<'p>(usize, usize, u32, #[serde(borrow)] Cow<'p, str>);
-
-/// A backend's spans of one text, in less than half the memory of [`Span`]s.
-#[derive(Debug)]
-pub struct Recalled {
-    source: Arc<str>,
-    labels: Vec<Arc<str>>,
-    rows: Vec<RecalledRow>,
-}
-
-#[derive(Debug)]
-struct RecalledRow {
-    start: usize,
-    end: usize,
-    score: f32,
-    /// Its place in `labels`.
-    label: u32,
-}
-
-impl SpanList for Recalled {
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn span(&self, index: usize) -> Span {
-        let row = &self.rows[index];
-        Span::new(row.start, row.end, &self.labels[row.label as usize], row.score, &self.source)
-    }
-}
-
-/// Recalls those of a payload's rows whose labels are wanted, as they are read.
-struct Rows<'s, W> {
-    source: &'s Arc<str>,
-    wanted: W,
-}
-
-impl<'p, W: Fn(&Arc<str>) -> bool> Visitor<'p> for Rows<'_, W> {
-    type Value = Recalled;
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("a list of spans")
-    }
-
-    fn visit_seq<A: SeqAccess<'p>>(self, mut seq: A) -> Result<Recalled, A::Error> {
-        let mut rows = Vec::new();
-        let mut labels: Vec<Arc<str>> = Vec::new();
-        let mut are_wanted = Vec::new();
-        while let Some(Row(start, end, score, label)) = seq.next_element()? {
-            let known = labels.iter().position(|known| **known == *label);
-            let known = known.unwrap_or_else(|| {
-                let label = Arc::from(&*label);
-                are_wanted.push((self.wanted)(&label));
-                labels.push(label);
-                labels.len() - 1
-            });
-            if are_wanted[known] {
-                let label = u32::try_from(known).map_err(A::Error::custom)?;
-                rows.push(RecalledRow { start, end, score: f32::from_bits(score), label });
-            }
-        }
-        rows.shrink_to_fit();
-        Ok(Recalled { source: Arc::clone(self.source), labels, rows })
-    }
-}
-
 fn checksum(hash: &TextHash, payload: &[u8]) -> [u8; CHECKSUM] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(hash).update(payload);
@@ -321,6 +255,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> StageError {
 mod tests {
     use super::*;
     use pft_pii::TagError;
+    use pft_pii::combine::SpanList;
 
     struct Named(&'static str);
     impl Tagger for Named {
