@@ -3,106 +3,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+mod fixtures;
 
+use fixtures::{Fixture, MODELS};
 use pft_lm::batch::Batch;
 use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
-use pft_lm::layers::lora::LoraConfig;
 use pft_lm::model::{LanguageModel, Sampling};
 use pft_lm::optimizer::{Optimizer, OptimizerConfig, clip_factor, global_norm};
 use pft_lm::parameters::{ParameterKind, ParameterSpec, Parameters, Tensor, parameter_specs};
 use pft_lm::schedule::{Schedule, ScheduleKind};
-use safetensors::SafeTensors;
-use serde_json::Value;
-
-const MODELS: [&str; 27] = [
-    "gpt2-tied",
-    "gpt2-untied",
-    "llama-tied",
-    "llama-untied",
-    "llama-linear-rope",
-    "mistral",
-    "llama-lora",
-    "gpt2-lora",
-    "families/qwen2",
-    "families/qwen3",
-    "families/qwen3-lora",
-    "families/gpt-neox",
-    "families/gpt-neox-serial",
-    "families/gpt-neox-lora",
-    "families/gemma2",
-    "families/gemma3",
-    "families/gemma3-lora",
-    "families/vaultgemma",
-    "families/mistral-window",
-    "families/ministral",
-    "families/olmo2",
-    "families/olmo3",
-    "families/smollm3",
-    "families/granite",
-    "families/phi",
-    "families/phi3",
-    "families/llama-yarn",
-];
-
-struct Fixture {
-    tensors: HashMap<String, Tensor>,
-    metadata: HashMap<String, Value>,
-    config: ModelConfig,
-}
-
-impl Fixture {
-    fn read(name: &str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/lm");
-        let bytes = std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let metadata: HashMap<String, Value> = header
-            .metadata()
-            .clone()
-            .unwrap()
-            .into_iter()
-            .map(|(key, text)| (key, serde_json::from_str(&text).unwrap()))
-            .collect();
-        let tensors = SafeTensors::deserialize(&bytes)
-            .unwrap()
-            .tensors()
-            .into_iter()
-            .map(|(name, view)| {
-                let numbers =
-                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-                (name, Tensor::new(view.shape(), numbers.collect()).unwrap())
-            })
-            .collect();
-        let config = ModelConfig::from_json(&metadata["config"].to_string()).unwrap();
-        Self { tensors, metadata, config }
-    }
-
-    fn model(&self) -> LanguageModel {
-        let lora = self.metadata["lora"].as_object().map(|lora| LoraConfig {
-            rank: lora["rank"].as_u64().unwrap() as usize,
-            alpha: lora["alpha"].as_f64().unwrap(),
-            dropout: 0.0,
-            target_modules: serde_json::from_value(lora["targets"].clone()).unwrap(),
-        });
-        let base = parameter_specs(&self.config);
-        let adapters = lora.as_ref().map_or(Vec::new(), |lora| lora.specs(&base).unwrap());
-        let mut parameters = Parameters::new();
-        for spec in base.into_iter().chain(adapters) {
-            // transformers 5 calls GPT-NeoX's head as all others.
-            let other = spec.name.replace("embed_out", "lm_head");
-            let tensor = self.tensors.get(&spec.name).unwrap_or_else(|| &self.tensors[&other]);
-            let tensor = tensor.clone();
-            parameters.insert(spec, tensor, true).unwrap();
-        }
-        LanguageModel::new(self.config.clone(), parameters, lora, 0).unwrap()
-    }
-
-    fn sequences(&self) -> Vec<Vec<u32>> {
-        serde_json::from_value(self.metadata["sequences"].clone()).unwrap()
-    }
-}
 
 /// The largest difference over the largest value.
 fn distance(found: &[f32], expected: &[f32]) -> f64 {

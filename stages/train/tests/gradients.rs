@@ -3,7 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../crates/pft-lm/tests/fixtures/mod.rs"]
+mod fixtures;
+
 use candle_core::{DType, Device};
+use fixtures::{Fixture, MODELS};
 use pft_dp::accounting::Phase;
 use pft_dp::{Clipping, ClippingFunction, ClippingStyle, Mechanism, Plan, UnitOutcome};
 use pft_lm::batch::Batch;
@@ -90,6 +94,12 @@ fn models() -> Vec<(&'static str, LanguageModel)> {
         ("gpt2 lora", adapted(GPT2, &["c_attn", "c_proj", "c_fc"], 5)),
         ("llama lora", adapted(LLAMA, &llama, 6)),
     ]
+}
+
+/// The tiny models of every family, full and with adapters.
+fn families() -> impl Iterator<Item = (&'static str, LanguageModel)> {
+    let families = MODELS.into_iter().filter(|name| name.starts_with("families/"));
+    families.map(|name| (name, Fixture::read(name).model()))
 }
 
 /// Units of one to three examples and of unequal length, in which tokens repeat.
@@ -258,7 +268,7 @@ fn middling_norm(model: &mut LanguageModel, units: &[Vec<&Sequence>]) -> f64 {
 fn clipped_sums_are_those_of_one_unit_at_a_time() {
     let units = units(1);
     let units = borrowed(&units);
-    for (what, mut model) in models() {
+    for (what, mut model) in models().into_iter().chain(families()) {
         let bound = middling_norm(&mut model, &units);
         let names = names(&model);
         for function in FUNCTIONS {
@@ -320,7 +330,7 @@ fn a_unit_s_part_does_not_depend_on_its_batch_mates() {
     let units = units(20);
     let units = borrowed(&units);
     let clipping = Clipping { max_grad_norm: 0.7, ..Clipping::default() };
-    for (what, mut model) in models() {
+    for (what, mut model) in models().into_iter().chain(families()) {
         let alone = engine(&mut model, &[&units[..1]], clipping).0.concat();
         let with = engine(&mut model, &[&units], clipping).0.concat();
         let without = engine(&mut model, &[&units[1..]], clipping).0.concat();

@@ -1,7 +1,9 @@
-//! GGUF models of the architectures `llama` (which Mistral uses too) and `gpt2`, in the layout
-//! that llama.cpp's converter gives them.
+//! GGUF models of the families that llama.cpp computes as pft does, in the layout that llama.cpp's
+//! converter gives them.
 
 mod config;
+mod layout;
+mod limits;
 mod rope;
 mod write;
 
@@ -16,108 +18,11 @@ use serde_json::Value;
 use super::{CheckpointError, Precision, check_layers};
 use crate::config::{Architecture, ModelConfig};
 use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
-use config::{gpt2_config, llama_config};
+use layout::{arrangement, family_of, gguf_name, readable};
 pub use write::{check_gguf, save_gguf};
-
-/// Parts of Hugging Face's LLaMA names and what llama.cpp calls them.
-const LLAMA_NAMES: [(&str, &str); 9] = [
-    ("input_layernorm", "attn_norm"),
-    ("self_attn.q_proj", "attn_q"),
-    ("self_attn.k_proj", "attn_k"),
-    ("self_attn.v_proj", "attn_v"),
-    ("self_attn.o_proj", "attn_output"),
-    ("post_attention_layernorm", "ffn_norm"),
-    ("mlp.gate_proj", "ffn_gate"),
-    ("mlp.up_proj", "ffn_up"),
-    ("mlp.down_proj", "ffn_down"),
-];
-
-/// The same for GPT-2.
-const GPT2_NAMES: [(&str, &str); 6] = [
-    ("ln_1", "attn_norm"),
-    ("attn.c_attn", "attn_qkv"),
-    ("attn.c_proj", "attn_output"),
-    ("ln_2", "ffn_norm"),
-    ("mlp.c_fc", "ffn_up"),
-    ("mlp.c_proj", "ffn_down"),
-];
 
 /// Llama 3's factors of the rotary frequencies, which GGUF keeps as a tensor.
 const ROPE_FREQS: &str = "rope_freqs.weight";
-
-/// llama.cpp's name of a parameter.
-fn gguf_name(name: &str) -> Option<String> {
-    let whole = match name {
-        "model.embed_tokens.weight" | "transformer.wte.weight" => Some("token_embd.weight"),
-        "transformer.wpe.weight" => Some("position_embd.weight"),
-        "model.norm.weight" | "transformer.ln_f.weight" => Some("output_norm.weight"),
-        "transformer.ln_f.bias" => Some("output_norm.bias"),
-        "lm_head.weight" => Some("output.weight"),
-        _ => None,
-    };
-    if let Some(whole) = whole {
-        return Some(whole.to_owned());
-    }
-    let (rest, names): (_, &[(&str, &str)]) = match name.strip_prefix("model.layers.") {
-        Some(rest) => (rest, &LLAMA_NAMES),
-        None => (name.strip_prefix("transformer.h.")?, &GPT2_NAMES),
-    };
-    let (layer, rest) = rest.split_once('.')?;
-    let (module, kind) = rest.rsplit_once('.')?;
-    let (_, part) = names.iter().find(|(theirs, _)| *theirs == module)?;
-    Some(format!("blk.{layer}.{part}.{kind}"))
-}
-
-/// How a parameter's numbers lie in GGUF.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Arrangement {
-    /// As in Hugging Face.
-    Same,
-    /// GPT-2's `Conv1D` weights are stored transposed.
-    Transposed,
-    /// Rows of LLaMA's queries and keys: within each head, first and second halves interleaved.
-    Interleaved { heads: usize },
-}
-
-fn arrangement(name: &str, config: &ModelConfig) -> Arrangement {
-    if config.architecture == Architecture::Gpt2 {
-        let conv = name.ends_with(".weight") && (name.contains(".c_"));
-        return if conv { Arrangement::Transposed } else { Arrangement::Same };
-    }
-    if name.contains(".q_proj.") {
-        Arrangement::Interleaved { heads: config.num_attention_heads }
-    } else if name.contains(".k_proj.") {
-        Arrangement::Interleaved { heads: config.num_key_value_heads }
-    } else {
-        Arrangement::Same
-    }
-}
-
-/// Undoes (`to_hf`) or does the interleaving of rows of `width` numbers. Within a head of `d`
-/// rows, row `2·i + s` of GGUF is row `s·d/2 + i` of Hugging Face.
-fn interleave(values: &[f32], heads: usize, width: usize, to_hf: bool) -> Vec<f32> {
-    let rows = values.len() / width;
-    let head = rows / heads;
-    let mut out = vec![0.0; values.len()];
-    for row in 0..rows {
-        let (first, within) = (row / head * head, row % head);
-        let theirs = first + within % (head / 2) * 2 + within / (head / 2);
-        let (from, to) = if to_hf { (theirs, row) } else { (row, theirs) };
-        out[to * width..(to + 1) * width]
-            .copy_from_slice(&values[from * width..(from + 1) * width]);
-    }
-    out
-}
-
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
-    for (row, line) in values.chunks_exact(columns).enumerate() {
-        for (column, value) in line.iter().enumerate() {
-            out[column * rows + row] = *value;
-        }
-    }
-    out
-}
 
 /// An open GGUF model.
 #[derive(Debug)]
@@ -132,19 +37,14 @@ impl GgufSource {
         }
         let file = Gguf::open(path)?;
         refuse_parts(&file)?;
-        let object = match file.str("general.architecture") {
-            Some("llama") => llama_config(&file)?,
-            Some("gpt2") => gpt2_config(&file)?,
-            other => {
-                return Err(CheckpointError::unusable(
-                    path,
-                    format!(
-                        "holds a model of architecture {:?}; llama and gpt2 can be read",
-                        other.unwrap_or("unknown")
-                    ),
-                ));
-            }
+        let architecture = file.str("general.architecture").unwrap_or("unknown");
+        let Some((family, prefix)) = family_of(architecture) else {
+            return Err(CheckpointError::unusable(
+                path,
+                format!("holds a model of architecture {architecture:?}; read are {}", readable()),
+            ));
         };
+        let object = config::read(&file, family, prefix)?;
         let config = ModelConfig::from_json(&Value::Object(object).to_string())
             .map_err(|source| CheckpointError::Config { path: path.to_path_buf(), source })?;
         check_layers(path, &config, file.tensors().len())?;
@@ -158,7 +58,7 @@ impl GgufSource {
         config: &ModelConfig,
     ) -> Result<(), CheckpointError> {
         let wanted: BTreeSet<String> =
-            specs.iter().filter_map(|spec| gguf_name(&spec.name)).collect();
+            specs.iter().filter_map(|spec| gguf_name(&spec.name, config)).collect();
         let gpt2 = config.architecture == Architecture::Gpt2;
         let unexpected = self.file.tensors().iter().map(|info| &info.name).find(|name| {
             // Read with the config: the scaling of the frequencies, and whether a head is a copy.
@@ -205,13 +105,10 @@ impl GgufSource {
         let missing = |name: &str| {
             CheckpointError::unusable(self.file.path(), format!("tensor `{name}` is missing"))
         };
-        let name = gguf_name(&spec.name).ok_or_else(|| missing(&spec.name))?;
+        let name = gguf_name(&spec.name, config).ok_or_else(|| missing(&spec.name))?;
         let info = self.file.tensor(&name).ok_or_else(|| missing(&name))?;
-        let arrangement = arrangement(&spec.name, config);
-        let mut expected = spec.shape.clone();
-        if arrangement == Arrangement::Transposed {
-            expected.reverse();
-        }
+        let arrangement = arrangement(spec, config);
+        let expected = arrangement.shape(&spec.shape);
         if info.shape != expected {
             return Err(CheckpointError::Shape {
                 path: self.file.path().to_path_buf(),
@@ -220,15 +117,7 @@ impl GgufSource {
                 expected,
             });
         }
-        let values = self.file.dequantize(&name)?;
-        let values = match arrangement {
-            Arrangement::Same => values,
-            Arrangement::Transposed => transpose(&values, expected[0], expected[1]),
-            Arrangement::Interleaved { heads } => {
-                let width = if spec.shape.len() == 2 { spec.shape[1] } else { 1 };
-                interleave(&values, heads, width, true)
-            }
-        };
+        let values = arrangement.to_hugging_face(self.file.dequantize(&name)?, &spec.shape);
         let matrix = matches!(spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
         if precision == Precision::Bf16 && matrix {
             let narrow = values.into_iter().map(bf16::from_f32).collect();
@@ -255,19 +144,5 @@ fn refuse_parts(file: &Gguf) -> Result<(), CheckpointError> {
             file.path(),
             format!("holds no model, but what GGUF calls {other:?}"),
         )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn interleaving_is_llama_cpps_permute_and_undoes_itself() {
-        // reshape(heads, 2, d/2, width).swapaxes(1, 2) of the rows 0..8, two heads of four.
-        let rows: Vec<f32> = (0..8).map(|row| row as f32).collect();
-        let theirs = interleave(&rows, 2, 1, false);
-        assert_eq!(theirs, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
-        assert_eq!(interleave(&theirs, 2, 1, true), rows);
     }
 }

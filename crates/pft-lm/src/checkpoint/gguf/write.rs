@@ -4,34 +4,26 @@ use std::path::Path;
 
 use pft_gguf::{GgufWriter, WriteType};
 
+use super::ROPE_FREQS;
+use super::layout::{arrangement, gguf_name, name_of};
+use super::limits::{unsaid, window_pattern};
 use super::rope::llama3_factors;
-use super::{Arrangement, ROPE_FREQS, arrangement, gguf_name, interleave, transpose};
 use crate::checkpoint::CheckpointError;
-use crate::config::{Architecture, ModelConfig, RopeScaling};
+use crate::config::{Architecture, ModelConfig, NormKind, Residual, RopeScaling};
 use crate::parameters::{ParameterKind, ParameterSpec, Parameters, Tensor};
 
-/// Whether a model can be written as GGUF: one that llama.cpp computes as `llama` or `gpt2`.
+/// Whether a model can be written as GGUF: one that llama.cpp computes as pft does.
 ///
 /// # Errors
 /// Names what the file could not say.
 pub fn check_gguf(config: &ModelConfig) -> Result<(), CheckpointError> {
-    let refuse = |what: String| {
-        Err(CheckpointError::NotWritten(format!(
-            "GGUF: {what} cannot be written yet; leave `gguf` out, or convert the exported folder with \
+    match unsaid(config) {
+        None => Ok(()),
+        Some(what) => Err(CheckpointError::NotWritten(format!(
+            "GGUF: {what} cannot be written; leave `gguf` out, or convert the exported folder with \
              llama.cpp's own converter"
-        )))
-    };
-    let family = config.architecture;
-    if !matches!(family, Architecture::Gpt2 | Architecture::Llama | Architecture::Mistral) {
-        return refuse(format!("the family {}", family.class_name()));
+        ))),
     }
-    if config.design.layers.iter().any(|layer| layer.window.is_some()) {
-        return refuse("a sliding window".to_owned());
-    }
-    if matches!(config.rope_scaling, Some(RopeScaling::Yarn(_))) {
-        return refuse("YaRN's rotary positions".to_owned());
-    }
-    Ok(())
 }
 
 /// Writes a model as GGUF: matrices as `kind`, norms and biases in 32 bits. `tokenizer` adds the
@@ -48,52 +40,16 @@ pub fn save_gguf(
 ) -> Result<(), CheckpointError> {
     check_gguf(config)?;
     let mut writer = GgufWriter::new();
-    let prefix = if config.architecture == Architecture::Gpt2 { "gpt2" } else { "llama" };
-    writer.string("general.architecture", prefix);
-    writer.string("general.type", "model");
-    let size = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-    for (key, value) in [
-        ("embedding_length", config.hidden_size),
-        ("block_count", config.num_hidden_layers),
-        ("context_length", config.max_position_embeddings),
-        ("feed_forward_length", config.intermediate_size),
-        ("attention.head_count", config.num_attention_heads),
-    ] {
-        writer.u32(&format!("{prefix}.{key}"), size(value));
-    }
-    let mut rope_freqs = Vec::new();
-    if config.architecture == Architecture::Gpt2 {
-        writer.f32("gpt2.attention.layer_norm_epsilon", config.norm_eps as f32);
-    } else {
-        writer.u32("llama.vocab_size", size(config.vocab_size));
-        writer.u32("llama.attention.head_count_kv", size(config.num_key_value_heads));
-        writer.u32("llama.attention.key_length", size(config.head_dim));
-        writer.u32("llama.attention.value_length", size(config.head_dim));
-        writer.u32("llama.rope.dimension_count", size(config.head_dim));
-        writer.f32("llama.rope.freq_base", config.rope_theta as f32);
-        writer.f32("llama.attention.layer_norm_rms_epsilon", config.norm_eps as f32);
-        match config.rope_scaling {
-            Some(RopeScaling::Linear { factor }) => {
-                writer.string("llama.rope.scaling.type", "linear");
-                writer.f32("llama.rope.scaling.factor", factor as f32);
-            }
-            Some(scaling @ RopeScaling::Llama3 { .. }) => {
-                rope_freqs = llama3_factors(scaling, config.rope_theta, config.head_dim);
-            }
-            Some(RopeScaling::Yarn(_)) | None => {}
-        }
-    }
+    let prefix = name_of(config.architecture).unwrap_or_default();
+    let rope_freqs = describe(&mut writer, prefix, config);
     tokenizer(&mut writer);
 
     let mut sources: Vec<(String, &ParameterSpec, &Tensor)> = Vec::new();
     for (_, parameter) in parameters.iter() {
-        let Some(name) = gguf_name(&parameter.spec.name) else { continue };
+        let Some(name) = gguf_name(&parameter.spec.name, config) else { continue };
         let matrix =
             matches!(parameter.spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
-        let mut shape = parameter.spec.shape.clone();
-        if arrangement(&parameter.spec.name, config) == Arrangement::Transposed {
-            shape.reverse();
-        }
+        let shape = arrangement(&parameter.spec, config).shape(&parameter.spec.shape);
         writer.tensor(&name, &shape, if matrix { kind } else { WriteType::F32 });
         sources.push((name, &parameter.spec, &parameter.tensor));
     }
@@ -105,15 +61,76 @@ pub fn save_gguf(
         let Some((_, spec, tensor)) = sources.next().filter(|(source, ..)| source == name) else {
             return Ok(rope_freqs.clone());
         };
-        let values = tensor.to_f32();
-        Ok(match arrangement(&spec.name, config) {
-            Arrangement::Same => values,
-            Arrangement::Transposed => transpose(&values, spec.shape[0], spec.shape[1]),
-            Arrangement::Interleaved { heads } => {
-                let width = if spec.shape.len() == 2 { spec.shape[1] } else { 1 };
-                interleave(&values, heads, width, false)
-            }
-        })
+        Ok(arrangement(spec, config).to_gguf(tensor.to_f32(), &spec.shape))
     })?;
     Ok(())
+}
+
+/// Writes what the model is, and returns the divisors of its rotary frequencies, if it has some.
+fn describe(writer: &mut GgufWriter, prefix: &str, config: &ModelConfig) -> Vec<f32> {
+    writer.string("general.architecture", prefix);
+    writer.string("general.type", "model");
+    let size = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    let key = |name: &str| format!("{prefix}.{name}");
+    for (name, value) in [
+        ("embedding_length", config.hidden_size),
+        ("block_count", config.num_hidden_layers),
+        ("context_length", config.max_position_embeddings),
+        ("feed_forward_length", config.intermediate_size),
+        ("attention.head_count", config.num_attention_heads),
+    ] {
+        writer.u32(&key(name), size(value));
+    }
+    let epsilon = match config.design.norm {
+        NormKind::LayerNorm => "attention.layer_norm_epsilon",
+        NormKind::Rms | NormKind::RmsFromOne => "attention.layer_norm_rms_epsilon",
+    };
+    writer.f32(&key(epsilon), config.norm_eps as f32);
+    let Some(rope) = config.design.ropes.first() else { return Vec::new() };
+    writer.u32(&key("vocab_size"), size(config.vocab_size));
+    writer.u32(&key("attention.head_count_kv"), size(config.num_key_value_heads));
+    writer.u32(&key("attention.key_length"), size(config.head_dim));
+    writer.u32(&key("attention.value_length"), size(config.head_dim));
+    writer.u32(&key("rope.dimension_count"), size(rope.rotary_dim));
+    writer.f32(&key("rope.freq_base"), config.rope_theta as f32);
+    describe_switches(writer, prefix, config);
+    match config.rope_scaling {
+        Some(RopeScaling::Linear { factor }) => {
+            writer.string(&key("rope.scaling.type"), "linear");
+            writer.f32(&key("rope.scaling.factor"), factor as f32);
+            Vec::new()
+        }
+        Some(scaling @ RopeScaling::Llama3 { .. }) => {
+            llama3_factors(scaling, config.rope_theta, config.head_dim)
+        }
+        Some(RopeScaling::Yarn(_)) | None => Vec::new(),
+    }
+}
+
+/// What single families say beyond the rest.
+fn describe_switches(writer: &mut GgufWriter, prefix: &str, config: &ModelConfig) {
+    let design = &config.design;
+    let key = |name: &str| format!("{prefix}.{name}");
+    if config.architecture == Architecture::GptNeoX {
+        writer.bool(&key("use_parallel_residual"), design.residual == Residual::Parallel);
+    }
+    if config.architecture == Architecture::Granite {
+        writer.f32(&key("attention.scale"), design.attention_multiplier as f32);
+        writer.f32(&key("embedding_scale"), design.embedding_multiplier as f32);
+        writer.f32(&key("residual_scale"), design.residual_multiplier as f32);
+        writer.f32(&key("logit_scale"), (1.0 / design.logits_multiplier) as f32);
+    }
+    if window_pattern(config.architecture).is_some() {
+        let window = design.layers.iter().find_map(|layer| layer.window);
+        let window = window.unwrap_or(config.max_position_embeddings);
+        writer.u32(&key("attention.sliding_window"), u32::try_from(window).unwrap_or(u32::MAX));
+    }
+    for (name, cap) in [
+        ("attn_logit_softcapping", design.attention_soft_cap),
+        ("final_logit_softcapping", design.logits_soft_cap),
+    ] {
+        if let Some(cap) = cap {
+            writer.f32(&key(name), cap as f32);
+        }
+    }
 }
