@@ -3,7 +3,9 @@
     python tests/reference/llama_cpp.py (MODEL.gguf EXPECTED.json)...
 
 EXPECTED holds `texts`, each with `text` and the `ids` that it must become, and `prompt` (ids) with
-`logits`, those of every position of the prompt. Fails with a message where the two disagree.
+`logits`, those of every position of the prompt. Where it says `exact`, keys and values are kept in 32
+bits, and the likeliest token of every position is compared too, where it is one. Fails with a message
+where the two disagree.
 """
 
 import json
@@ -11,6 +13,10 @@ import sys
 
 import numpy as np
 from cyllama.llama import llama_cpp
+
+# Of ggml.h and llama.h.
+GGML_TYPE_F32 = 0
+FLASH_ATTENTION_DISABLED = 0
 
 
 class Model(llama_cpp.LlamaModel):
@@ -35,6 +41,9 @@ def check(path, expected):
     prompt = expected["prompt"]
     settings = llama_cpp.LlamaContextParams()
     settings.n_ctx = settings.n_batch = max(64, len(prompt))
+    if expected.get("exact"):
+        settings.type_k = settings.type_v = GGML_TYPE_F32
+        settings.flash_attn_type = FLASH_ATTENTION_DISABLED
     context = llama_cpp.LlamaContext(model, settings)
     batch = llama_cpp.LlamaBatch(n_tokens=len(prompt), embd=0, n_seq_max=1)
     batch.set_batch(prompt, 0, True)
@@ -42,8 +51,14 @@ def check(path, expected):
     found = np.array([context.get_logits_ith(at) for at in range(len(prompt))])
     logits = np.array(expected["logits"]).reshape(found.shape)
     difference = np.abs(found - logits).max()
-    # llama.cpp keeps keys and values in 16 bits.
-    assert difference <= 0.01 * np.abs(logits).max(), f"{path}: logits differ by {difference}"
+    # llama.cpp keeps keys and values in 16 bits, if it isn't told otherwise.
+    bound = (0.001 if expected.get("exact") else 0.01) * np.abs(logits).max()
+    assert difference <= bound, f"{path}: logits differ by {difference}"
+    if expected.get("exact"):
+        second, first = np.sort(logits, axis=1)[:, -2:].T
+        clear = first - second > 1e-3
+        same = found.argmax(axis=1) == logits.argmax(axis=1)
+        assert clear.any() and same[clear].all(), f"{path}: another token is the likeliest"
 
 
 if __name__ == "__main__":

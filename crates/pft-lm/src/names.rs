@@ -83,7 +83,7 @@ pub(crate) const POSITIONS: &str = "transformer.wpe";
 /// Norms of queries and keys, in every family that has them.
 pub(crate) const QUERY_KEY_NORMS: [&str; 2] = ["self_attn.q_norm", "self_attn.k_norm"];
 /// Names of heads, tied or not.
-pub(crate) const HEADS: [&str; 2] = ["lm_head.weight", "embed_out.weight"];
+pub const HEADS: [&str; 2] = ["lm_head.weight", "embed_out.weight"];
 
 impl Names {
     /// The names of a config's family.

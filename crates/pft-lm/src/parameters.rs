@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config::ModelConfig;
-pub use crate::names::parameter_specs;
+pub use crate::names::{HEADS, parameter_specs};
 pub use crate::spec::{ParameterKind, ParameterSpec};
 
 /// What matrices are kept in. Norms and biases are always 32-bit.

@@ -22,7 +22,7 @@ use pft_lm::checkpoint::{
     Notes, SavedType, check_gguf, save_adapter_with_notes, save_gguf, save_model_with_notes,
 };
 use pft_lm::model::LanguageModel;
-use pft_lm::parameters::{Parameters, Precision, Tensor};
+use pft_lm::parameters::{HEADS, Parameters, Precision, Tensor};
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 use serde_json::Value;
 
@@ -150,7 +150,8 @@ fn write_weights(
         save_model_with_notes(output, &model_config, &merged, saved, &notes)
             .map_err(not_written)?;
         written::check(&output.join("model.safetensors"), named(&merged), saved)?;
-        written::check_config(output, merged.id("lm_head.weight").is_some(), saved)?;
+        let own_head = HEADS.iter().any(|head| merged.id(head).is_some());
+        written::check_config(output, own_head, saved)?;
     }
     if let Some(kind) = config.gguf {
         let path = output.join(bundle::GGUF);

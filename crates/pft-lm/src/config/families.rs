@@ -66,8 +66,10 @@ pub(super) fn written(config: &ModelConfig) -> Vec<(&'static str, Value)> {
     if architecture != A::GptNeoX {
         fields.push(("num_key_value_heads", json!(config.num_key_value_heads)));
     }
-    // transformers derives them from the width where its class has no such key.
-    if !matches!(architecture, A::GptNeoX | A::Phi | A::Phi3 | A::Olmo2 | A::Olmo3 | A::SmolLm3) {
+    // Classes without such a key take the heads' share of the width, or what a config says all the same.
+    let keyless =
+        matches!(architecture, A::GptNeoX | A::Phi | A::Phi3 | A::Olmo2 | A::Olmo3 | A::SmolLm3);
+    if !keyless || config.head_dim * config.num_attention_heads != config.hidden_size {
         fields.push(("head_dim", json!(config.head_dim)));
     }
     // What turns of a head, as transformers 4 reads it; 5 reads `rope_parameters`, or this.

@@ -69,7 +69,9 @@ fn rotary(mut fields: Fields, architecture: Architecture) -> Result<ModelConfig,
     let positions = fields.size("max_position_embeddings")?.unwrap_or(defaults.positions);
     let hidden_size = fields.required("hidden_size")?;
     let heads = fields.required("num_attention_heads")?;
-    let head_dim = match fields.size("head_dim")?.or(defaults.head_dim) {
+    // GPT-NeoX has one key head for each query head, and heads share the width, whatever a config says.
+    let says = |size: Option<usize>| size.filter(|_| architecture != Architecture::GptNeoX);
+    let head_dim = match says(fields.size("head_dim")?).or(defaults.head_dim) {
         Some(head_dim) => head_dim,
         None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
         None => {
@@ -79,7 +81,7 @@ fn rotary(mut fields: Fields, architecture: Architecture) -> Result<ModelConfig,
             ));
         }
     };
-    let key_heads = fields.size("num_key_value_heads")?;
+    let key_heads = says(fields.size("num_key_value_heads")?);
     let layers = fields.required("num_hidden_layers")?;
     let rope = rope(&mut fields, architecture, positions, head_dim)?;
     let mut config = ModelConfig {

@@ -99,18 +99,28 @@ fn rotary(
         return Err(unsupported("holds a mixture of experts, which is not supported".to_owned()));
     }
     let rotated = file.u64(&key("rope.dimension_count")).unwrap_or(head_dim);
-    let part = family == Architecture::GptNeoX;
-    if rotated != head_dim && !part {
+    let of_head = json!(rotated as f64 / head_dim.max(1) as f64);
+    let (neox, phi) = (Architecture::GptNeoX, [Architecture::Phi, Architecture::Phi3]);
+    if rotated != head_dim && family != neox && !phi.contains(&family) {
         return Err(unsupported("rotates a part of each head, which is not supported".to_owned()));
     }
     match family {
         Architecture::GptNeoX => {
             metadata.number("layer_norm_eps", "attention.layer_norm_epsilon");
-            metadata.set("rotary_pct", json!(rotated as f64 / head_dim.max(1) as f64));
+            metadata.set("rotary_pct", of_head);
             let parallel = file.bool(&key("use_parallel_residual")).unwrap_or(true);
             metadata.set("use_parallel_residual", json!(parallel));
             // llama.cpp computes it by its tanh approximation.
             metadata.set("hidden_act", json!("gelu_new"));
+        }
+        Architecture::Phi => {
+            metadata.number("layer_norm_eps", "attention.layer_norm_epsilon");
+            metadata.set("partial_rotary_factor", of_head);
+            metadata.set("hidden_act", json!("gelu_new"));
+        }
+        Architecture::Phi3 => {
+            metadata.number("rms_norm_eps", "attention.layer_norm_rms_epsilon");
+            metadata.set("partial_rotary_factor", of_head);
         }
         _ => metadata.number("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
     }

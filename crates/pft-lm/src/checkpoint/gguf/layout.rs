@@ -3,13 +3,13 @@
 //! As its converter (`convert_hf_to_gguf.py`) writes them and its graphs read them; tests/reference/
 //! llama_cpp.py computes every family with llama.cpp itself.
 
-use crate::config::{Architecture, Design, ModelConfig, NormKind, Projections};
+use crate::config::{Architecture, Design, FeedForward, ModelConfig, NormKind, Projections};
 use crate::names::Names;
 use crate::parameters::{ParameterKind, ParameterSpec};
 
 /// Families by `general.architecture`, which is the prefix of their keys too. Of two with one name the
 /// first is what a file is read as.
-const ARCHITECTURES: [(Architecture, &str); 11] = [
+const ARCHITECTURES: [(Architecture, &str); 13] = [
     (Architecture::Llama, "llama"),
     (Architecture::Mistral, "llama"),
     (Architecture::Gpt2, "gpt2"),
@@ -21,6 +21,8 @@ const ARCHITECTURES: [(Architecture, &str); 11] = [
     (Architecture::Olmo2, "olmo2"),
     (Architecture::SmolLm3, "smollm3"),
     (Architecture::Granite, "granite"),
+    (Architecture::Phi, "phi2"),
+    (Architecture::Phi3, "phi3"),
 ];
 
 /// llama.cpp's name of a family that can be written.
@@ -66,6 +68,7 @@ fn part_name(part: &str, names: &Names, design: &Design) -> Option<&'static str>
     let [gate, up, down] = names.feed_forward;
     let [query_norm, key_norm] = crate::names::QUERY_KEY_NORMS;
     let fused = design.projections != Projections::Split;
+    let fused_gate = design.feed_forward == FeedForward::GatedFused;
     let norms = [
         (names.before_attention, "attn_norm", design.norms != After),
         (names.after_attention, "post_attention_norm", design.norms != Before),
@@ -83,7 +86,7 @@ fn part_name(part: &str, names: &Names, design: &Design) -> Option<&'static str>
         (query_norm, "attn_q_norm"),
         (key_norm, "attn_k_norm"),
         (names.output, "attn_output"),
-        (gate, "ffn_gate"),
+        (gate, if fused_gate { "ffn_up" } else { "ffn_gate" }),
         (up, "ffn_up"),
         (down, "ffn_down"),
     ];

@@ -33,7 +33,7 @@ pub(super) fn query_scalar(
 
 /// The first part of a model that a file could not say, in words.
 pub(super) fn unsaid(config: &ModelConfig) -> Option<String> {
-    use Architecture::{Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Mistral, SmolLm3};
+    use Architecture::{Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Mistral, Phi, SmolLm3};
     let (family, design) = (config.architecture, &config.design);
     if super::layout::name_of(family).is_none() {
         return Some(format!("the family {}", family.class_name()));
@@ -42,17 +42,20 @@ pub(super) fn unsaid(config: &ModelConfig) -> Option<String> {
         return Some("YaRN's rotary positions".to_owned());
     }
     let biases = config.mlp_bias || (config.attention_bias && family != Architecture::Qwen2);
-    if biases && !matches!(family, Llama | Mistral | Gpt2 | GptNeoX) {
+    if biases && !matches!(family, Llama | Mistral | Gpt2 | GptNeoX | Phi) {
         return Some(format!("a {} with biases", family.class_name()));
     }
     if family == GptNeoX && !config.attention_bias {
         return Some("a GPT-NeoX without biases".to_owned());
     }
+    if family == Phi && config.tie_word_embeddings {
+        return Some("a Phi without a head of its own".to_owned());
+    }
     let gated = match family {
         Gemma2 | Gemma3 => Activation::GeluNew,
         _ => Activation::Silu,
     };
-    if !matches!(family, Gpt2 | GptNeoX) && config.activation != gated {
+    if !matches!(family, Gpt2 | GptNeoX | Phi) && config.activation != gated {
         let name = config.activation.as_str();
         return Some(format!("a {} with {name}", family.class_name()));
     }
