@@ -59,7 +59,8 @@ fn mechanism(work: &Work, steps: u64) -> Result<Mechanism, Box<dyn Error>> {
     Ok(Mechanism::new(plan, false)?)
 }
 
-fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+/// The device and the type of numbers that the command line asks for.
+fn place() -> Result<(Device, DType), Box<dyn Error>> {
     let device = match option("--device").as_deref() {
         Some("cuda") => Device::new_cuda(0)?,
         None | Some("candle-cpu") => Device::Cpu,
@@ -70,6 +71,11 @@ fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None | Some("f32") => DType::F32,
         Some(other) => return Err(format!("--dtype {other} is not known").into()),
     };
+    Ok((device, dtype))
+}
+
+fn run(work: &Work, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let (device, dtype) = place()?;
     let private = std::env::args().any(|argument| argument == "--private");
     let host = work.model();
     let optimizer = Optimizer::new(OptimizerConfig::default(), host.parameters());
