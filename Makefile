@@ -10,7 +10,7 @@ PIPELINES  := $(basename $(notdir $(wildcard pipelines/*.yml)))
 # Options of a pipeline's run, as in `make echr-dp8 ARGS="--set model.max_steps=100"`.
 ARGS       ?=
 
-.PHONY: help demo test models build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fuzz-check fmt python clean-store $(PIPELINES)
+.PHONY: help demo test models gemma build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fuzz-check fmt python clean-store $(PIPELINES)
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ demo: models build ## Fetches the model, builds, and trains with differential pr
 
 models: ## Fetches the model files that the default configs use
 	sh data/fetch-models.sh
+
+gemma: ## Fetches Gemma 3 270M, which the Gemma Terms of Use bind
+	sh data/fetch-gemma.sh
 
 build: ## Builds every binary
 	$(CARGO) build --locked --release --workspace --bins
