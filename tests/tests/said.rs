@@ -43,6 +43,20 @@ fn help() {
     }
 }
 
+/// The list of changes begins each stage's part with the revision that the stage has.
+#[test]
+fn changelog() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
+    for stage in STAGES {
+        let finished = run(stage, &["--describe"], folder.path());
+        let description: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+        let part = text.split(&format!("## {stage}\n")).nth(1).unwrap();
+        let newest = part.trim_start().strip_prefix("- **").and_then(|l| l.split("**").next());
+        assert_eq!(newest, Some(description["revision"].to_string().as_str()), "{stage}");
+    }
+}
+
 #[test]
 fn descriptions() {
     let folder = tempfile::tempdir().unwrap();

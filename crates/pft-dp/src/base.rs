@@ -14,6 +14,17 @@ pub enum BaseHasSeen {
     Unknown,
 }
 
+/// What the user declares of the units of a base model that was trained privately before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseUnits {
+    /// What was one unit there is one here: a case and a case, not a case and a paragraph.
+    Same,
+    /// Nobody says that it is.
+    #[default]
+    Unknown,
+}
+
 /// A file of a base model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -45,8 +56,11 @@ pub struct BaseCheckpoint {
     /// by this software: its hash would be a hash of what it was trained on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<BaseFile>,
-    /// What the user declared.
+    /// What the user declared that it has seen.
     pub base_has_seen: BaseHasSeen,
+    /// What the user declared of the units of its private trainings.
+    #[serde(default)]
+    pub base_units: BaseUnits,
 }
 
 impl Base {
@@ -55,6 +69,14 @@ impl Base {
         match self {
             Self::Random => BaseHasSeen::Nothing,
             Self::Checkpoint(checkpoint) => checkpoint.base_has_seen,
+        }
+    }
+
+    /// What was declared of the units of its private trainings; one drawn at random had none.
+    pub fn units(&self) -> BaseUnits {
+        match self {
+            Self::Random => BaseUnits::Same,
+            Self::Checkpoint(checkpoint) => checkpoint.base_units,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Base, BaseHasSeen};
+use crate::base::{Base, BaseHasSeen, BaseUnits};
 use crate::history::{Origin, Record};
 use crate::mechanism::{Mechanism, Plan};
 use crate::reason::Reason;
@@ -105,6 +105,10 @@ impl LedgerHeader {
         let undeclared = self.base.has_seen() == BaseHasSeen::Unknown;
         [
             (began_from_a_stranger && undeclared, Reason::BaseUnknown),
+            (
+                self.earlier.private().next().is_some() && self.base.units() == BaseUnits::Unknown,
+                Reason::EarlierUnitsUnknown,
+            ),
             (self.plan.units_were_counted, Reason::UnitsCounted),
             (self.plan.delta_is_large(), Reason::LargeDelta),
             (!self.randomness.fit_for_release(), Reason::FixedSeed),

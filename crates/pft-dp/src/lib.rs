@@ -35,7 +35,7 @@ mod tensor_sum;
 mod verify;
 mod wording;
 
-pub use base::{Base, BaseCheckpoint, BaseFile, BaseHasSeen};
+pub use base::{Base, BaseCheckpoint, BaseFile, BaseHasSeen, BaseUnits};
 pub use clip_only::ClipOnly;
 pub use clipping::{Clipping, ClippingError, ClippingFunction, ClippingStyle, UnitOutcome};
 pub use figures::{AccountedEpsilon, GroupEpsilon};

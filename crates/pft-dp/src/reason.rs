@@ -13,13 +13,16 @@ pub enum Reason {
     NotPrivate,
     /// Its weights went through a training without differential privacy before.
     EarlierNotPrivate,
-    /// Its weights were trained before, and nothing says how.
+    /// Its weights were trained or changed before, and nothing that can be trusted says how.
     EarlierNotRecorded,
     /// Its weights were trained privately before, but for units of another kind, which is named.
     EarlierOtherUnit(String),
     /// It began from weights without a record, and nobody declared that they have seen none of its
     /// units.
     BaseUnknown,
+    /// Its weights were trained privately before, and nobody declared that what was a unit there is
+    /// one here.
+    EarlierUnitsUnknown,
     /// Its units were sampled and clipped as in a private training, and no noise was added.
     WithoutNoise,
     /// The number of its units was counted in the data.
@@ -55,8 +58,8 @@ impl Reason {
                     .into()
             }
             Self::EarlierNotRecorded => {
-                "Before this training its weights were trained, perhaps on the same data, and nothing \
-                 records how."
+                "Before this training its weights were trained or changed, perhaps with the same data, \
+                 and nothing that can be trusted records how."
                     .into()
             }
             Self::EarlierOtherUnit(other) => format!(
@@ -65,6 +68,10 @@ impl Reason {
             ),
             Self::BaseUnknown => format!(
                 "Nobody has declared that its base model never saw any {unit} of its training set."
+            ),
+            Self::EarlierUnitsUnknown => format!(
+                "Nobody has declared that what an earlier training called one {unit} is one {unit} in this \
+                 one."
             ),
             Self::WithoutNoise => "Gradients were sampled and clipped as in a private training, but no \
                                    noise was added to them: ε is infinite."
@@ -86,11 +93,15 @@ impl Reason {
                     .into()
             }
             Self::UnitsCoupled => format!(
-                "Which data of a {unit} its training set holds depended on others, and the guarantee \
-                 does not cover that."
+                "Which data of a {unit} its training set holds depended on others, or may have, and the \
+                 guarantee does not cover that."
             ),
             Self::Earlier(reason) => {
-                format!("An earlier training of its weights: {}", reason.sentence(unit))
+                let sentence = reason.sentence(unit);
+                let mut letters = sentence.chars();
+                let first = letters.next().map(|first| first.to_lowercase().to_string());
+                let first = first.unwrap_or_default();
+                format!("In an earlier training of its weights: {first}{}", letters.as_str())
             }
         }
     }

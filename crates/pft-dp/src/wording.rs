@@ -42,7 +42,7 @@ pub(crate) fn private(claim: &Claim<'_>) -> String {
             let all: u64 = claim.history.phases().iter().map(|phase| phase.steps).sum();
             format!(
                 "by {steps} in this training and {} in {} of the same weights before, counted together \
-                 as if all of them had used the same data",
+                 as if all of them had used the same data and a {unit} were the same in each",
                 all - claim.steps,
                 count(earlier as u64, "private training"),
             )
@@ -75,7 +75,8 @@ pub(crate) fn private(claim: &Claim<'_>) -> String {
     };
     text += &format!(
         " The first number, ε, limits how much anyone can learn from the model about whether one \
-         {unit} was there: the smaller, the less."
+         {unit} was there: the smaller, the less. {}",
+        odds(claim.epsilon, claim.delta)
     );
     if let Some(own) = claim.own_epsilon {
         text += &format!(" This training alone would have ε = {}.", rounded_up(own));
@@ -91,6 +92,22 @@ pub(crate) fn private(claim: &Claim<'_>) -> String {
         text += NOT_FOR_RELEASE;
     }
     text
+}
+
+/// What ε and δ mean for whoever bets on a unit: P(model | there) ≤ e^ε · P(model | not there), both ways,
+/// but for events of a probability of about δ.
+fn odds(epsilon: f64, delta: f64) -> String {
+    let factor = rounded_up(epsilon).parse().map_or(f64::INFINITY, f64::exp);
+    let factor = match factor {
+        small if small < 10.0 => format!("{}", (small * 100.0).ceil() / 100.0),
+        large if large < 1e6 => format!("{}", large.ceil()),
+        _ => return "At this size it limits next to nothing.".to_string(),
+    };
+    format!(
+        "The odds that it was there change by a factor of at most {factor}, except with a probability \
+         of about {}, which is the second number, δ.",
+        delta_rounded_up(delta)
+    )
 }
 
 /// The statement of a model that no bound holds for.

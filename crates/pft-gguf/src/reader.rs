@@ -149,6 +149,11 @@ impl Gguf {
         self.by_name.get(name).map(|index| &self.tensors[*index])
     }
 
+    /// A tensor's numbers as they are stored; empty where their format is not known.
+    pub fn bytes(&self, info: &TensorInfo) -> &[u8] {
+        &self.map[info.start..info.start + info.bytes]
+    }
+
     /// A tensor's numbers in row-major order, computed on the current rayon pool.
     ///
     /// # Errors

@@ -83,8 +83,8 @@ fn silent_lineage(node: &Node, inputs: &BTreeMap<String, PathBuf>) -> Result<Lin
         manifests.iter().map(|(port, manifest)| (port.clone(), manifest.content_hash.clone()));
     let description = &node.binary.description;
     let said = format!(
-        "{} does not say what it did to the data: whether units decided about each other there is not \
-         known",
+        "The stage {} does not say what it did to the data: if it mixed units with each other, or made \
+         other units of them, the guarantee does not hold",
         description.name
     );
     let own = Step {
@@ -92,7 +92,7 @@ fn silent_lineage(node: &Node, inputs: &BTreeMap<String, PathBuf>) -> Result<Lin
         revision: description.revision,
         config: json!(node.config),
         inputs: hashes.collect(),
-        units: UnitNotes { uses: vec![said], ..UnitNotes::default() },
+        units: UnitNotes { couplings: vec![said], ..UnitNotes::default() },
         content_hash: None,
         other: Map::new(),
     };

@@ -95,8 +95,10 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, lineage: &Lineage) 
 /// What the card calls the base model; a model that began at random has none.
 fn base_name(config: &Config, trained: &Trained) -> Option<String> {
     let adapted = trained.base.as_ref().map(|base| base.name.clone());
-    adapted.or_else(|| config.base_model_name.clone()).or_else(|| match trained.privacy.base() {
-        Base::Checkpoint(base) => Some(base.name.clone()),
+    adapted.or_else(|| match trained.privacy.base() {
+        Base::Checkpoint(base) => {
+            Some(config.base_model_name.clone().unwrap_or_else(|| base.name.clone()))
+        }
         Base::Random => None,
     })
 }

@@ -6,8 +6,8 @@ use pft_artifact::Lineage;
 use pft_artifact::kinds::model::{self as files, BaseModel, BaseOrigin};
 use pft_dp::{PrivacyStatement, RECORD_KEY, Record};
 use pft_lm::checkpoint::{
-    Checkpoint, CheckpointError, EvaluationProbe, Origin as Published, Precision, load_adapter,
-    read_note,
+    Checkpoint, CheckpointError, EvaluationProbe, Origin as Published, Precision, is_as_written,
+    load_adapter, read_note,
 };
 use pft_lm::config::ModelConfig;
 use pft_lm::model::{LanguageModel, init};
@@ -122,7 +122,14 @@ fn refuse_another_history(weights: &Path, privacy: &PrivacyStatement) -> Result<
             .map_err(|error| another_history(weights, &error.to_string()))?,
     };
     if carried == *privacy.history() {
-        return Ok(());
+        return match is_as_written(weights).map_err(checkpoint_error)? {
+            true => Ok(()),
+            false => Err(another_history(
+                weights,
+                "holds other weights than its record of trainings was written for: what changed them is \
+                 not known",
+            )),
+        };
     }
     Err(another_history(weights, "carries another record of its trainings than privacy.json has"))
 }

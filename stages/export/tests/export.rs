@@ -11,13 +11,14 @@ use export::{Config, Dtype, Export, Format, GgufType};
 use pft_artifact::{Kind, Manifest};
 use pft_dp::accounting::Phase;
 use pft_dp::{
-    Base, BaseCheckpoint, BaseFile, BaseHasSeen, Clipping, Ledger, LedgerHeader, Mechanism,
-    NoPrivacy, Origin, Plan, PrivacyStatement, RECORD_KEY, Randomness, Reason, Record, RunSecret,
-    Training, TrainingData, rounded_up,
+    Base, BaseCheckpoint, BaseFile, BaseHasSeen, BaseUnits, Clipping, Ledger, LedgerHeader,
+    Mechanism, NoPrivacy, Origin, Plan, PrivacyStatement, RECORD_KEY, Randomness, Reason, Record,
+    RunSecret, Training, TrainingData, rounded_up,
 };
 use pft_lm::batch::Batch;
 use pft_lm::checkpoint::{
-    Checkpoint, EvaluationProbe, Precision, SavedType, load_adapter, read_note, save_model,
+    Checkpoint, DIGEST_KEY, EvaluationProbe, Precision, SavedType, load_adapter, read_note,
+    save_model,
 };
 use pft_lm::layers::lora::adapter_names;
 use pft_lm::model::{LanguageModel, init};
@@ -100,6 +101,7 @@ fn private(base_has_seen: BaseHasSeen, earlier: &Record) -> PrivacyStatement {
             name: "tiny-llama".into(),
             files: vec![file],
             base_has_seen,
+            base_units: BaseUnits::Same,
         }),
         earlier: earlier.clone(),
         ..TrainingData::default()
@@ -119,6 +121,8 @@ fn mark(weights: &Path, record: Option<&str>) {
     let bytes = std::fs::read(weights).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let digest = read_note(weights, DIGEST_KEY).unwrap();
+    metadata.extend(digest.map(|text| (DIGEST_KEY.to_string(), text)));
     metadata.extend(record.map(|text| (RECORD_KEY.to_string(), text.to_string())));
     std::fs::remove_file(weights).unwrap();
     safetensors::serialize_to_file(tensors.tensors(), Some(metadata), weights).unwrap();

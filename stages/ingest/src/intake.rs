@@ -10,6 +10,7 @@ use pft_stage::StageError;
 
 use crate::config::{Config, Deduplicate, InvalidText};
 use crate::document::RawDocument;
+use crate::spellings::Spellings;
 
 /// A document that is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,7 @@ pub(crate) struct Intake {
     /// How often a text occurred, for those that occurred more than once.
     repeats: HashMap<u128, u64>,
     pub(crate) left_out: LeftOut,
+    pub(crate) spellings: Spellings,
 }
 
 impl Intake {
@@ -55,6 +57,7 @@ impl Intake {
             numbers: HashMap::new(),
             repeats: HashMap::new(),
             left_out: LeftOut::default(),
+            spellings: Spellings::default(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Intake {
             None => self.make_id(unit_id.as_deref(), &text, &origin)?,
         };
         let unit_id = unit_id.unwrap_or_else(|| doc_id.clone());
+        self.spellings.add(&unit_id);
         Ok(Some(Accepted { doc_id, unit_id, text, spans }))
     }
 

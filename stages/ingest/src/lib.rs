@@ -16,6 +16,7 @@ mod passes;
 mod reading;
 mod sink;
 mod source;
+mod spellings;
 pub mod split;
 mod spool;
 pub mod synthetic;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use pft_stage::{Context, Kind, Port, Stage, StageError};
 
-use crate::config::{Config, Deduplicate, SourceKind};
+use crate::config::{Config, Deduplicate, Granularity, SourceKind, Unit};
 use crate::document::Opened;
 use crate::intake::Intake;
 use crate::passes::{ingest_as_llm_pft, ingest_by_unit};
@@ -37,7 +38,7 @@ pub struct Ingest;
 
 impl Stage for Ingest {
     const NAME: &'static str = "ingest";
-    const REVISION: u32 = 4;
+    const REVISION: u32 = 5;
     const ABOUT: &'static str = "Reads raw documents into a corpus";
     type Config = Config;
 
@@ -97,8 +98,18 @@ fn note_units(reading: &Reading, context: &Context) {
     let config = &reading.config;
     context.unit_is(match (reading.unit, &config.unit_column) {
         _ if reading.source == SourceKind::Synthetic => config.synthetic.kind.unit().to_string(),
+        // What a document is there, a later training may call otherwise.
+        (Some(Unit::Document), _) if reading.source == SourceKind::Ecthr => {
+            match config.granularity {
+                Granularity::Paragraph => "paragraph".to_string(),
+                Granularity::Case => "case".to_string(),
+            }
+        }
         (Some(unit), _) => config::name(&unit),
-        (None, column) => format!("unit (column {})", column.as_deref().unwrap_or_default()),
+        (None, column) => {
+            let column = column.as_deref().unwrap_or_default();
+            format!("unit (all rows with one value in column {column:?})")
+        }
     });
     if config.split.by == SplitBy::LlmPft {
         context.units_coupled(

@@ -162,6 +162,14 @@ impl Sink {
             "{}: {train} train, {validation} validation, {test} test",
             counted(documents, "document")
         ));
+        let repeated = intake.spellings.repeated();
+        if repeated > 0 {
+            context.progress().note(format!(
+                "warning: the ids of {} differ from another unit's in nothing but capitals, spaces or \
+                 invisible signs: if they are one person, a guarantee for one unit is not one for them",
+                counted(repeated, "unit")
+            ));
+        }
         if let Some(reasons) = left_out.reasons(config) {
             context.progress().note(reasons);
         }

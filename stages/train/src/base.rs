@@ -50,6 +50,7 @@ impl Start {
             name,
             files: files.clone(),
             base_has_seen: config.base_has_seen,
+            base_units: config.base_units,
         });
         Ok(Self { files, base, earlier })
     }

@@ -7,7 +7,7 @@ mod limits;
 mod validate;
 
 use pft_dp::accounting::{Accountant, MAX_STEPS};
-use pft_dp::{BaseHasSeen, Clipping, ClippingFunction, ClippingStyle, Noise};
+use pft_dp::{BaseHasSeen, BaseUnits, Clipping, ClippingFunction, ClippingStyle, Noise};
 use pft_lm::layers::lora::LoraConfig;
 use pft_lm::optimizer::OptimizerConfig;
 use pft_lm::parameters::Precision;
@@ -32,6 +32,10 @@ pub struct Config {
     /// rests on it; with `unknown` the statement holds only if that is so, and the model is not for
     /// release. What a model made by pft has seen is read from its files, and this changes none of it.
     pub base_has_seen: BaseHasSeen,
+    /// For a base model that pft trained privately before: `same` is your declaration that what was one
+    /// unit there is one here (a case and a case, not a case and its paragraphs), so that the ε of all
+    /// trainings together is that of one unit; with `unknown` the model is not for release.
+    pub base_units: BaseUnits,
     /// Without a base model: the `config.json` of a model to initialise at random.
     pub random_init: Option<OutsidePath>,
     /// What the base model's matrices are kept in. `bf16` rounds them as they are loaded and takes
@@ -249,6 +253,7 @@ impl Default for Config {
         Self {
             base_model: None,
             base_has_seen: BaseHasSeen::Unknown,
+            base_units: BaseUnits::Unknown,
             random_init: None,
             base_precision: Precision::F32,
             lora: None,

@@ -38,7 +38,7 @@ pub struct Train;
 
 impl Stage for Train {
     const NAME: &'static str = "train";
-    const REVISION: u32 = 11;
+    const REVISION: u32 = 12;
     const ABOUT: &'static str = "Fine-tunes a language model, with or without differential privacy";
     const COMMANDS: &'static str = "\
         train verify MODEL      checks a model's privacy statement against its ledger\n  \

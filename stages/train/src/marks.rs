@@ -3,14 +3,16 @@
 //! What pft makes says how it was trained: in `privacy.json` and `manifest.json` beside the weights,
 //! and in the metadata of every weights file, so that a file that is copied alone still says it. All
 //! that are found are united, and the worst of them counts: deleting one launders nothing. One that
-//! cannot be read is an error, since nobody can tell what it would have said.
+//! cannot be read is an error, since nobody can tell what it would have said. A mark is believed of the
+//! weights alone that it was made for: where a file beside it carries none, or other tensors, they count
+//! as trained on anything.
 
 use std::path::{Path, PathBuf};
 
 use pft_artifact::kinds::model::PRIVACY;
 use pft_artifact::{Kind, MANIFEST, Manifest};
 use pft_dp::{Origin, PrivacyStatement, RECORD_KEY, Record, Training};
-use pft_lm::checkpoint::{Notes, read_note};
+use pft_lm::checkpoint::{CheckpointError, Notes, is_as_written, read_note};
 use pft_stage::StageError;
 
 /// What all marks of a base model together say of it; none where it has none. `files` are those of the
@@ -32,12 +34,30 @@ pub(crate) fn of_base(files: &[PathBuf]) -> Result<Option<Record>, StageError> {
             .with_help("take the model as it was exported, with all its files")
     })?;
     let known = united.as_ref().map_or(0, |record| record.trainings.len());
-    if known >= sealed_trainings {
+    let marked = united.is_some() || sealed_trainings > 0;
+    // A manifest whose training says nothing of itself is no silence, nor are weights that are not
+    // the ones that the marks were made for: another program changed them or put them there.
+    if known >= sealed_trainings && !(marked && is_changed(files)?) {
         return Ok(united);
     }
-    // A manifest whose training says nothing of itself is no silence.
     let record = united.unwrap_or_else(|| Record::of(Origin::Random));
     Ok(Some(record.followed_by(Training::NotRecorded)))
+}
+
+/// Whether a weights file carries no record, or one that was written for other tensors.
+fn is_changed(files: &[PathBuf]) -> Result<bool, StageError> {
+    for path in files.iter().filter(|path| is_weights(path)) {
+        let config = |error: CheckpointError| StageError::config(error.to_string());
+        let silent = read_note(path, RECORD_KEY).map_err(config)?.is_none();
+        if silent || !is_as_written(path).map_err(config)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_weights(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "safetensors" || extension == "gguf")
 }
 
 /// The records in the metadata of weights files.

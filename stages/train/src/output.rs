@@ -22,13 +22,15 @@ use crate::training::Trained;
 const PROBE_SEQUENCES: usize = 8;
 
 /// What every private run does with the data beside its mechanism.
-pub(crate) const EVERY_RUN: [&str; 2] = [
+pub(crate) const EVERY_RUN: [&str; 3] = [
     "Losses and gradient norms of training, perplexities on held-out and training units, and up to 8 \
      held-out sequences: kept in the model artifact (metrics.parquet, evaluation.json, \
      evaluation_probe.safetensors), which is not for release; the bundle that export makes of it \
-     leaves them out",
-    "Whatever settings were chosen by looking at earlier runs on the same data: this statement is \
-     about one run",
+     leaves them out, unless include_diagnostics asks for them",
+    "If several settings were tried on the same data and the best was kept, or several of the models \
+     are given away, more is revealed than this statement says, which is about one run",
+    "The tokenizer, and recognizers that marked personal data, are taken as they are: where they were \
+     made from the same texts, what they show of them is not covered",
 ];
 
 /// Writes weights, tokenizer, metrics and privacy statement.
@@ -214,7 +216,7 @@ fn privacy(
         );
     }
     if config.evaluation.max_examples > 0 {
-        other_uses.push("Held-out units were read to evaluate; no choice was made by them".into());
+        other_uses.push("Units kept out of training were read to measure the model; training did not react to them".into());
     }
     let statement = PrivacyStatement::from_ledger(ledger.contents(), other_uses)
         .map_err(|error| StageError::bug(error.to_string()))?;

@@ -1,6 +1,6 @@
 //! What stands before the first step: data, mechanism, model, and the state of a killed attempt.
 
-use pft_artifact::Manifest;
+use pft_artifact::{Manifest, UnitNotes};
 use pft_dp::TrainingData;
 use pft_lm::model::LanguageModel;
 use pft_lm::optimizer::Optimizer;
@@ -106,20 +106,34 @@ pub(crate) fn prepare(
     Ok((corpus, footing, Begun { model, optimizer, rows }))
 }
 
+/// Stages that treat each unit by itself unless they say otherwise.
+const SETTLED_STAGES: [&str; 4] = ["ingest", "tag-pii", "scrub", "tokenize"];
+
 /// What earlier stages said: what a unit is, how units decided about each other, and what else was
 /// done with the data.
 fn said_of_units(context: &Context) -> Result<(String, Vec<String>, Vec<String>), StageError> {
-    let notes = Manifest::open(context.input("tokens")?)?.lineage()?.units();
-    let mut uses = notes.uses;
+    let lineage = Manifest::open(context.input("tokens")?)?.lineage()?;
+    let notes = lineage.units();
+    let mut couplings = notes.couplings;
+    for step in lineage.steps() {
+        let silent = step.units == UnitNotes::default();
+        if silent && !SETTLED_STAGES.contains(&step.stage.as_str()) {
+            couplings.push(format!(
+                "The stage {} does not say what it did to the data: if it mixed units with each other, \
+                 or made other units of them, the guarantee does not hold",
+                step.stage
+            ));
+        }
+    }
     let unit = notes.unit.unwrap_or_else(|| {
-        uses.push(
-            "What was done to the data before is not recorded: whether units decided about each other is \
-             not known"
+        couplings.push(
+            "What a unit is, and what was done to the data before, is not recorded: if units were mixed \
+             with each other, the guarantee does not hold"
                 .to_string(),
         );
         TrainingData::default().unit
     });
-    Ok((unit, notes.couplings, uses))
+    Ok((unit, couplings, notes.uses))
 }
 
 fn read_corpus(

@@ -169,10 +169,12 @@ impl<'a, P: Processor> Run<'a, P> {
         Ok(row)
     }
 
-    /// ε spent so far, or a little while ago: the accountant may take a hundredth of the time.
+    /// ε spent so far, or a little while ago: the accountant may take a hundredth of the time before the
+    /// last step.
     fn spent(&mut self) -> Option<f64> {
         let accounting = &mut self.accounting;
-        if accounting.asking * 100 <= accounting.begun.elapsed() {
+        let is_last = self.done == self.footing.planned;
+        if is_last || accounting.asking * 100 <= accounting.begun.elapsed() {
             let asked = Instant::now();
             accounting.spent = self.steps.epsilon(self.config, self.done);
             accounting.asking += asked.elapsed();

@@ -8,6 +8,7 @@ use clap::Parser;
 use pft_artifact::kinds::{bundle, model as files};
 use pft_artifact::{MANIFEST, Manifest};
 use pft_dp::{LedgerContents, PrivacyStatement};
+use pft_lm::checkpoint::is_as_written;
 use pft_stage::{StageError, subcommand};
 
 use crate::marks;
@@ -80,10 +81,19 @@ fn check_ledger(statement: &PrivacyStatement, path: &Path) -> Result<(), StageEr
 /// Every weights file carries the history that the statement tells: a file that is copied alone would
 /// else tell another.
 fn check_weights(model: &Path, statement: &PrivacyStatement) -> Result<(), StageError> {
+    let mut checked = 0;
     for name in [files::WEIGHTS.name, files::ADAPTER.name, bundle::GGUF] {
         let path = model.join(name);
         if !path.is_file() {
             continue;
+        }
+        checked += 1;
+        if !is_as_written(&path).map_err(|error| StageError::input(error.to_string()))? {
+            return Err(StageError::input(format!(
+                "{}: its weights are not the ones that its record of trainings was written for: the file \
+                 was changed",
+                path.display()
+            )));
         }
         let found = marks::in_weights(std::slice::from_ref(&path))?;
         if found.first() != Some(statement.history()) {
@@ -94,6 +104,9 @@ fn check_weights(model: &Path, statement: &PrivacyStatement) -> Result<(), Stage
                 path.display()
             )));
         }
+    }
+    if checked == 0 {
+        return Err(StageError::input(format!("{}: there are no weights here", model.display())));
     }
     Ok(())
 }

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use house::{House, LLAMA, private};
 use pft_artifact::{Kind, Manifest};
 use pft_dp::{
-    BaseHasSeen, Origin, PrivacyReport, PrivacyStatement, RECORD_KEY, Reason, Record, Training,
+    BaseHasSeen, BaseUnits, Origin, PrivacyReport, PrivacyStatement, RECORD_KEY, Reason, Record,
+    Training,
 };
 use pft_gguf::WriteType;
-use pft_lm::checkpoint::{Checkpoint, SavedType, save_gguf, save_model};
+use pft_lm::checkpoint::{Checkpoint, DIGEST_KEY, SavedType, read_note, save_gguf, save_model};
 use pft_lm::config::ModelConfig;
 use pft_lm::model::init;
 use pft_lm::parameters::Precision;
@@ -31,7 +32,8 @@ fn declared() -> Option<Privacy> {
 
 fn on(base: &Path, config: Config) -> Config {
     let base = base.to_string_lossy().as_ref().into();
-    Config { random_init: None, base_model: Some(base), ..config }
+    let base_units = BaseUnits::Same;
+    Config { random_init: None, base_model: Some(base), base_units, ..config }
 }
 
 fn statement(model: &Path) -> PrivacyStatement {
@@ -51,6 +53,8 @@ fn mark(weights: &Path, record: Option<&str>) {
     let bytes = std::fs::read(weights).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let digest = read_note(weights, DIGEST_KEY).unwrap();
+    metadata.extend(digest.map(|text| (DIGEST_KEY.to_string(), text)));
     metadata.extend(record.map(|text| (RECORD_KEY.to_string(), text.to_string())));
     std::fs::remove_file(weights).unwrap();
     safetensors::serialize_to_file(tensors.tensors(), Some(metadata), weights).unwrap();
@@ -210,7 +214,7 @@ fn reasons_of_the_base_carry_over() {
     let second = house.run("second", on(&first, house.config(declared())), 1).unwrap();
     let carried = Reason::Earlier(Box::new(Reason::FixedSeed));
     assert_eq!(report(&second).not_for_release, std::slice::from_ref(&carried));
-    assert!(report(&second).statement.contains("An earlier training of its weights: Its random"));
+    assert!(report(&second).statement.contains("In an earlier training of its weights: its random"));
     train::verify::verify(&second).unwrap();
     // The same seed once more: the same commitment, and still two trainings.
     let again = house.run("again", on(&first, house.config(fixed)), 1).unwrap();
@@ -269,6 +273,99 @@ fn a_plain_training_is_not_private_whatever_came_before() {
     assert_eq!(none.history.trainings[1], Training::NotPrivate);
 }
 
+/// What other programs do to weights: metadata and files beside them stay, or come from elsewhere, and the
+/// tensors are others. A mark vouches for the tensors alone that it was made for.
+#[test]
+fn a_mark_beside_other_weights_vouches_for_nothing() {
+    let house = House::new();
+    let first = house.run("first", house.config(declared()), 1).unwrap();
+    let files = ["config.json", "model.safetensors", "privacy.json"];
+    let stranger = stranger(&house).join("model.safetensors");
+    let base = |name: &str, change: &dyn Fn(&Path)| {
+        let base = copy(&house, &first, name, &files);
+        change(&base.join("model.safetensors"));
+        base
+    };
+    // Saved in place without metadata, as transformers does after training on.
+    let resaved = base("resaved", &|weights| mark(weights, None));
+    let replaced = base("replaced", &|weights| {
+        std::fs::remove_file(weights).unwrap();
+        std::fs::copy(&stranger, weights).unwrap();
+    });
+    // One number changed, and the metadata kept.
+    let nudged = base("nudged", &flip_last_byte);
+    let gguf = house.path("nudged.gguf");
+    let checkpoint = Checkpoint::open(&first).unwrap();
+    let weights = checkpoint.parameters(Precision::F32).unwrap();
+    let record = statement(&first).history().to_json();
+    save_gguf(&gguf, checkpoint.config(), &weights, WriteType::F32, |writer| {
+        writer.string(RECORD_KEY, &record);
+    })
+    .unwrap();
+    let whole = house.path("whole.gguf");
+    std::fs::copy(&gguf, &whole).unwrap();
+    flip_last_byte(&gguf);
+    for (index, base) in [&resaved, &replaced, &nudged, &gguf].into_iter().enumerate() {
+        let declaring = Config { base_has_seen: BaseHasSeen::Nothing, ..house.config(declared()) };
+        let model = house.run(&format!("on-{index}"), on(base, declaring), 1).unwrap();
+        assert_no_bound(&model, &Reason::EarlierNotRecorded);
+    }
+    let model = house.run("on-whole", on(&whole, house.config(declared())), 1).unwrap();
+    assert!(report(&model).fit_for_release, "{}", report(&model).statement);
+
+    // The same of a model that is verified.
+    train::verify::verify(&model).unwrap();
+    flip_last_byte(&model.join("model.safetensors"));
+    let error = train::verify::verify(&model).unwrap_err();
+    assert!(error.message().contains("the file was changed"), "{error}");
+    std::fs::remove_file(model.join("model.safetensors")).unwrap();
+    let error = train::verify::verify(&model).unwrap_err();
+    assert!(error.message().contains("there are no weights"), "{error}");
+}
+
+fn flip_last_byte(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// One name for two things is no guarantee for either.
+#[test]
+fn units_of_an_earlier_training_are_the_same_only_if_somebody_says_so() {
+    let house = House::new();
+    let first = house.run("first", house.config(declared()), 1).unwrap();
+    let config = Config { base_units: BaseUnits::Unknown, ..on(&first, house.config(declared())) };
+    let second = house.run("second", config, 1).unwrap();
+    assert_eq!(report(&second).not_for_release, [Reason::EarlierUnitsUnknown]);
+    assert!(report(&second).statement.contains("Nobody has declared that what an earlier"));
+    train::verify::verify(&second).unwrap();
+    let third = house.run("third", on(&second, house.config(declared())), 1).unwrap();
+    let carried = Reason::Earlier(Box::new(Reason::EarlierUnitsUnknown));
+    assert_eq!(report(&third).not_for_release, [carried]);
+}
+
+/// A stage that keeps silent about units may have done anything to them.
+#[test]
+fn a_stage_that_does_not_speak_of_units_is_not_trusted() {
+    let house = House::new();
+    house.say_of_steps(json!([
+        { "stage": "ingest", "units": { "unit": "case" } },
+        { "stage": "rewrite" },
+        { "stage": "tokenize" },
+    ]));
+    let model = house.run("silent", house.config(declared()), 1).unwrap();
+    assert_eq!(report(&model).not_for_release, [Reason::UnitsCoupled]);
+    assert!(report(&model).couplings[0].contains("The stage rewrite does not say"));
+    house.say_of_steps(json!([
+        { "stage": "ingest", "units": { "unit": "case" } },
+        { "stage": "cut", "units": { "unit": "paragraph" } },
+    ]));
+    let model = house.run("other", house.config(declared()), 1).unwrap();
+    assert_eq!(report(&model).not_for_release, [Reason::UnitsCoupled]);
+    assert!(report(&model).couplings[0].contains("paragraph, of what was one case"));
+}
+
 /// Marks that were changed or cannot be read stop the run, by name; one that is gone changes nothing
 /// while another is there.
 #[test]
@@ -316,12 +413,8 @@ fn changed_marks_launder_nothing() {
 
     let files = ["config.json", "model.safetensors", "privacy.json"];
     let without_statement = copy(&house, &first, "without-statement", &files[..2]);
-    let without_mark = copy(&house, &first, "without-mark", &files);
-    mark(&without_mark.join("model.safetensors"), None);
-    for (name, base) in [("one", without_statement), ("two", without_mark)] {
-        let second = house.run(name, on(&base, house.config(declared())), 1).unwrap();
-        assert_eq!(report(&second).history.trainings.len(), 2, "{name}");
-    }
+    let second = house.run("one", on(&without_statement, house.config(declared())), 1).unwrap();
+    assert_eq!(report(&second).history.trainings.len(), 2);
     // A manifest of another program is none of ours.
     let foreign = copy(&house, &first, "foreign", &files);
     std::fs::write(foreign.join("manifest.json"), r#"{"name": "app"}"#).unwrap();

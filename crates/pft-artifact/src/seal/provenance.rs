@@ -138,7 +138,18 @@ impl Lineage {
     /// What all stages said of units, each sentence once.
     pub fn units(&self) -> UnitNotes {
         let mut notes = UnitNotes::default();
-        self.0.iter().for_each(|step| notes.add(&step.units));
+        for step in &self.0 {
+            if let (Some(before), Some(after)) = (&notes.unit, &step.units.unit)
+                && before != after
+            {
+                let said = format!(
+                    "The stage {} made units of another kind, {after}, of what was one {before}",
+                    step.stage
+                );
+                notes.add(&UnitNotes { couplings: vec![said], ..UnitNotes::default() });
+            }
+            notes.add(&step.units);
+        }
         notes
     }
 

@@ -64,6 +64,17 @@ impl TensorFile {
         &self.path
     }
 
+    /// Hands name, type, shape and bytes of every tensor to `look`, by name.
+    pub(crate) fn each(&self, mut look: impl FnMut(&str, &str, &[usize], &[u8])) {
+        for (name, info) in &self.infos {
+            let (start, end) = info.data_offsets;
+            let bytes = &self.map[self.data + start..self.data + end];
+            look(name, &format!("{:?}", info.dtype), &info.shape, bytes);
+            #[cfg(unix)]
+            self.release(self.data + start, end - start);
+        }
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.infos.keys().map(String::as_str)
     }

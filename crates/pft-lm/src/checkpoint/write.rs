@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::digest::{DIGEST_KEY, UNKNOWN_DIGEST, stamp};
 use super::{CheckpointError, Notes};
 use crate::config::ModelConfig;
 use crate::parameters::{Parameters, Tensor, TensorData};
@@ -92,6 +93,10 @@ pub(crate) fn save_tensors<'a>(
     let tensors: BTreeMap<&str, &Tensor> = tensors.collect();
     let mut entries = metadata.clone();
     entries.insert("format".to_owned(), "pt".to_owned());
+    // What is said of weights is said of these alone.
+    if !metadata.is_empty() {
+        entries.insert(DIGEST_KEY.to_owned(), UNKNOWN_DIGEST.to_owned());
+    }
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!(entries))]);
     let mut end = 0;
     for (name, tensor) in &tensors {
@@ -114,7 +119,8 @@ pub(crate) fn save_tensors<'a>(
         }
         file.flush()
     };
-    write().map_err(CheckpointError::io(path, "write"))
+    write().map_err(CheckpointError::io(path, "write"))?;
+    if metadata.is_empty() { Ok(()) } else { stamp(path) }
 }
 
 /// Writes `config.json` and `model.safetensors` into an existing folder. Adapters among the

@@ -29,7 +29,9 @@ pub(super) fn run_secret(
     match (randomness, kept) {
         // It follows from the seed, whatever became of the file.
         (Randomness::FixedSeed(_), _) | (_, None) => {}
-        (_, Some(Some(secret))) => return Ok(secret),
+        (_, Some(Some(secret))) if has(LEDGER.name) || has(CHECKPOINTS) => return Ok(secret),
+        // Nothing says what it was drawn for: another run's noise would be this one's too.
+        (_, Some(Some(_))) => {}
         (_, Some(None)) => {
             let damaged = format!(
                 "{}: the secret of this run is damaged: what its steps drew cannot be drawn again",

@@ -27,18 +27,25 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         write_tokens(&folder.path().join("tokens"), 30);
         std::fs::write(folder.path().join("model.json"), LLAMA).unwrap();
-        Self { folder }
+        let house = Self { folder };
+        house.say_of_units(serde_json::json!({ "unit": "unit" }));
+        house
     }
 
     /// Puts another artifact in the place of the tokens, with one more unit to train on.
     pub(crate) fn change_tokens(&self) {
         std::fs::remove_dir_all(self.path("tokens")).unwrap();
         write_tokens(&self.path("tokens"), 32);
+        self.say_of_units(serde_json::json!({ "unit": "unit" }));
     }
 
     /// Lets the tokens come from an ingest that said this of its units.
     pub(crate) fn say_of_units(&self, said: serde_json::Value) {
-        let lineage = serde_json::json!({ "lineage": [{ "stage": "ingest", "units": said }] });
+        self.say_of_steps(serde_json::json!([{ "stage": "ingest", "units": said }]));
+    }
+
+    pub(crate) fn say_of_steps(&self, steps: serde_json::Value) {
+        let lineage = serde_json::json!({ "lineage": steps });
         let tokens = self.path("tokens");
         let rows = count_rows(&tokens, Kind::Tokens).unwrap();
         Manifest::seal(&tokens, Kind::Tokens, rows, lineage).unwrap();

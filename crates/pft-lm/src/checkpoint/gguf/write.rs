@@ -9,6 +9,7 @@ use super::layout::{arrangement, gguf_name, name_of};
 use super::limits::{unsaid, window_pattern};
 use super::rope::llama3_factors;
 use crate::checkpoint::CheckpointError;
+use crate::checkpoint::digest::{DIGEST_KEY, UNKNOWN_DIGEST, stamp};
 use crate::config::{Architecture, ModelConfig, NormKind, Residual, RopeScaling};
 use crate::parameters::{ParameterKind, ParameterSpec, Parameters, Tensor};
 
@@ -43,6 +44,7 @@ pub fn save_gguf(
     let prefix = name_of(config.architecture).unwrap_or_default();
     let rope_freqs = describe(&mut writer, prefix, config);
     tokenizer(&mut writer);
+    writer.string(DIGEST_KEY, UNKNOWN_DIGEST);
 
     let mut sources: Vec<(String, &ParameterSpec, &Tensor)> = Vec::new();
     for (_, parameter) in parameters.iter() {
@@ -63,7 +65,7 @@ pub fn save_gguf(
         };
         Ok(arrangement(spec, config).to_gguf(tensor.to_f32(), &spec.shape))
     })?;
-    Ok(())
+    stamp(path)
 }
 
 /// Writes what the model is, and returns the divisors of its rotary frequencies, if it has some.
