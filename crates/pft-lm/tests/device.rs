@@ -12,6 +12,7 @@ use pft_lm::config::ModelConfig;
 use pft_lm::device::{DeviceError, DeviceModel, DeviceOptimizer};
 use pft_lm::gradient::GradientSum;
 use pft_lm::layers::lora::LoraConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::model::{LanguageModel, Losses, init};
 use pft_lm::optimizer::{Optimizer, OptimizerConfig, global_norm};
 use pft_lm::parameters::{Parameters, TensorData};
@@ -43,7 +44,8 @@ fn model(config: &str, lora: Option<(&[&str], f64)>) -> LanguageModel {
         rank: 3,
         alpha: 6.0,
         dropout,
-        target_modules: targets.iter().map(|&name| name.to_owned()).collect(),
+        target_modules: TargetModules::names(targets.iter().copied()),
+        ..LoraConfig::default()
     });
     let mut model = LanguageModel::new(config, parameters, lora, 3).unwrap();
     perturb(model.parameters_mut());

@@ -9,6 +9,7 @@ mod validate;
 use pft_dp::accounting::{Accountant, MAX_STEPS};
 use pft_dp::{BaseHasSeen, Clipping, ClippingFunction, ClippingStyle, Noise};
 use pft_lm::layers::lora::LoraConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::optimizer::OptimizerConfig;
 use pft_lm::parameters::Precision;
 use pft_lm::schedule::ScheduleKind;
@@ -24,7 +25,9 @@ use limits::{MAX_BATCH, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_PASS_TOKENS};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The model to start from: a Hugging Face folder or a GGUF file.
+    /// The model to start from: a Hugging Face folder or a GGUF file. Known by `model_type` are gpt2,
+    /// llama, mistral, ministral, qwen2, qwen3, gpt_neox (Pythia), gemma2, gemma3_text, vaultgemma,
+    /// olmo2, olmo3, smollm3, granite, phi (1.5 and 2) and phi3.
     #[schemars(extend("x-reads" = ["config.json", "generation_config.json", "manifest.json", "privacy.json", "README.md", "model.safetensors.index.json", ["model.safetensors", "*.safetensors"], "*.gguf"]))]
     pub base_model: Option<OutsidePath>,
     /// What a base model from elsewhere has seen of the units to train on: `nothing` is your
@@ -96,18 +99,41 @@ pub struct Config {
 pub struct Lora {
     /// Width of the bottleneck.
     pub rank: u32,
-    /// The adapter's output is scaled by alpha / rank.
+    /// The adapter's output is scaled by alpha / rank (`lora_alpha` and `r` in peft).
     pub alpha: f64,
-    /// Share of the adapter's input that is dropped in training.
+    /// Scales by alpha / √rank instead, so that a higher rank does not learn more slowly (peft's
+    /// `use_rslora`).
+    #[serde(skip_serializing_if = "is_off")]
+    pub use_rslora: bool,
+    /// Share of the adapter's input that is dropped in training (`lora_dropout` in peft).
     pub dropout: f64,
-    /// The linear layers that get an adapter, by the last part of their name.
-    pub target_modules: Vec<String>,
+    /// The linear layers that get an adapter, as peft's `target_modules`: a list of names, each the
+    /// end of a layer's path (`q_proj`); or `all-linear`, every linear layer of the blocks and never
+    /// the head; or a regular expression that matches paths from end to end
+    /// (`.*\.[0-7]\.self_attn\.[qv]_proj`).
+    pub target_modules: TargetModules,
+    /// Trains B alone, with A left as it was drawn (FFA-LoRA): with privacy half of what is clipped
+    /// and noised, and the noise of A times that of B is gone. peft loads what is written as any
+    /// adapter.
+    #[serde(skip_serializing_if = "is_off")]
+    pub freeze_a: bool,
+}
+
+/// Left out where it is off, so that earlier settings keep their cache keys.
+fn is_off(value: &bool) -> bool {
+    !value
 }
 
 impl Default for Lora {
     fn default() -> Self {
-        let target_modules = ["q_proj", "v_proj"].map(String::from).to_vec();
-        Self { rank: 8, alpha: 16.0, dropout: 0.0, target_modules }
+        Self {
+            rank: 8,
+            alpha: 16.0,
+            use_rslora: false,
+            dropout: 0.0,
+            target_modules: TargetModules::names(["q_proj", "v_proj"]),
+            freeze_a: false,
+        }
     }
 }
 
@@ -116,8 +142,10 @@ impl From<&Lora> for LoraConfig {
         Self {
             rank: lora.rank as usize,
             alpha: lora.alpha,
+            use_rslora: lora.use_rslora,
             dropout: lora.dropout,
             target_modules: lora.target_modules.clone(),
+            freeze_a: lora.freeze_a,
         }
     }
 }

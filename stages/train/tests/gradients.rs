@@ -15,6 +15,7 @@ use pft_lm::config::ModelConfig;
 use pft_lm::device::DeviceModel;
 use pft_lm::gradient::GradientSum;
 use pft_lm::layers::lora::LoraConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::model::{LanguageModel, init};
 use pft_lm::parameters::{Parameters, Precision, Tensor, TensorData};
 use train::data::{Sequence, batch_of};
@@ -66,8 +67,8 @@ fn adapted(config: &str, targets: &[&str], seed: u64) -> LanguageModel {
 
 fn adapted_base(config: &str, base: Parameters, targets: &[&str], seed: u64) -> LanguageModel {
     let config = ModelConfig::from_json(config).unwrap();
-    let target_modules = targets.iter().map(|&name| name.to_owned()).collect();
-    let lora = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules };
+    let target_modules = TargetModules::names(targets.iter().copied());
+    let lora = LoraConfig { rank: 3, alpha: 6.0, target_modules, ..LoraConfig::default() };
     let mut model = LanguageModel::new(config, base, Some(lora), seed).unwrap();
     perturb(model.parameters_mut(), seed);
     model

@@ -12,6 +12,7 @@ use pft_dp::LedgerContents;
 use pft_dp::accounting::Accountant;
 use pft_lm::checkpoint::{SavedType, save_model};
 use pft_lm::config::ModelConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::model::init;
 use pft_lm::parameters::{Precision, Tensor};
 use serde_json::{Value, json};
@@ -277,7 +278,10 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         2,
     );
     refuse(
-        |c| c.lora = Some(Lora { target_modules: vec!["qproj".into()], ..Lora::default() }),
+        |c| {
+            c.lora =
+                Some(Lora { target_modules: TargetModules::names(["qproj"]), ..Lora::default() })
+        },
         "q_proj",
         2,
     );

@@ -19,6 +19,7 @@ mod oracle;
 pub mod rms_norm;
 pub mod rope;
 pub mod soft_cap;
+pub mod targets;
 
 use crate::buffer::Pool;
 use crate::gradient::Sequences;

@@ -61,9 +61,6 @@ impl LanguageModel {
             check_shape(&parameters, &spec.name, &spec.shape)?;
         }
         if let Some(lora) = &lora {
-            parameters.set_trainable(|spec| {
-                matches!(spec.kind, ParameterKind::LoraA | ParameterKind::LoraB)
-            });
             for (index, spec) in lora.specs(&specs)?.into_iter().enumerate() {
                 if parameters.id(&spec.name).is_some() {
                     check_shape(&parameters, &spec.name, &spec.shape)?;
@@ -74,6 +71,7 @@ impl LanguageModel {
                     parameters.insert(spec, tensor, true)?;
                 }
             }
+            parameters.set_trainable(|spec| lora.trains(spec.kind));
         }
         for (_, parameter) in parameters.iter_mut() {
             match parameter.spec.kind {

@@ -1,4 +1,4 @@
-//! LoRA: a linear layer's output gains s · B(A(dropout(x))), with s = alpha / rank, as in PEFT.
+//! LoRA: a linear layer's output gains s · B(A(dropout(x))), as [`crate::layers::lora`] says.
 //!
 //! As on the CPU the scale rides on A's output, and the dropout masks are the same ones: hashes
 //! of the row's seed, drawn on the host.
@@ -15,8 +15,8 @@ use crate::layers::lora::Adapter;
 /// What an adapter's backward needs.
 #[derive(Debug)]
 pub(crate) struct AdapterCache {
-    /// A's input: the layer's, or what dropout left of it.
-    input: Tensor,
+    /// A's input where A trains: the layer's, or what dropout left of it.
+    input: Option<Tensor>,
     /// s · A's output.
     hidden: Tensor,
     /// What dropout multiplied the input by.
@@ -48,6 +48,7 @@ pub(crate) fn forward(
     let hidden = matmul(&input, &pass.weight(adapter.a).t()?)?;
     let hidden = (hidden * f64::from(adapter.scale))?;
     let output = (output + matmul(&hidden, &pass.weight(adapter.b).t()?)?)?;
+    let input = pass.trained(adapter.a).map(|_| input);
     Ok((output, AdapterCache { input, hidden, mask }))
 }
 
@@ -74,8 +75,8 @@ pub(crate) fn backward(
     }
     let by_hidden = matmul(output_gradient, pass.weight(adapter.b))?;
     let by_hidden = (by_hidden * f64::from(adapter.scale))?;
-    if let Some(a) = pass.trained(adapter.a) {
-        sink.linear(pieces(a, &cache.input, &by_hidden))?;
+    if let (Some(a), Some(input)) = (pass.trained(adapter.a), &cache.input) {
+        sink.linear(pieces(a, input, &by_hidden))?;
     }
     let Some(input_gradient) = input_gradient else { return Ok(None) };
     let mut share = matmul(&by_hidden, pass.weight(adapter.a))?;
