@@ -112,9 +112,9 @@ pub struct Lora {
     /// the head; or a regular expression that matches paths from end to end
     /// (`.*\.[0-7]\.self_attn\.[qv]_proj`).
     pub target_modules: TargetModules,
-    /// Trains B alone, with A left as it was drawn (FFA-LoRA): with privacy half of what is clipped
-    /// and noised, and the noise of A times that of B is gone. peft loads what is written as any
-    /// adapter.
+    /// Trains B alone and leaves A as it was drawn (FFA-LoRA): with privacy B alone is clipped and
+    /// noised, and noise is never multiplied by noise. peft has no such setting, and loads what is
+    /// written as any adapter.
     #[serde(skip_serializing_if = "is_off")]
     pub freeze_a: bool,
 }

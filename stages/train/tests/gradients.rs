@@ -66,9 +66,26 @@ fn adapted(config: &str, targets: &[&str], seed: u64) -> LanguageModel {
 }
 
 fn adapted_base(config: &str, base: Parameters, targets: &[&str], seed: u64) -> LanguageModel {
-    let config = ModelConfig::from_json(config).unwrap();
     let target_modules = TargetModules::names(targets.iter().copied());
     let lora = LoraConfig { rank: 3, alpha: 6.0, target_modules, ..LoraConfig::default() };
+    adapted_as(config, base, lora, seed)
+}
+
+/// Adapters whose A stays as it was drawn, on every linear layer.
+fn half_frozen(config: &str, seed: u64) -> LanguageModel {
+    let base = init::random(&ModelConfig::from_json(config).unwrap(), seed).unwrap();
+    let lora = LoraConfig {
+        rank: 3,
+        use_rslora: true,
+        target_modules: TargetModules::all_linear(),
+        freeze_a: true,
+        ..LoraConfig::default()
+    };
+    adapted_as(config, base, lora, seed)
+}
+
+fn adapted_as(config: &str, base: Parameters, lora: LoraConfig, seed: u64) -> LanguageModel {
+    let config = ModelConfig::from_json(config).unwrap();
     let mut model = LanguageModel::new(config, base, Some(lora), seed).unwrap();
     perturb(model.parameters_mut(), seed);
     model
@@ -94,6 +111,8 @@ fn models() -> Vec<(&'static str, LanguageModel)> {
         ("llama tied", full(LLAMA_TIED, 4)),
         ("gpt2 lora", adapted(GPT2, &["c_attn", "c_proj", "c_fc"], 5)),
         ("llama lora", adapted(LLAMA, &llama, 6)),
+        ("gpt2 lora, A frozen", half_frozen(GPT2, 7)),
+        ("llama lora, A frozen", half_frozen(LLAMA, 8)),
     ]
 }
 
@@ -297,6 +316,29 @@ fn clipped_sums_are_those_of_one_unit_at_a_time() {
             }
         }
     }
+}
+
+/// Where A is frozen, the bound is on B alone: what A's gradient would be takes no part in a norm.
+#[test]
+fn a_frozen_a_is_neither_clipped_nor_noised() {
+    let units = units(1);
+    let units = borrowed(&units);
+    let mut model = half_frozen(LLAMA, 8);
+    assert!(names(&model).iter().all(|name| name.ends_with(".lora_B.weight")));
+    assert_eq!(names(&model).len(), 14);
+    let bound = middling_norm(&mut model, &units);
+    let clipping = Clipping { max_grad_norm: bound, ..Clipping::default() };
+    // The same weights with A trained: its B's gradients are the same, but clipped by more.
+    let lora = LoraConfig { freeze_a: false, ..model.lora().unwrap().clone() };
+    let parameters = model.parameters().clone();
+    let mut free = LanguageModel::new(model.config().clone(), parameters, Some(lora), 0).unwrap();
+    let sizes = [&mut model, &mut free].map(|model| {
+        let names = names(model);
+        let sum = engine(model, &[&units], clipping).0;
+        let of_b = names.iter().zip(&sum).filter(|(name, _)| name.contains(".lora_B."));
+        norm(&of_b.flat_map(|(_, values)| values.clone()).collect::<Vec<_>>())
+    });
+    assert!(sizes[0] > 1.01 * sizes[1], "{sizes:?}");
 }
 
 #[test]
