@@ -42,6 +42,12 @@ pub struct Config {
     pub base_precision: Precision,
     /// Trains low-rank adapters; the whole model without it.
     pub lora: Option<Lora>,
+    /// Adapters to go on from instead of new ones: a model of this stage that has some, or a bundle
+    /// of format `peft`, trained on `base_model`. What they have seen of the units is read from
+    /// their files, and the privacy statement composes what all trainings spent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-reads" = ["adapter_config.json", "adapter_model.safetensors", "base.json", "manifest.json", "privacy.json"]))]
+    pub base_adapters: Option<OutsidePath>,
     /// The optimizer and its constants.
     pub optimizer: OptimizerConfig,
     /// The highest learning rate.
@@ -108,8 +114,8 @@ pub struct Lora {
     /// Share of the adapter's input that is dropped in training (`lora_dropout` in peft).
     pub dropout: f64,
     /// The linear layers that get an adapter, as peft's `target_modules`: a list of names, each the
-    /// end of a layer's path (`q_proj`); or `all-linear`, every linear layer of the blocks and never
-    /// the head; or a regular expression that matches paths from end to end
+    /// end of a layer's path (`q_proj`, and `lm_head` where the head is not the embedding); or
+    /// `all-linear`, every linear layer of the blocks and never the head; or a regular expression that matches paths from end to end
     /// (`.*\.[0-7]\.self_attn\.[qv]_proj`).
     pub target_modules: TargetModules,
     /// Trains B alone and leaves A as it was drawn (FFA-LoRA): with privacy B alone is clipped and
@@ -280,6 +286,7 @@ impl Default for Config {
             random_init: None,
             base_precision: Precision::F32,
             lora: None,
+            base_adapters: None,
             optimizer: OptimizerConfig::default(),
             learning_rate: 5e-5,
             schedule: ScheduleKind::Linear,

@@ -113,7 +113,7 @@ fn write_weights(
     // The base model stays where it is; its hash says which one it was. What merges the adapters
     // must round it as training did.
     let (origin, blake3) = match &trained.start.base {
-        Base::Checkpoint(_) => (BaseOrigin::Checkpoint, trained.start.hashes()),
+        Base::Checkpoint(_) => (BaseOrigin::Checkpoint, trained.start.model_hashes()),
         Base::Random => (BaseOrigin::Random, Vec::new()),
     };
     let precision = match config.base_precision {

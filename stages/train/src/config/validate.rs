@@ -53,6 +53,9 @@ impl Config {
         if self.base_precision == Precision::Bf16 && self.lora.is_none() {
             return wrong("base_precision: bf16 is for frozen weights; set lora, or use f32");
         }
+        if self.base_adapters.is_some() && (self.lora.is_none() || self.base_model.is_none()) {
+            return wrong("base_adapters: needs base_model and lora, with the adapters' settings");
+        }
         self.validate_length()?;
         positive("learning_rate", self.learning_rate, MAX_LEARNING_RATE)?;
         if !(self.max_grad_norm >= 0.0 && self.max_grad_norm.is_finite()) {
