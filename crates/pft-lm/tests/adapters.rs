@@ -67,6 +67,12 @@ fn cases() -> Vec<(&'static str, LoraConfig)> {
         ("families/qwen3", pattern(r"model\.layers\.(?!0\.)\d+\.mlp\.(up|down)_proj")),
         ("gpt2-tied", pattern(r"transformer\.h\.\d\.attn\.c_(attn|proj)")),
         ("gpt2-untied", TargetModules::names(["attn.c_proj"])),
+        // Heads that are no embeddings, with a bias and without.
+        ("gpt2-untied", TargetModules::names(["lm_head"])),
+        ("llama-untied", TargetModules::names(["lm_head", "q_proj", "down_proj"])),
+        ("families/qwen3", pattern(r"lm_head|.*\.v_proj")),
+        ("families/granite", TargetModules::names(["lm_head", "up_proj"])),
+        ("families/phi", TargetModules::names(["lm_head", "dense"])),
         ("families/phi3", TargetModules::names(["layers.1.mlp.gate_up_proj", "qkv_proj"])),
     ] {
         cases.push((name, LoraConfig { rank: 2, target_modules, ..LoraConfig::default() }));
@@ -194,8 +200,14 @@ fn targets_that_mean_nothing_or_too_much_are_refused_by_name() {
         ("llama-tied", pattern("q_proj"), "`q_proj` matches no linear layer"),
         ("llama-tied", pattern(".*_proj("), "`.*_proj(` is no regular expression"),
         ("llama-tied", pattern("a)|(.*_proj"), "is no regular expression"),
-        ("llama-untied", pattern(".*"), "matches `lm_head`"),
-        ("llama-untied", pattern("lm_head|.*q_proj"), "matches `lm_head`"),
+        ("llama-untied", pattern(".*"), "matches `model`"),
+        // Tied heads are embeddings, and GPT-NeoX's has two names.
+        ("llama-tied", pattern("lm_head"), "`lm_head` matches no linear layer"),
+        ("llama-tied", TargetModules::names(["q_proj", "lm_head"]), "`lm_head` matches no"),
+        ("llama-untied", TargetModules::names(["embed_tokens"]), "`embed_tokens` matches no"),
+        ("gpt2-tied", TargetModules::names(["wte"]), "`wte` matches no linear layer"),
+        ("families/gpt-neox", TargetModules::names(["embed_out"]), "`embed_out` matches no"),
+        ("families/gpt-neox", pattern(r"embed_out|.*\.dense"), "matches `embed_out`"),
         ("llama-untied", pattern(".*embed_tokens|.*q_proj"), "matches `model.embed_tokens`"),
         ("llama-untied", pattern(r".*\.mlp.*"), "matches `model.layers.0.mlp`"),
         ("families/qwen3", pattern(r".*\.q_(proj|norm)"), "self_attn.q_norm`"),

@@ -73,6 +73,8 @@ fn models() -> Vec<(&'static str, LanguageModel)> {
         ("gpt2 with LoRA", model(GPT2, Some((&["c_attn", "c_proj"], 0.0)))),
         ("llama with LoRA on all", model(LLAMA, Some((&all, 0.0)))),
         ("llama with LoRA and dropout", model(LLAMA, Some((&["q_proj", "v_proj"], 0.2)))),
+        ("llama with LoRA on the head", model(LLAMA, Some((&["lm_head", "v_proj"], 0.2)))),
+        ("gpt2 with LoRA on the head alone", model(&with(GPT2, exact), Some((&["lm_head"], 0.0)))),
     ];
     models.extend(families.map(|name| (name, Fixture::read(name).model())));
     models

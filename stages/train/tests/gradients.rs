@@ -111,6 +111,8 @@ fn models() -> Vec<(&'static str, LanguageModel)> {
         ("llama tied", full(LLAMA_TIED, 4)),
         ("gpt2 lora", adapted(GPT2, &["c_attn", "c_proj", "c_fc"], 5)),
         ("llama lora", adapted(LLAMA, &llama, 6)),
+        ("gpt2 lora with the head", adapted(GPT2_UNTIED, &["c_attn", "lm_head"], 11)),
+        ("llama lora with the head", adapted(LLAMA, &["lm_head", "v_proj"], 12)),
         ("gpt2 lora, A frozen", half_frozen(GPT2, 7)),
         ("llama lora, A frozen", half_frozen(LLAMA, 8)),
     ]

@@ -16,14 +16,11 @@ use safetensors::{Dtype, SafeTensors};
 use super::buffers::is_buffer;
 use super::{CheckpointError, Precision};
 use crate::config::ModelConfig;
-use crate::names::HEADS;
+use crate::names::{HEAD, HEADS};
 use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-
-/// The head's name in every family.
-const HEAD: &str = "lm_head.weight";
 
 /// A mapped safetensors file.
 #[derive(Debug)]

@@ -265,12 +265,14 @@ impl Adapter {
         AdapterCache { input, hidden: Matrix::new(hidden, rows, self.rank) }
     }
 
-    /// Adds the adapter's share to the input's gradient, if that is wanted.
+    /// Adds the adapter's share to the input's gradient, if that is wanted. `first_row` is the row of
+    /// the batch that row 0 is.
     pub(crate) fn backward(
         &self,
         pass: &Pass<'_>,
         cache: AdapterCache,
         output_gradient: &Matrix,
+        first_row: usize,
         input_gradient: Option<&mut [f32]>,
         sink: &mut dyn GradientSink,
     ) {
@@ -282,7 +284,7 @@ impl Adapter {
             layout: Layout::OutIn,
             input,
             output_gradient,
-            first_row: 0,
+            first_row,
         };
         if let Some(b) = pass.trained(self.b) {
             sink.linear(pieces(Some(b), &cache.hidden, output_gradient));

@@ -49,6 +49,11 @@ impl Pass<'_> {
         self.parameters.get(id).trainable.then_some(id)
     }
 
+    /// The pass of the batch's rows from `first` to `end` alone, for layers that take rows in chunks.
+    pub(crate) fn of_rows(&self, first: usize, end: usize) -> Self {
+        Self { seeds: self.seeds.map(|seeds| &seeds[first..end]), ..*self }
+    }
+
     /// A weight in 8 bits, for a single row.
     pub(crate) fn int8(&self, id: ParameterId) -> Option<&Int8Rows> {
         self.int8.get(id.0)?.as_ref()

@@ -6,7 +6,7 @@ use fancy_regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::names::HEADS;
+use crate::names::{HEAD, HEADS};
 use crate::parameters::ParameterError;
 use crate::spec::{ParameterKind, ParameterSpec};
 
@@ -59,7 +59,9 @@ impl TargetModules {
                 let named = |spec: &&ParameterSpec| names.iter().any(|name| is_named(spec, name));
                 Ok(layers.into_iter().filter(named).collect())
             }
-            Self::Pattern(word) if word.eq_ignore_ascii_case(ALL_LINEAR) => Ok(layers),
+            Self::Pattern(word) if word.eq_ignore_ascii_case(ALL_LINEAR) => {
+                Ok(layers.into_iter().filter(|spec| spec.name != HEAD).collect())
+            }
             Self::Pattern(pattern) => matching(pattern, specs, layers),
         }
     }
@@ -92,9 +94,11 @@ fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// Whether it is the weight of a linear layer of a block.
+/// Whether it is the weight of a linear layer: of a block, or a head that is no embedding. GPT-NeoX's
+/// head is none: transformers 4 and 5 have other names for it, so that one file cannot serve both.
 fn is_target(spec: &ParameterSpec) -> bool {
-    spec.kind == ParameterKind::Weight && !HEADS.contains(&spec.name.as_str())
+    let name = spec.name.as_str();
+    spec.kind == ParameterKind::Weight && (name == HEAD || !HEADS.contains(&name))
 }
 
 /// PEFT's rule: the module's path is the name or ends in `.name`.
@@ -112,7 +116,7 @@ fn unknown(name: &str, layers: &[&ParameterSpec]) -> ParameterError {
 }
 
 /// The layers whose path a pattern matches as Python's `re.fullmatch` does. PEFT fails where it
-/// matches what can have no adapter, and adapts heads and embeddings: both are refused.
+/// matches what can have no adapter, and adapts embeddings and tied heads: both are refused.
 fn matching<'a>(
     pattern: &str,
     specs: &[ParameterSpec],
@@ -131,8 +135,8 @@ fn matching<'a>(
     for module in modules(specs).difference(&adapted) {
         if matches(module)? {
             return Err(wrong(format!(
-                "matches `{module}`, which gets no adapter; match paths of linear layers within the \
-                 blocks, such as `{}`",
+                "matches `{module}`, which gets no adapter; match paths of linear layers alone, such \
+                 as `{}`",
                 adapted.first().unwrap_or(&"")
             )));
         }

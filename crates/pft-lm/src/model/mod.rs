@@ -208,14 +208,8 @@ impl LanguageModel {
         }
         let layers = &self.layers;
         let (hidden, stats) = layers.norm.forward(&pass, x.as_slice());
-        let (by_row, mut gradient) = layers.head.forward_backward(
-            &self.parameters,
-            &self.pool,
-            &hidden,
-            inputs.targets(),
-            batch.offsets(),
-            sink,
-        );
+        let (by_row, mut gradient) =
+            layers.head.forward_backward(&pass, &hidden, inputs.targets(), sink);
         drop(hidden);
         let rows = batch.rows();
         let nothing = self.pool.zeros(gradient.len());
@@ -302,7 +296,8 @@ impl LanguageModel {
         let inputs = self.prepare(batch)?;
         let hidden = self.hidden(batch, &inputs);
         let targets = inputs.targets();
-        let by_row = self.layers.head.evaluate(&self.parameters, &self.pool, &hidden, targets);
+        let pass = self.pass(batch, &inputs, None);
+        let by_row = self.layers.head.evaluate(&pass, &hidden, targets);
         Ok(Losses::new(batch, &by_row))
     }
 
@@ -313,7 +308,8 @@ impl LanguageModel {
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>, BatchError> {
         let inputs = self.prepare(batch)?;
         let hidden = self.hidden(batch, &inputs);
-        Ok(self.layers.head.logits(&self.parameters, &self.pool, hidden.as_slice()).to_vec())
+        let pass = self.pass(batch, &inputs, None);
+        Ok(self.layers.head.logits(&pass, &hidden).0.to_vec())
     }
 
     /// The rows that the head reads.

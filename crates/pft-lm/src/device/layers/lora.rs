@@ -53,12 +53,13 @@ pub(crate) fn forward(
 }
 
 /// Hands out the adapter's gradients; returns the input's, to which it adds its share, if there
-/// is one.
+/// is one. `first_row` is the row of the batch that row 0 is.
 pub(crate) fn backward(
     adapter: &Adapter,
     pass: &Pass<'_>,
     cache: AdapterCache,
     output_gradient: &Tensor,
+    first_row: usize,
     input_gradient: Option<Tensor>,
     sink: &mut dyn DeviceSink,
 ) -> Result<Option<Tensor>> {
@@ -68,7 +69,7 @@ pub(crate) fn backward(
         layout: Layout::OutIn,
         input,
         output_gradient,
-        first_row: 0,
+        first_row,
     };
     if let Some(b) = pass.trained(adapter.b) {
         sink.linear(pieces(b, &cache.hidden, output_gradient))?;
