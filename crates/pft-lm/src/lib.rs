@@ -19,6 +19,7 @@
 //! buffers that are reused from step to step. Results do not depend on the number of threads.
 
 pub mod batch;
+pub mod blocks;
 pub mod buffer;
 pub mod checkpoint;
 pub mod config;

@@ -37,8 +37,10 @@ pub struct Config {
     pub base_has_seen: BaseHasSeen,
     /// Without a base model: the `config.json` of a model to initialise at random.
     pub random_init: Option<OutsidePath>,
-    /// What the base model's matrices are kept in. `bf16` rounds them as they are loaded and takes
-    /// half the memory; with `lora` only, since weights that train stay in 32 bits.
+    /// What the base model's matrices are kept in, rounded as they are loaded: `bf16` takes half the
+    /// memory of `f32`, and GGUF's blocks of 32 integers with a scale, `q8_0` and `q4_0`, a quarter
+    /// and a seventh; products widen them a part at a time. With `lora` only, since weights that
+    /// train stay in 32 bits. On a GPU `dtype` says what they take.
     pub base_precision: Precision,
     /// Trains low-rank adapters; the whole model without it.
     pub lora: Option<Lora>,

@@ -417,18 +417,28 @@ fn a_unit_without_a_finite_gradient_adds_nothing_and_is_counted() {
     }
 }
 
-/// A base kept in bf16 is the model of its rounded weights: losses and the adapters' gradients,
+/// A base kept in fewer bits is the model of its rounded weights: losses and the adapters' gradients,
 /// with privacy and without, are those over the same weights in 32 bits.
 #[test]
-fn a_base_in_bf16_trains_as_its_rounded_weights_do() {
+fn a_base_in_fewer_bits_trains_as_its_rounded_weights_do() {
     let units = units(40);
     let units = borrowed(&units);
     let all: Vec<Vec<&Sequence>> = units.clone();
-    let cases: [(&str, &[&str]); 3] =
-        [(GPT2, &["c_attn", "c_fc"]), (LLAMA, &["q_proj", "v_proj"]), (LLAMA_TIED, &["down_proj"])];
-    for (config, targets) in cases {
+    let cases: [(&str, &[&str]); 4] = [
+        (GPT2, &["c_attn", "c_fc"]),
+        (GPT2_UNTIED, &["c_proj", "lm_head"]),
+        (LLAMA, &["q_proj", "v_proj"]),
+        (LLAMA_TIED, &["down_proj"]),
+    ];
+    let kinds = [Precision::Bf16, Precision::Q8_0, Precision::Q4_0];
+    for ((config, targets), kind) in cases.into_iter().flat_map(|case| kinds.map(|k| (case, k))) {
+        // Rows of whole blocks.
+        let config = &config
+            .replace("\"n_embd\":16", "\"n_embd\":32")
+            .replace("\"hidden_size\":16", "\"hidden_size\":32")
+            .replace("\"intermediate_size\":24", "\"intermediate_size\":64");
         let parsed = ModelConfig::from_json(config).unwrap();
-        let narrow = init::random_in(&parsed, 9, Precision::Bf16).unwrap();
+        let narrow = init::random_in(&parsed, 9, kind).unwrap();
         let mut wide = Parameters::new();
         for (_, parameter) in narrow.iter() {
             let (spec, tensor) = (parameter.spec.clone(), &parameter.tensor);
@@ -439,7 +449,7 @@ fn a_base_in_bf16_trains_as_its_rounded_weights_do() {
         let mut narrow = adapted_base(config, narrow, targets, 9);
         let mut wide = adapted_base(config, wide, targets, 9);
         let kept_narrow = |(_, parameter): (_, &pft_lm::parameters::Parameter)| {
-            matches!(parameter.tensor.data, TensorData::Bf16(_))
+            parameter.tensor.precision() == kind
         };
         assert!(narrow.parameters().iter().any(kept_narrow));
         assert!(!wide.parameters().iter().any(kept_narrow));
@@ -462,5 +472,8 @@ fn a_base_in_bf16_trains_as_its_rounded_weights_do() {
         let found = engine(&mut narrow, &[&units], clipping).0.concat();
         let expected = engine(&mut wide, &[&units], clipping).0.concat();
         assert!(distance(&found, &expected) <= 1e-5 * norm(&expected), "{targets:?}");
+        let found = engine_on_device(&narrow, &[&units], clipping).0.concat();
+        let error = distance(&found, &expected);
+        assert!(error <= 1e-4 * norm(&expected), "{targets:?} on a device: {error}");
     }
 }

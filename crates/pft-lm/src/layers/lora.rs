@@ -329,7 +329,7 @@ impl Adapter {
 
 /// Widens a tensor that the kernels read as f32.
 pub(crate) fn widened(tensor: &mut Tensor) {
-    if let TensorData::Bf16(_) = tensor.data {
+    if tensor.as_f32().is_none() {
         tensor.data = TensorData::F32(tensor.to_f32());
     }
 }

@@ -48,7 +48,7 @@ impl LanguageModel {
     /// taken from `parameters` where they are there and drawn from `seed` where not.
     ///
     /// # Errors
-    /// When a parameter is missing or has the wrong shape, when a trainable one is in bf16, or
+    /// When a parameter is missing or has the wrong shape, when a trainable one is not in 32 bits, or
     /// when the LoRA settings do not fit the model.
     pub fn new(
         config: ModelConfig,
@@ -77,7 +77,10 @@ impl LanguageModel {
             match parameter.spec.kind {
                 ParameterKind::Embedding | ParameterKind::Weight => {
                     if parameter.trainable && parameter.tensor.as_f32().is_none() {
-                        return Err(ParameterError::NotTrainable(parameter.spec.name.clone()));
+                        return Err(ParameterError::NotTrainable {
+                            name: parameter.spec.name.clone(),
+                            precision: parameter.tensor.precision().name(),
+                        });
                     }
                 }
                 _ => lora::widened(&mut parameter.tensor),
