@@ -30,6 +30,7 @@ pub mod layers;
 pub mod model;
 mod names;
 pub mod optimizer;
+mod parameter_error;
 pub mod parameters;
 pub mod schedule;
 mod spec;

@@ -117,8 +117,8 @@ pub struct Lora {
     pub dropout: f64,
     /// The linear layers that get an adapter, as peft's `target_modules`: a list of names, each the
     /// end of a layer's path (`q_proj`, and `lm_head` where the head is not the embedding); or
-    /// `all-linear`, every linear layer of the blocks and never the head; or a regular expression that matches paths from end to end
-    /// (`.*\.[0-7]\.self_attn\.[qv]_proj`).
+    /// `all-linear`, every linear layer of the blocks and never the head; or a regular expression
+    /// that matches paths from end to end (`.*\.[0-7]\.self_attn\.[qv]_proj`).
     pub target_modules: TargetModules,
     /// Trains B alone and leaves A as it was drawn (FFA-LoRA): with privacy B alone is clipped and
     /// noised, and noise is never multiplied by noise. peft has no such setting, and loads what is

@@ -318,6 +318,15 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         2,
     );
     refuse(|c| c.base_precision = Precision::Bf16, "base_precision: bf16 is for frozen weights", 2);
+    refuse(|c| c.base_precision = Precision::Q4_0, "base_precision: q4_0 is for frozen weights", 2);
+    refuse(
+        |c| {
+            c.lora = Some(Lora::default());
+            c.base_precision = Precision::Q8_0;
+        },
+        "rows of 16 numbers, but q8_0 keeps blocks of 32",
+        2,
+    );
     refuse(|c| c.samples.prompts = vec!["The".into()], "tokenizer.json: not a tokenizer", 3);
     let small = LLAMA.replace("\"vocab_size\":64", "\"vocab_size\":32");
     std::fs::write(house.path("model.json"), small).unwrap();
