@@ -60,8 +60,9 @@ def main() -> None:
     writer.write_tensors_to_file()
     writer.close()
     np.concatenate([e.reshape(-1) for e in expected]).astype("<f4").tofile(FOLDER / "formats.f32")
-    # What Q8_0 makes of the floats, for the writer.
-    gguf.quants.quantize(floats, Type.Q8_0).tofile(FOLDER / "floats.q8_0")
+    # What blocks make of the floats, for the writer and for weights that are kept so.
+    for kind in [Type.Q8_0, Type.Q4_0]:
+        gguf.quants.quantize(floats, kind).tofile(FOLDER / f"floats.{kind.name.lower()}")
 
 
 if __name__ == "__main__":

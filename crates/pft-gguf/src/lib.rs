@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod blocks;
 mod cursor;
 mod error;
 mod ggml_type;
@@ -42,6 +43,7 @@ mod value;
 mod vocabulary;
 mod writer;
 
+pub use blocks::{BLOCK_LEN, BlockFormat};
 pub use error::GgufError;
 pub use ggml_type::GgmlType;
 pub use reader::{Gguf, TensorInfo};

@@ -1,5 +1,5 @@
-//! Dequantization, block by block, as ggml defines the formats (ggml-quants.c), and the
-//! quantization to Q8_0 that the writer needs.
+//! Dequantization, block by block, as ggml defines the formats (ggml-quants.c), and quantization to
+//! Q8_0 and Q4_0.
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -57,8 +57,19 @@ fn half(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
+/// [`blocks`] into `out`, on the calling thread.
+pub(crate) fn each_block<const BYTES: usize, const LEN: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    dequantize: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
+) {
+    let (blocks, _) = bytes.as_chunks::<BYTES>();
+    let (chunks, _) = out.as_chunks_mut::<LEN>();
+    blocks.iter().zip(chunks).for_each(|(block, chunk)| dequantize(block, chunk));
+}
+
 /// Scale, 32 nibbles around 8.
-fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
+pub(crate) fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     let d = half(block, 0);
     for (j, byte) in block[2..].iter().enumerate() {
         out[j] = (f32::from(byte & 15) - 8.0) * d;
@@ -101,7 +112,7 @@ fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     }
 }
 
-fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
+pub(crate) fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     let d = half(block, 0);
     for (value, byte) in out.iter_mut().zip(&block[2..]) {
         *value = f32::from(*byte as i8) * d;
@@ -171,13 +182,32 @@ fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     }
 }
 
-/// Appends `values` (whole blocks of 32) as Q8_0.
-pub(crate) fn quantize_q8_0(values: &[f32], out: &mut Vec<u8>) {
-    for block in values.chunks_exact(32) {
-        let largest = block.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let d = largest / 127.0;
-        let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
-        out.extend(f16::from_f32(d).to_le_bytes());
-        out.extend(block.iter().map(|value| (value * inverse).round() as i8 as u8));
+/// The scale as it is stored; NaN for a block that is not all numbers, which would else be rounded to
+/// some.
+fn stored_scale(values: &[f32; 32], scale: f32) -> [u8; 2] {
+    let numbers = values.iter().all(|value| value.is_finite());
+    f16::from_f32(if numbers { scale } else { f32::NAN }).to_le_bytes()
+}
+
+/// One block of Q8_0.
+pub(crate) fn quantize_q8_0(values: &[f32; 32], block: &mut [u8]) {
+    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let d = largest / 127.0;
+    let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
+    block[..2].copy_from_slice(&stored_scale(values, d));
+    for (byte, value) in block[2..].iter_mut().zip(values) {
+        *byte = (value * inverse).round() as i8 as u8;
+    }
+}
+
+/// One block of Q4_0: the number of the largest magnitude becomes the integer -8.
+pub(crate) fn quantize_q4_0(values: &[f32; 32], block: &mut [u8]) {
+    let further = |far: f32, &value: &f32| if value.abs() > far.abs() { value } else { far };
+    let d = values.iter().fold(0.0, further) / -8.0;
+    let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+    block[..2].copy_from_slice(&stored_scale(values, d));
+    let nibble = |value: f32| ((value * inverse + 8.5) as u8).min(15);
+    for (j, byte) in block[2..].iter_mut().enumerate() {
+        *byte = nibble(values[j]) | (nibble(values[j + 16]) << 4);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use half::f16;
 
 use crate::value::{ARRAY, BOOL, F32, I32, STRING, U32};
-use crate::{GgufError, quant};
+use crate::{BlockFormat, GgufError};
 
 const ALIGNMENT: usize = 32;
 
@@ -158,7 +158,7 @@ impl GgufWriter {
                 WriteType::F16 => {
                     buffer.extend(numbers.iter().flat_map(|n| f16::from_f32(*n).to_le_bytes()))
                 }
-                WriteType::Q8_0 => quant::quantize_q8_0(&numbers, &mut buffer),
+                WriteType::Q8_0 => buffer.extend(BlockFormat::Q8_0.quantize(&numbers)),
             }
             buffer.resize(buffer.len().next_multiple_of(ALIGNMENT), 0);
             out.write_all(&buffer).map_err(io)?;

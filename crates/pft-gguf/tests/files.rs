@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pft_gguf::{Array, Gguf, GgufError, GgufWriter, Value, WriteType};
+use pft_gguf::{Array, BLOCK_LEN, BlockFormat, Gguf, GgufError, GgufWriter, Value, WriteType};
 use proptest::prelude::*;
 
 const FORMATS: [&str; 11] =
@@ -98,6 +98,54 @@ fn what_is_written_reads_back() {
     };
     let found = (0..bytes.len() - reference.len()).step_by(32).find(near);
     assert!(found.is_some(), "the Q8_0 blocks differ from the reference's");
+}
+
+/// Weights that are kept in blocks are the reference's, byte for byte, and widen to what a file of
+/// them is read as.
+#[test]
+fn blocks_are_rounded_and_widened_as_the_reference_does() {
+    let numbers = &expected()[..ELEMENTS];
+    let formats = [(BlockFormat::Q8_0, "q8_0", 127.0), (BlockFormat::Q4_0, "q4_0", 8.0)];
+    for (format, name, steps) in formats {
+        let reference = std::fs::read(fixtures().join(format!("floats.{name}"))).unwrap();
+        let blocks = format.quantize(numbers);
+        assert_eq!(blocks.len(), ELEMENTS / BLOCK_LEN * format.block_bytes());
+        assert_eq!(blocks, reference, "{name}");
+        let [mut alone, mut together] = [vec![0.0; ELEMENTS], vec![0.0; ELEMENTS]];
+        format.dequantize(&blocks, &mut alone);
+        format.par_dequantize(&blocks, &mut together);
+        assert_eq!(alone, together);
+        for (found, number) in alone.chunks(BLOCK_LEN).zip(numbers.chunks(BLOCK_LEN)) {
+            let largest = number.iter().fold(0.0f32, |largest, n| largest.max(n.abs()));
+            for (found, number) in found.iter().zip(number) {
+                let off = (found - number).abs();
+                assert!(off <= 1.001 * largest / steps, "{name}: {found} is not near {number}");
+            }
+        }
+        // The other way round: a file's random blocks.
+        let file = std::fs::read(fixtures().join("formats.gguf")).unwrap();
+        let read = Gguf::open(&fixtures().join("formats.gguf")).unwrap().dequantize(name).unwrap();
+        let size = ELEMENTS / BLOCK_LEN * format.block_bytes();
+        let mut values = vec![0.0; ELEMENTS];
+        let holds = (0..=file.len() - size).step_by(32).any(|start| {
+            format.dequantize(&file[start..start + size], &mut values);
+            values == read
+        });
+        assert!(holds, "{name}");
+    }
+}
+
+#[test]
+fn blocks_of_nothing_stay_nothing_and_what_is_no_number_stays_none() {
+    for format in [BlockFormat::Q8_0, BlockFormat::Q4_0] {
+        let mut numbers = vec![0.0; 3 * BLOCK_LEN];
+        numbers[BLOCK_LEN + 3] = f32::NAN;
+        numbers[2 * BLOCK_LEN + 5] = f32::NEG_INFINITY;
+        let mut values = vec![1.0; numbers.len()];
+        format.dequantize(&format.quantize(&numbers), &mut values);
+        assert!(values[..BLOCK_LEN].iter().all(|value| *value == 0.0));
+        assert!(values[BLOCK_LEN..].iter().all(|value| value.is_nan()));
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@
 //! buffers that are reused from step to step. Results do not depend on the number of threads.
 
 pub mod batch;
+pub mod blocks;
 pub mod buffer;
 pub mod checkpoint;
 pub mod config;
@@ -29,6 +30,7 @@ pub mod layers;
 pub mod model;
 mod names;
 pub mod optimizer;
+mod parameter_error;
 pub mod parameters;
 pub mod schedule;
 mod spec;

@@ -82,8 +82,10 @@ const GPT2: Names = Names {
 pub(crate) const POSITIONS: &str = "transformer.wpe";
 /// Norms of queries and keys, in every family that has them.
 pub(crate) const QUERY_KEY_NORMS: [&str; 2] = ["self_attn.q_norm", "self_attn.k_norm"];
+/// The name of a head in every family but GPT-NeoX.
+pub(crate) const HEAD: &str = "lm_head.weight";
 /// Names of heads, tied or not.
-pub const HEADS: [&str; 2] = ["lm_head.weight", "embed_out.weight"];
+pub const HEADS: [&str; 2] = [HEAD, "embed_out.weight"];
 
 impl Names {
     /// The names of a config's family.

@@ -4,32 +4,62 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 
 use half::bf16;
+use pft_gguf::{BLOCK_LEN, BlockFormat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use crate::blocks::Blocks;
 use crate::config::ModelConfig;
 pub use crate::names::{HEADS, parameter_specs};
+pub use crate::parameter_error::ParameterError;
 pub use crate::spec::{ParameterKind, ParameterSpec};
 
 /// What matrices are kept in. Norms and biases are always 32-bit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[allow(non_camel_case_types)]
 pub enum Precision {
     /// 32-bit floats, for weights that are trained.
     #[default]
     F32,
     /// bfloat16: half the memory, for a frozen base model.
     Bf16,
+    /// GGUF's blocks of 32 8-bit integers with a scale: 8.5 bits a weight, for a frozen base model.
+    Q8_0,
+    /// GGUF's blocks of 32 4-bit integers with a scale: 4.5 bits a weight, for a frozen base model.
+    Q4_0,
 }
 
-/// The values of a tensor. Only frozen weights may be kept in bf16.
+impl Precision {
+    /// Its name in settings and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
+    /// The format of its blocks, where it has them.
+    pub(crate) fn block_format(self) -> Option<BlockFormat> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Q8_0 => Some(BlockFormat::Q8_0),
+            Self::Q4_0 => Some(BlockFormat::Q4_0),
+        }
+    }
+}
+
+/// The values of a tensor. Only frozen weights may be kept in other than 32 bits.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TensorData {
     /// 32-bit floats.
     F32(Vec<f32>),
     /// bfloat16: half the memory, for weights that are not trained.
     Bf16(Vec<bf16>),
+    /// Blocks of integers, for weights that are not trained.
+    Blocks(Blocks),
 }
 
 /// A dense tensor in row-major order.
@@ -60,11 +90,76 @@ impl Tensor {
         Ok(Self { shape: shape.to_vec(), data: TensorData::Bf16(data) })
     }
 
+    /// A tensor of blocks.
+    ///
+    /// # Errors
+    /// When `blocks` has another number of elements than `shape`.
+    pub fn new_blocks(shape: &[usize], blocks: Blocks) -> Result<Self, ParameterError> {
+        check_len(shape, blocks.len())?;
+        Ok(Self { shape: shape.to_vec(), data: TensorData::Blocks(blocks) })
+    }
+
+    /// A parameter's values as `precision` keeps them: matrices are rounded, all else stays.
+    ///
+    /// # Errors
+    /// When there is another number of values than elements, or a row is not whole blocks.
+    pub fn kept(
+        spec: &ParameterSpec,
+        values: Vec<f32>,
+        precision: Precision,
+    ) -> Result<Self, ParameterError> {
+        if !spec.is_matrix() || precision == Precision::F32 {
+            return Self::new(&spec.shape, values);
+        }
+        let Some(mut blocks) = Self::room(spec, precision)? else {
+            let narrow = values.into_iter().map(bf16::from_f32).collect();
+            return Self::new_bf16(&spec.shape, narrow);
+        };
+        check_len(&spec.shape, values.len())?;
+        blocks.push(&values);
+        Self::new_blocks(&spec.shape, blocks)
+    }
+
+    /// Room for a matrix in blocks, where `precision` has them.
+    ///
+    /// # Errors
+    /// When a row is not whole blocks.
+    pub(crate) fn room(
+        spec: &ParameterSpec,
+        precision: Precision,
+    ) -> Result<Option<Blocks>, ParameterError> {
+        let Some(format) = precision.block_format().filter(|_| spec.is_matrix()) else {
+            return Ok(None);
+        };
+        let width = spec.shape.last().copied().unwrap_or(0);
+        if !width.is_multiple_of(BLOCK_LEN) {
+            return Err(ParameterError::Rows {
+                name: spec.name.clone(),
+                width,
+                precision: precision.name(),
+            });
+        }
+        Ok(Some(Blocks::with_capacity(format, spec.len())))
+    }
+
+    /// What the values are kept in.
+    pub fn precision(&self) -> Precision {
+        match &self.data {
+            TensorData::F32(_) => Precision::F32,
+            TensorData::Bf16(_) => Precision::Bf16,
+            TensorData::Blocks(blocks) => match blocks.format() {
+                BlockFormat::Q8_0 => Precision::Q8_0,
+                BlockFormat::Q4_0 => Precision::Q4_0,
+            },
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match &self.data {
             TensorData::F32(values) => values.len(),
             TensorData::Bf16(values) => values.len(),
+            TensorData::Blocks(blocks) => blocks.len(),
         }
     }
 
@@ -78,6 +173,7 @@ impl Tensor {
         match &self.data {
             TensorData::F32(values) => values.clone(),
             TensorData::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
+            TensorData::Blocks(blocks) => blocks.to_f32(),
         }
     }
 
@@ -85,7 +181,7 @@ impl Tensor {
     pub fn as_f32(&self) -> Option<&[f32]> {
         match &self.data {
             TensorData::F32(values) => Some(values),
-            TensorData::Bf16(_) => None,
+            TensorData::Bf16(_) | TensorData::Blocks(_) => None,
         }
     }
 }
@@ -96,49 +192,6 @@ fn check_len(shape: &[usize], elements: usize) -> Result<(), ParameterError> {
     } else {
         Err(ParameterError::Length { shape: shape.to_vec(), elements })
     }
-}
-
-/// Parameters that do not make the model that they are for.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ParameterError {
-    /// Elements and shape disagree.
-    #[error("{elements} elements do not fill the shape {shape:?}")]
-    Length {
-        /// The shape given.
-        shape: Vec<usize>,
-        /// The elements given.
-        elements: usize,
-    },
-    /// The model needs a tensor that is not there.
-    #[error("parameter `{0}` is missing")]
-    Missing(String),
-    /// A tensor has another shape than the config says.
-    #[error("parameter `{name}` has shape {found:?} where the config needs {expected:?}")]
-    Shape {
-        /// The parameter's name.
-        name: String,
-        /// The shape it has.
-        found: Vec<usize>,
-        /// The shape it should have.
-        expected: Vec<usize>,
-    },
-    /// A name occurs twice.
-    #[error("parameter `{0}` occurs twice")]
-    Duplicate(String),
-    /// A trainable parameter is not kept in 32 bits.
-    #[error("parameter `{0}` is to be trained but kept in bf16; load it as f32")]
-    NotTrainable(String),
-    /// LoRA was asked for modules that the model does not have.
-    #[error("LoRA target module `{name}` matches no linear layer; this model has {known}")]
-    NoSuchModule {
-        /// The name asked for.
-        name: String,
-        /// The names that would match.
-        known: String,
-    },
-    /// LoRA settings that make no adapter.
-    #[error("LoRA {0}")]
-    Lora(String),
 }
 
 /// Index of a parameter within its [`Parameters`].
@@ -271,9 +324,9 @@ impl Parameters {
 
     /// Whether all trained weights are numbers: a training that diverged leaves some that are not.
     pub fn trained_are_finite(&self) -> bool {
-        self.trainable().all(|(_, entry)| match &entry.tensor.data {
-            TensorData::F32(values) => values.par_iter().all(|value| value.is_finite()),
-            TensorData::Bf16(values) => values.par_iter().all(|value| value.is_finite()),
+        self.trainable().all(|(_, entry)| {
+            let values = entry.tensor.as_f32().unwrap_or_default();
+            values.par_iter().all(|value| value.is_finite())
         })
     }
 

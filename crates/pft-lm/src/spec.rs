@@ -49,6 +49,11 @@ impl ParameterSpec {
         self.shape.iter().product()
     }
 
+    /// Whether it is a matrix, which a frozen model may keep in fewer bits.
+    pub fn is_matrix(&self) -> bool {
+        matches!(self.kind, ParameterKind::Embedding | ParameterKind::Weight)
+    }
+
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

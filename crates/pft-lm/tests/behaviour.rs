@@ -10,6 +10,7 @@ use pft_lm::batch::{Batch, BatchError};
 use pft_lm::config::ModelConfig;
 use pft_lm::gradient::GradientSum;
 use pft_lm::layers::lora::LoraConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::model::{GenerateError, LanguageModel, Sampling, init};
 use pft_lm::optimizer::{Optimizer, OptimizerConfig, global_norm};
 use pft_lm::parameters::{ParameterKind, Parameters, Tensor};
@@ -29,8 +30,8 @@ fn model(config: &str) -> LanguageModel {
 fn adapted(config: &str, targets: &[&str], dropout: f64) -> LanguageModel {
     let config = ModelConfig::from_json(config).unwrap();
     let parameters = init::random(&config, 7).unwrap();
-    let target_modules = targets.iter().map(|&name| name.to_owned()).collect();
-    let lora = LoraConfig { rank: 4, alpha: 8.0, dropout, target_modules };
+    let target_modules = TargetModules::names(targets.iter().copied());
+    let lora = LoraConfig { rank: 4, alpha: 8.0, dropout, target_modules, ..LoraConfig::default() };
     LanguageModel::new(config, parameters, Some(lora), 3).unwrap()
 }
 
@@ -240,9 +241,8 @@ fn frozen_weights_may_be_bf16_and_trained_ones_not() {
     }
     let lora = || LoraConfig {
         rank: 4,
-        alpha: 8.0,
-        dropout: 0.0,
-        target_modules: vec!["v_proj".to_owned()],
+        target_modules: TargetModules::names(["v_proj"]),
+        ..LoraConfig::default()
     };
     let batch = Batch::new(&[tokens(30, 1), tokens(20, 2)]).unwrap();
     let run = |parameters: Parameters| {
@@ -263,9 +263,8 @@ fn lora_targets_are_checked_by_name() {
     let parameters = init::random(&config, 7).unwrap();
     let lora = |name: &str, rank| LoraConfig {
         rank,
-        alpha: 8.0,
-        dropout: 0.0,
-        target_modules: vec![name.to_owned()],
+        target_modules: TargetModules::names([name]),
+        ..LoraConfig::default()
     };
     let make = |lora| LanguageModel::new(config.clone(), parameters.clone(), Some(lora), 0);
     let error = make(lora("c_attn", 4)).unwrap_err().to_string();

@@ -11,8 +11,8 @@ use pft_lm::checkpoint::{
     Checkpoint, CheckpointError, Precision, SavedType, load_adapter, save_adapter, save_gguf,
     save_model,
 };
-use pft_lm::config::RopeScaling;
-use pft_lm::model::LanguageModel;
+use pft_lm::config::{ModelConfig, RopeScaling};
+use pft_lm::model::{LanguageModel, init};
 use pft_lm::parameters::{Parameters, TensorData};
 use safetensors::SafeTensors;
 
@@ -170,6 +170,51 @@ fn a_frozen_base_is_kept_in_half_the_memory() {
     .unwrap();
     let found = model.logits(&Batch::new(&[&ids]).unwrap()).unwrap();
     assert_near(&found, &expected, 1e-4, "bf16 base");
+}
+
+/// The same numbers in blocks, whether they come from a folder or a GGUF file.
+#[test]
+fn a_frozen_base_is_kept_in_blocks() {
+    let text = r#"{"model_type":"llama","vocab_size":40,"hidden_size":64,"num_hidden_layers":2,
+        "num_attention_heads":4,"num_key_value_heads":2,"intermediate_size":96,
+        "max_position_embeddings":32,"initializer_range":0.2}"#;
+    let config = ModelConfig::from_json(text).unwrap();
+    let wide = init::random(&config, 5).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let (folder, file) = (place.path().join("model"), place.path().join("model.gguf"));
+    std::fs::create_dir(&folder).unwrap();
+    save_model(&folder, &config, &wide, SavedType::F32).unwrap();
+    save_gguf(&file, &config, &wide, WriteType::F32, |_| ()).unwrap();
+    for (precision, most) in [(Precision::Q8_0, 0.01), (Precision::Q4_0, 0.15)] {
+        let drawn = init::random_in(&config, 5, precision).unwrap();
+        for path in [&folder, &file] {
+            let read = Checkpoint::open(path).unwrap().parameters(precision).unwrap();
+            assert!(read == drawn, "{}", path.display());
+        }
+        for ((_, narrow), (_, wide)) in drawn.iter().zip(wide.iter()) {
+            let (narrow, wide) = (&narrow.tensor, &wide.tensor);
+            let kept = if wide.shape.len() == 2 { precision } else { Precision::F32 };
+            assert_eq!(narrow.precision(), kept);
+            let [found, expected] = [narrow.to_f32(), wide.to_f32()];
+            let off: f32 = found.iter().zip(&expected).map(|(f, e)| (f - e).powi(2)).sum();
+            let norm: f32 = expected.iter().map(|e| e.powi(2)).sum();
+            assert!(off.sqrt() <= most * norm.sqrt(), "{off} of {norm}");
+        }
+        // What is written of it is what it holds.
+        save_model(&folder, &config, &drawn, SavedType::F32).unwrap();
+        let again = Checkpoint::open(&folder).unwrap().parameters(Precision::F32).unwrap();
+        for ((_, again), (_, drawn)) in again.iter().zip(drawn.iter()) {
+            assert_eq!(again.tensor.to_f32(), drawn.tensor.to_f32());
+        }
+        save_model(&folder, &config, &wide, SavedType::F32).unwrap();
+    }
+
+    let odd = ModelConfig::from_json(&text.replace("96", "100")).unwrap();
+    let error = init::random_in(&odd, 5, Precision::Q4_0).unwrap_err().to_string();
+    assert!(error.contains("down_proj") && error.contains("rows of 100"), "{error}");
+    save_model(&folder, &odd, &init::random(&odd, 5).unwrap(), SavedType::F32).unwrap();
+    let error = Checkpoint::open(&folder).unwrap().parameters(Precision::Q8_0).unwrap_err();
+    assert!(error.to_string().contains("q8_0 keeps blocks of 32"), "{error}");
 }
 
 fn copy_of(name: &str) -> tempfile::TempDir {

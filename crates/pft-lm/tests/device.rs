@@ -12,6 +12,7 @@ use pft_lm::config::ModelConfig;
 use pft_lm::device::{DeviceError, DeviceModel, DeviceOptimizer};
 use pft_lm::gradient::GradientSum;
 use pft_lm::layers::lora::LoraConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::model::{LanguageModel, Losses, init};
 use pft_lm::optimizer::{Optimizer, OptimizerConfig, global_norm};
 use pft_lm::parameters::{Parameters, TensorData};
@@ -43,7 +44,8 @@ fn model(config: &str, lora: Option<(&[&str], f64)>) -> LanguageModel {
         rank: 3,
         alpha: 6.0,
         dropout,
-        target_modules: targets.iter().map(|&name| name.to_owned()).collect(),
+        target_modules: TargetModules::names(targets.iter().copied()),
+        ..LoraConfig::default()
     });
     let mut model = LanguageModel::new(config, parameters, lora, 3).unwrap();
     perturb(model.parameters_mut());
@@ -71,6 +73,8 @@ fn models() -> Vec<(&'static str, LanguageModel)> {
         ("gpt2 with LoRA", model(GPT2, Some((&["c_attn", "c_proj"], 0.0)))),
         ("llama with LoRA on all", model(LLAMA, Some((&all, 0.0)))),
         ("llama with LoRA and dropout", model(LLAMA, Some((&["q_proj", "v_proj"], 0.2)))),
+        ("llama with LoRA on the head", model(LLAMA, Some((&["lm_head", "v_proj"], 0.2)))),
+        ("gpt2 with LoRA on the head alone", model(&with(GPT2, exact), Some((&["lm_head"], 0.0)))),
     ];
     models.extend(families.map(|name| (name, Fixture::read(name).model())));
     models

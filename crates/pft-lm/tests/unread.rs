@@ -252,9 +252,10 @@ fn weights_are_written_for_others_to_read_and_the_same_each_time() {
     assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
 }
 
-/// peft merges adapters of a tied head into the embedding too, and gives other logits.
+/// peft merges adapters of a tied head into the embedding too, and gives other logits. What is kept
+/// beside adapters, as a whole head is, has no place here either.
 #[test]
-fn a_head_is_no_target_of_adapters_tied_or_not() {
+fn a_tied_head_is_no_target_and_nothing_is_kept_beside_adapters() {
     let place = tempfile::tempdir().unwrap();
     for tied in [true, false] {
         let text = LLAMA
@@ -267,6 +268,9 @@ fn a_head_is_no_target_of_adapters_tied_or_not() {
         ] {
             let mut adapter = json!({ "peft_type": "LORA", "r": 2, "lora_alpha": 4,
                 "target_modules": ["q_proj"] });
+            if !tied && target == json!(["q_proj", "lm_head"]) {
+                continue;
+            }
             adapter[setting] = target.clone();
             std::fs::write(place.path().join("adapter_config.json"), adapter.to_string()).unwrap();
             let weights: HashMap<&str, TensorView> = HashMap::new();

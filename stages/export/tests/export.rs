@@ -684,22 +684,28 @@ fn a_bundle_says_the_type_of_its_own_weights() {
     assert!(written["dtype"].is_null(), "{written}");
 }
 
-/// Adapters that trained on a base rounded to bf16 are merged into the rounded weights, though the
-/// base lies there in 32 bits.
+/// Adapters that trained on a rounded base are merged into the rounded weights, though the base lies
+/// there in 32 bits.
 #[test]
 fn adapters_are_merged_into_the_weights_that_they_trained_on() {
+    [Precision::Bf16, Precision::Q8_0, Precision::Q4_0].into_iter().for_each(merged_as_rounded);
+}
+
+fn merged_as_rounded(precision: Precision) {
     let place = Workplace::common(true);
     let base = place.path("base");
     std::fs::create_dir_all(&base).unwrap();
-    let config = Checkpoint::open(&fixtures().join("llama")).unwrap().config().clone();
+    let mut config = Checkpoint::open(&fixtures().join("llama")).unwrap().config().clone();
+    // Rows of whole blocks.
+    config.intermediate_size = 64;
     let wide = init::random(&config, 3).unwrap();
     save_model(&base, &config, &wide, SavedType::F32).unwrap();
-    let json = self::base("base", &base, "bf16");
+    let json = self::base("base", &base, precision.name());
     std::fs::write(place.path("model/base.json"), json.to_string()).unwrap();
     let adapter = fixtures().join("llama-adapter");
     let files = ["adapter_config.json", "adapter_model.safetensors"];
     copy(&adapter, &place.path("model"), &files);
-    let mut narrow = Checkpoint::open(&base).unwrap().parameters(Precision::Bf16).unwrap();
+    let mut narrow = Checkpoint::open(&base).unwrap().parameters(precision).unwrap();
     let lora = load_adapter(&adapter, &config, &mut narrow).unwrap();
     let scale = lora.scale();
     let trained = LanguageModel::new(config, narrow.clone(), Some(lora), 0).unwrap();

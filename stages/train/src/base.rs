@@ -6,9 +6,11 @@ use pft_artifact::hash_file;
 use pft_dp::{Base, BaseCheckpoint, BaseFile, Origin, Record};
 use pft_lm::checkpoint::{Checkpoint, Origin as PublishedOrigin};
 use pft_lm::config::ModelConfig;
+use pft_lm::layers::lora::LoraConfig;
 use pft_lm::model::{LanguageModel, init};
 use pft_stage::StageError;
 
+use crate::adapters;
 use crate::config::Config;
 use crate::marks;
 
@@ -18,6 +20,8 @@ pub(crate) struct Start {
     /// The files that the model starts from: of a checkpoint in the order of [`Checkpoint::files`],
     /// or the config of a model that is drawn at random.
     pub(crate) files: Vec<BaseFile>,
+    /// The files of adapters that it goes on from.
+    pub(crate) adapters: Vec<BaseFile>,
     /// What the statement says of it.
     pub(crate) base: Base,
     /// What its weights went through before.
@@ -36,7 +40,8 @@ impl Start {
                 .map(base_file)
                 .collect::<Result<_, _>>()
                 .map_err(|error| StageError::config(format!("random_init: {}", error.message())))?;
-            return Ok(Self { files, base: Base::Random, earlier: Record::default() });
+            let (adapters, earlier) = (Vec::new(), Record::default());
+            return Ok(Self { files, adapters, base: Base::Random, earlier });
         };
         let checkpoint = Checkpoint::open(path.as_path())
             .map_err(|error| StageError::config(error.to_string()))?;
@@ -44,20 +49,33 @@ impl Start {
         let files: Vec<BaseFile> =
             paths.iter().map(|file| base_file(file)).collect::<Result<_, _>>()?;
         let name = name(config);
-        let earlier =
-            marks::of_base(&paths)?.unwrap_or_else(|| Record::of(Origin::Checkpoint(name.clone())));
+        let mut earlier = marks::of_weights("base_model", &paths)?;
+        let mut adapters = Vec::new();
+        if let Some(folder) = &config.base_adapters {
+            let folder = folder.as_path();
+            earlier = Some(adapters::record(folder, &files, earlier.as_ref())?);
+            for file in adapters::files(folder)? {
+                adapters.push(base_file(&file)?);
+            }
+        }
+        let earlier = earlier.unwrap_or_else(|| Record::of(Origin::Checkpoint(name.clone())));
         let base = Base::Checkpoint(BaseCheckpoint {
             name,
-            files: files.clone(),
+            files: [&files[..], &adapters].concat(),
             base_has_seen: config.base_has_seen,
             base_units: config.base_units,
         });
-        Ok(Self { files, base, earlier })
+        Ok(Self { files, adapters, base, earlier })
     }
 
-    /// The files' hashes, in their order.
-    pub(crate) fn hashes(&self) -> Vec<String> {
+    /// The hashes of the model's files without adapters, in their order.
+    pub(crate) fn model_hashes(&self) -> Vec<String> {
         self.files.iter().map(|file| file.blake3.clone()).collect()
+    }
+
+    /// The hashes of all files, in their order.
+    pub(crate) fn hashes(&self) -> Vec<String> {
+        self.files.iter().chain(&self.adapters).map(|file| file.blake3.clone()).collect()
     }
 }
 
@@ -114,11 +132,15 @@ fn read_config(path: &Path) -> Result<ModelConfig, StageError> {
 /// Loads or initialises the model, with adapters where config asks for them.
 pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {
     let unusable = |error: &dyn std::fmt::Display| StageError::config(error.to_string());
+    let lora: Option<LoraConfig> = config.lora.as_ref().map(Into::into);
     let (model_config, parameters) = match (&config.base_model, &config.random_init) {
         (Some(path), _) => {
             let checkpoint = Checkpoint::open(path.as_path()).map_err(|e| unusable(&e))?;
-            let parameters =
+            let mut parameters =
                 checkpoint.parameters(config.base_precision).map_err(|e| unusable(&e))?;
+            if let (Some(folder), Some(lora)) = (&config.base_adapters, &lora) {
+                adapters::load(folder.as_path(), checkpoint.config(), lora, &mut parameters)?;
+            }
             (checkpoint.config().clone(), parameters)
         }
         (None, Some(path)) => {
@@ -129,7 +151,6 @@ pub(crate) fn load(config: &Config) -> Result<LanguageModel, StageError> {
         }
         (None, None) => return Err(StageError::config("base_model: is missing")),
     };
-    let lora = config.lora.as_ref().map(Into::into);
     let mut model = LanguageModel::new(model_config, parameters, lora, config.seed)
         .map_err(|error| unusable(&error))?;
     model.set_checkpoint_activations(config.checkpoint_activations);

@@ -9,6 +9,7 @@ mod validate;
 use pft_dp::accounting::{Accountant, MAX_STEPS};
 use pft_dp::{BaseHasSeen, BaseUnits, Clipping, ClippingFunction, ClippingStyle, Noise};
 use pft_lm::layers::lora::LoraConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::optimizer::OptimizerConfig;
 use pft_lm::parameters::Precision;
 use pft_lm::schedule::ScheduleKind;
@@ -24,7 +25,9 @@ use limits::{MAX_BATCH, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_PASS_TOKENS};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The model to start from: a Hugging Face folder or a GGUF file.
+    /// The model to start from: a Hugging Face folder or a GGUF file. Known by `model_type` are gpt2,
+    /// llama, mistral, ministral, qwen2, qwen3, gpt_neox (Pythia), gemma2, gemma3_text, vaultgemma,
+    /// olmo2, olmo3, smollm3, granite, phi (1.5 and 2) and phi3.
     #[schemars(extend("x-reads" = ["config.json", "generation_config.json", "manifest.json", "privacy.json", "README.md", "model.safetensors.index.json", ["model.safetensors", "*.safetensors"], "*.gguf"]))]
     pub base_model: Option<OutsidePath>,
     /// What a base model from elsewhere has seen of the units to train on: `nothing` is your
@@ -38,11 +41,19 @@ pub struct Config {
     pub base_units: BaseUnits,
     /// Without a base model: the `config.json` of a model to initialise at random.
     pub random_init: Option<OutsidePath>,
-    /// What the base model's matrices are kept in. `bf16` rounds them as they are loaded and takes
-    /// half the memory; with `lora` only, since weights that train stay in 32 bits.
+    /// What the base model's matrices are kept in, rounded as they are loaded: `bf16` takes half the
+    /// memory of `f32`, and GGUF's blocks of 32 integers with a scale, `q8_0` and `q4_0`, a quarter
+    /// and a seventh; products widen them a part at a time. With `lora` only, since weights that
+    /// train stay in 32 bits. On a GPU `dtype` says what they take.
     pub base_precision: Precision,
     /// Trains low-rank adapters; the whole model without it.
     pub lora: Option<Lora>,
+    /// Adapters to go on from instead of new ones: a model of this stage that has some, or a bundle
+    /// of format `peft`, trained on `base_model`. What they have seen of the units is read from
+    /// their files, and the privacy statement composes what all trainings spent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-reads" = ["adapter_config.json", "adapter_model.safetensors", "base.json", "manifest.json", "privacy.json"]))]
+    pub base_adapters: Option<OutsidePath>,
     /// The optimizer and its constants.
     pub optimizer: OptimizerConfig,
     /// The highest learning rate.
@@ -100,18 +111,41 @@ pub struct Config {
 pub struct Lora {
     /// Width of the bottleneck.
     pub rank: u32,
-    /// The adapter's output is scaled by alpha / rank.
+    /// The adapter's output is scaled by alpha / rank (`lora_alpha` and `r` in peft).
     pub alpha: f64,
-    /// Share of the adapter's input that is dropped in training.
+    /// Scales by alpha / √rank instead, so that a higher rank does not learn more slowly (peft's
+    /// `use_rslora`).
+    #[serde(skip_serializing_if = "is_off")]
+    pub use_rslora: bool,
+    /// Share of the adapter's input that is dropped in training (`lora_dropout` in peft).
     pub dropout: f64,
-    /// The linear layers that get an adapter, by the last part of their name.
-    pub target_modules: Vec<String>,
+    /// The linear layers that get an adapter, as peft's `target_modules`: a list of names, each the
+    /// end of a layer's path (`q_proj`, and `lm_head` where the head is not the embedding); or
+    /// `all-linear`, every linear layer of the blocks and never the head; or a regular expression
+    /// that matches paths from end to end (`.*\.[0-7]\.self_attn\.[qv]_proj`).
+    pub target_modules: TargetModules,
+    /// Trains B alone and leaves A as it was drawn (FFA-LoRA): with privacy B alone is clipped and
+    /// noised, and noise is never multiplied by noise. peft has no such setting, and loads what is
+    /// written as any adapter.
+    #[serde(skip_serializing_if = "is_off")]
+    pub freeze_a: bool,
+}
+
+/// Left out where it is off, so that earlier settings keep their cache keys.
+fn is_off(value: &bool) -> bool {
+    !value
 }
 
 impl Default for Lora {
     fn default() -> Self {
-        let target_modules = ["q_proj", "v_proj"].map(String::from).to_vec();
-        Self { rank: 8, alpha: 16.0, dropout: 0.0, target_modules }
+        Self {
+            rank: 8,
+            alpha: 16.0,
+            use_rslora: false,
+            dropout: 0.0,
+            target_modules: TargetModules::names(["q_proj", "v_proj"]),
+            freeze_a: false,
+        }
     }
 }
 
@@ -120,8 +154,10 @@ impl From<&Lora> for LoraConfig {
         Self {
             rank: lora.rank as usize,
             alpha: lora.alpha,
+            use_rslora: lora.use_rslora,
             dropout: lora.dropout,
             target_modules: lora.target_modules.clone(),
+            freeze_a: lora.freeze_a,
         }
     }
 }
@@ -257,6 +293,7 @@ impl Default for Config {
             random_init: None,
             base_precision: Precision::F32,
             lora: None,
+            base_adapters: None,
             optimizer: OptimizerConfig::default(),
             learning_rate: 5e-5,
             schedule: ScheduleKind::Linear,

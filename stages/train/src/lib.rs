@@ -15,6 +15,7 @@ pub mod state;
 pub mod training;
 pub mod verify;
 
+mod adapters;
 mod announce;
 mod base;
 mod claim;

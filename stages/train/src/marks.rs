@@ -15,12 +15,22 @@ use pft_dp::{Origin, PrivacyStatement, RECORD_KEY, Record, Training};
 use pft_lm::checkpoint::{CheckpointError, Notes, is_as_written, read_note};
 use pft_stage::StageError;
 
-/// What all marks of a base model together say of it; none where it has none. `files` are those of the
-/// checkpoint, in one folder.
+/// What all marks of weights together say of them; none where there is none. `files` are those of a
+/// model or of adapters, in one folder, which the setting `key` names.
 ///
 /// # Errors
 /// When a mark cannot be read, or two of them contradict each other.
-pub(crate) fn of_base(files: &[PathBuf]) -> Result<Option<Record>, StageError> {
+pub(crate) fn of_weights(key: &str, files: &[PathBuf]) -> Result<Option<Record>, StageError> {
+    marks(files).map_err(|error| {
+        let named = StageError::config(format!("{key}: {}", error.message()));
+        match error.help() {
+            Some(help) => named.with_help(help),
+            None => named,
+        }
+    })
+}
+
+fn marks(files: &[PathBuf]) -> Result<Option<Record>, StageError> {
     let mut records = in_weights(files)?;
     let folder = files.first().and_then(|file| file.parent());
     let mut sealed_trainings = 0;
@@ -30,7 +40,7 @@ pub(crate) fn of_base(files: &[PathBuf]) -> Result<Option<Record>, StageError> {
     }
     let united = Record::united(&records).map_err(|error| {
         let place = folder.unwrap_or(Path::new("")).display();
-        StageError::config(format!("base_model: {place}: {error}"))
+        StageError::config(format!("{place}: {error}"))
             .with_help("take the model as it was exported, with all its files")
     })?;
     let known = united.as_ref().map_or(0, |record| record.trainings.len());
@@ -117,8 +127,8 @@ fn trainings_in_manifest(path: &Path) -> Result<usize, StageError> {
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> StageError {
-    StageError::config(format!("base_model: {}: {error}", path.display())).with_help(
-        "the file says how the base model was trained, and a statement about a model made of it needs \
-         that: take the base model as it was exported, or export it again with this version",
+    StageError::config(format!("{}: {error}", path.display())).with_help(
+        "the file says how the model was trained, and a statement about a model made of it needs \
+         that: take the model as it was exported, or export it again with this version",
     )
 }

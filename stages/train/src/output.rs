@@ -7,7 +7,6 @@ use pft_dp::{Base, NoPrivacy, PrivacyStatement};
 use pft_lm::checkpoint::{
     CheckpointError, EvaluationProbe, SavedType, save_adapter_with_notes, save_model_with_notes,
 };
-use pft_lm::parameters::Precision;
 use pft_stage::{Context, StageError};
 use serde_json::{Value, json};
 
@@ -115,14 +114,10 @@ fn write_weights(
     // The base model stays where it is; its hash says which one it was. What merges the adapters
     // must round it as training did.
     let (origin, blake3) = match &trained.start.base {
-        Base::Checkpoint(_) => (BaseOrigin::Checkpoint, trained.start.hashes()),
+        Base::Checkpoint(_) => (BaseOrigin::Checkpoint, trained.start.model_hashes()),
         Base::Random => (BaseOrigin::Random, Vec::new()),
     };
-    let precision = match config.base_precision {
-        Precision::F32 => "f32",
-        Precision::Bf16 => "bf16",
-    };
-    let precision = precision.to_string();
+    let precision = config.base_precision.name().to_owned();
     BaseModel { name, origin, blake3, seed: config.seed, precision }.write(folder)?;
     let path = folder.join(model::CONFIG.name);
     std::fs::write(&path, model.config().to_json())

@@ -15,6 +15,7 @@ use pft_lm::config::ModelConfig;
 use pft_lm::device::DeviceModel;
 use pft_lm::gradient::GradientSum;
 use pft_lm::layers::lora::LoraConfig;
+use pft_lm::layers::targets::TargetModules;
 use pft_lm::model::{LanguageModel, init};
 use pft_lm::parameters::{Parameters, Precision, Tensor, TensorData};
 use train::data::{Sequence, batch_of};
@@ -65,9 +66,26 @@ fn adapted(config: &str, targets: &[&str], seed: u64) -> LanguageModel {
 }
 
 fn adapted_base(config: &str, base: Parameters, targets: &[&str], seed: u64) -> LanguageModel {
+    let target_modules = TargetModules::names(targets.iter().copied());
+    let lora = LoraConfig { rank: 3, alpha: 6.0, target_modules, ..LoraConfig::default() };
+    adapted_as(config, base, lora, seed)
+}
+
+/// Adapters whose A stays as it was drawn, on every linear layer.
+fn half_frozen(config: &str, seed: u64) -> LanguageModel {
+    let base = init::random(&ModelConfig::from_json(config).unwrap(), seed).unwrap();
+    let lora = LoraConfig {
+        rank: 3,
+        use_rslora: true,
+        target_modules: TargetModules::all_linear(),
+        freeze_a: true,
+        ..LoraConfig::default()
+    };
+    adapted_as(config, base, lora, seed)
+}
+
+fn adapted_as(config: &str, base: Parameters, lora: LoraConfig, seed: u64) -> LanguageModel {
     let config = ModelConfig::from_json(config).unwrap();
-    let target_modules = targets.iter().map(|&name| name.to_owned()).collect();
-    let lora = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, target_modules };
     let mut model = LanguageModel::new(config, base, Some(lora), seed).unwrap();
     perturb(model.parameters_mut(), seed);
     model
@@ -93,6 +111,10 @@ fn models() -> Vec<(&'static str, LanguageModel)> {
         ("llama tied", full(LLAMA_TIED, 4)),
         ("gpt2 lora", adapted(GPT2, &["c_attn", "c_proj", "c_fc"], 5)),
         ("llama lora", adapted(LLAMA, &llama, 6)),
+        ("gpt2 lora with the head", adapted(GPT2_UNTIED, &["c_attn", "lm_head"], 11)),
+        ("llama lora with the head", adapted(LLAMA, &["lm_head", "v_proj"], 12)),
+        ("gpt2 lora, A frozen", half_frozen(GPT2, 7)),
+        ("llama lora, A frozen", half_frozen(LLAMA, 8)),
     ]
 }
 
@@ -298,6 +320,29 @@ fn clipped_sums_are_those_of_one_unit_at_a_time() {
     }
 }
 
+/// Where A is frozen, the bound is on B alone: what A's gradient would be takes no part in a norm.
+#[test]
+fn a_frozen_a_is_neither_clipped_nor_noised() {
+    let units = units(1);
+    let units = borrowed(&units);
+    let mut model = half_frozen(LLAMA, 8);
+    assert!(names(&model).iter().all(|name| name.ends_with(".lora_B.weight")));
+    assert_eq!(names(&model).len(), 14);
+    let bound = middling_norm(&mut model, &units);
+    let clipping = Clipping { max_grad_norm: bound, ..Clipping::default() };
+    // The same weights with A trained: its B's gradients are the same, but clipped by more.
+    let lora = LoraConfig { freeze_a: false, ..model.lora().unwrap().clone() };
+    let parameters = model.parameters().clone();
+    let mut free = LanguageModel::new(model.config().clone(), parameters, Some(lora), 0).unwrap();
+    let sizes = [&mut model, &mut free].map(|model| {
+        let names = names(model);
+        let sum = engine(model, &[&units], clipping).0;
+        let of_b = names.iter().zip(&sum).filter(|(name, _)| name.contains(".lora_B."));
+        norm(&of_b.flat_map(|(_, values)| values.clone()).collect::<Vec<_>>())
+    });
+    assert!(sizes[0] > 1.01 * sizes[1], "{sizes:?}");
+}
+
 #[test]
 fn removing_one_unit_moves_the_sum_by_at_most_the_bound() {
     for seed in 10..14 {
@@ -372,18 +417,28 @@ fn a_unit_without_a_finite_gradient_adds_nothing_and_is_counted() {
     }
 }
 
-/// A base kept in bf16 is the model of its rounded weights: losses and the adapters' gradients,
+/// A base kept in fewer bits is the model of its rounded weights: losses and the adapters' gradients,
 /// with privacy and without, are those over the same weights in 32 bits.
 #[test]
-fn a_base_in_bf16_trains_as_its_rounded_weights_do() {
+fn a_base_in_fewer_bits_trains_as_its_rounded_weights_do() {
     let units = units(40);
     let units = borrowed(&units);
     let all: Vec<Vec<&Sequence>> = units.clone();
-    let cases: [(&str, &[&str]); 3] =
-        [(GPT2, &["c_attn", "c_fc"]), (LLAMA, &["q_proj", "v_proj"]), (LLAMA_TIED, &["down_proj"])];
-    for (config, targets) in cases {
+    let cases: [(&str, &[&str]); 4] = [
+        (GPT2, &["c_attn", "c_fc"]),
+        (GPT2_UNTIED, &["c_proj", "lm_head"]),
+        (LLAMA, &["q_proj", "v_proj"]),
+        (LLAMA_TIED, &["down_proj"]),
+    ];
+    let kinds = [Precision::Bf16, Precision::Q8_0, Precision::Q4_0];
+    for ((config, targets), kind) in cases.into_iter().flat_map(|case| kinds.map(|k| (case, k))) {
+        // Rows of whole blocks.
+        let config = &config
+            .replace("\"n_embd\":16", "\"n_embd\":32")
+            .replace("\"hidden_size\":16", "\"hidden_size\":32")
+            .replace("\"intermediate_size\":24", "\"intermediate_size\":64");
         let parsed = ModelConfig::from_json(config).unwrap();
-        let narrow = init::random_in(&parsed, 9, Precision::Bf16).unwrap();
+        let narrow = init::random_in(&parsed, 9, kind).unwrap();
         let mut wide = Parameters::new();
         for (_, parameter) in narrow.iter() {
             let (spec, tensor) = (parameter.spec.clone(), &parameter.tensor);
@@ -394,7 +449,7 @@ fn a_base_in_bf16_trains_as_its_rounded_weights_do() {
         let mut narrow = adapted_base(config, narrow, targets, 9);
         let mut wide = adapted_base(config, wide, targets, 9);
         let kept_narrow = |(_, parameter): (_, &pft_lm::parameters::Parameter)| {
-            matches!(parameter.tensor.data, TensorData::Bf16(_))
+            parameter.tensor.precision() == kind
         };
         assert!(narrow.parameters().iter().any(kept_narrow));
         assert!(!wide.parameters().iter().any(kept_narrow));
@@ -417,5 +472,8 @@ fn a_base_in_bf16_trains_as_its_rounded_weights_do() {
         let found = engine(&mut narrow, &[&units], clipping).0.concat();
         let expected = engine(&mut wide, &[&units], clipping).0.concat();
         assert!(distance(&found, &expected) <= 1e-5 * norm(&expected), "{targets:?}");
+        let found = engine_on_device(&narrow, &[&units], clipping).0.concat();
+        let error = distance(&found, &expected);
+        assert!(error <= 1e-4 * norm(&expected), "{targets:?} on a device: {error}");
     }
 }

@@ -5,6 +5,7 @@
 mod house;
 
 use house::{House, private};
+use pft_lm::config::Architecture;
 use pft_lm::optimizer::OptimizerConfig;
 use pft_stage::Stage;
 use train::config::{Lora, Privacy};
@@ -103,4 +104,15 @@ fn absurd_privacy_is_refused_by_name() {
         c.privacy.as_mut().unwrap().units = Some(1_000_000);
     });
     refused(endless, "epochs: 1000000 passes over 1000000 units, 4 a step, are 2.5e11 steps");
+}
+
+/// What `describe` says of base models names every family that can be read.
+#[test]
+fn the_families_are_all_named() {
+    let schema = schemars::schema_for!(Config).to_value();
+    let said = schema["properties"]["base_model"]["description"].as_str().unwrap();
+    let words: Vec<&str> = said.split([' ', ',', '.', '\n']).collect();
+    for family in Architecture::all() {
+        assert!(words.contains(&family.model_type()), "{}", family.model_type());
+    }
 }

@@ -10,10 +10,11 @@ use house::{House, LLAMA, private, weights};
 use pft_artifact::{Kind, Manifest};
 use pft_dp::LedgerContents;
 use pft_dp::accounting::Accountant;
-use pft_lm::checkpoint::{SavedType, save_model};
+use pft_lm::checkpoint::{SavedType, load_adapter, save_model};
 use pft_lm::config::ModelConfig;
-use pft_lm::model::init;
-use pft_lm::parameters::{Precision, Tensor};
+use pft_lm::layers::targets::TargetModules;
+use pft_lm::model::{LanguageModel, init};
+use pft_lm::parameters::{ParameterKind, Precision, Tensor};
 use serde_json::{Value, json};
 use train::Config;
 use train::config::{Lora, Privacy};
@@ -68,6 +69,38 @@ fn a_resumed_run_has_the_bits_of_an_uninterrupted_one() {
             }
         }
     }
+}
+
+/// FFA-LoRA: with privacy B alone is trained, and A is the one that the seed draws.
+#[test]
+fn a_frozen_a_comes_out_as_it_was_drawn() {
+    let house = House::new();
+    let lora = Lora {
+        rank: 2,
+        target_modules: TargetModules::all_linear(),
+        freeze_a: true,
+        ..Lora::default()
+    };
+    let config = Config { lora: Some(lora.clone()), ..house.config(private()) };
+    let (drawn, seed) = ((&lora).into(), config.seed);
+    let model = house.run("frozen", config, 1).unwrap();
+    let config = ModelConfig::from_json(LLAMA).unwrap();
+    let base = init::random(&config, seed).unwrap();
+    let begun = LanguageModel::new(config.clone(), base.clone(), Some(drawn), seed).unwrap();
+    let mut trained = base;
+    load_adapter(&model, &config, &mut trained).unwrap();
+    let mut seen = 0;
+    for (_, parameter) in begun.parameters().iter() {
+        let id = trained.id(&parameter.spec.name).unwrap();
+        let same = trained.get(id).tensor == parameter.tensor;
+        seen += usize::from(parameter.spec.kind == ParameterKind::LoraB);
+        assert_eq!(same, parameter.spec.kind != ParameterKind::LoraB, "{}", parameter.spec.name);
+    }
+    assert_eq!(seen, 14);
+    let summary: Value =
+        serde_json::from_slice(&std::fs::read(model.join("train.json")).unwrap()).unwrap();
+    let b_alone: usize = begun.parameters().trainable().map(|(_, b)| b.spec.len()).sum();
+    assert_eq!(summary["trainable_parameters"], b_alone);
 }
 
 #[test]
@@ -277,11 +310,23 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         2,
     );
     refuse(
-        |c| c.lora = Some(Lora { target_modules: vec!["qproj".into()], ..Lora::default() }),
+        |c| {
+            c.lora =
+                Some(Lora { target_modules: TargetModules::names(["qproj"]), ..Lora::default() })
+        },
         "q_proj",
         2,
     );
     refuse(|c| c.base_precision = Precision::Bf16, "base_precision: bf16 is for frozen weights", 2);
+    refuse(|c| c.base_precision = Precision::Q4_0, "base_precision: q4_0 is for frozen weights", 2);
+    refuse(
+        |c| {
+            c.lora = Some(Lora::default());
+            c.base_precision = Precision::Q8_0;
+        },
+        "rows of 16 numbers, but q8_0 keeps blocks of 32",
+        2,
+    );
     refuse(|c| c.samples.prompts = vec!["The".into()], "tokenizer.json: not a tokenizer", 3);
     let small = LLAMA.replace("\"vocab_size\":64", "\"vocab_size\":32");
     std::fs::write(house.path("model.json"), small).unwrap();

@@ -57,12 +57,7 @@ impl Work {
     pub(crate) fn model(&self) -> LanguageModel {
         let config = ModelConfig::from_json(self.config).expect("the config is well formed");
         let parameters = init::random(&config, 1).expect("the config names each parameter once");
-        let lora = self.lora.then(|| LoraConfig {
-            rank: 8,
-            alpha: 16.0,
-            dropout: 0.0,
-            target_modules: vec!["q_proj".to_owned(), "v_proj".to_owned()],
-        });
+        let lora = self.lora.then(|| LoraConfig { alpha: 16.0, ..LoraConfig::default() });
         LanguageModel::new(config, parameters, lora, 1).expect("they fit")
     }
 

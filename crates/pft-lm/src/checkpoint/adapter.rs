@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::tensors::{TensorFile, read_text};
@@ -9,6 +10,7 @@ use super::write::save_tensors;
 use super::{CheckpointError, Notes, Precision, SavedType};
 use crate::config::{Architecture, ModelConfig};
 use crate::layers::lora::LoraConfig;
+use crate::layers::targets::TargetModules;
 use crate::parameters::{ParameterKind, Parameters, parameter_specs};
 
 const CONFIG: &str = "adapter_config.json";
@@ -18,7 +20,7 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 /// `base_model` is what users find the base model by: a path or a name on the hub.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the disk refuses, or the settings are of another model.
 pub fn save_adapter(
     folder: &Path,
     config: &ModelConfig,
@@ -32,7 +34,7 @@ pub fn save_adapter(
 /// As [`save_adapter`], with notes in the weights file.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the disk refuses, or the settings are of another model.
 pub fn save_adapter_with_notes(
     folder: &Path,
     config: &ModelConfig,
@@ -48,14 +50,14 @@ pub fn save_adapter_with_notes(
         "r": lora.rank,
         "lora_alpha": number(lora.alpha),
         "lora_dropout": lora.dropout,
-        "target_modules": lora.target_modules,
+        "target_modules": lora.target_modules.written(&parameter_specs(config))?,
         "bias": "none",
         "fan_in_fan_out": config.architecture == Architecture::Gpt2,
         "inference_mode": true,
         "init_lora_weights": true,
         "modules_to_save": null,
         "use_dora": false,
-        "use_rslora": false,
+        "use_rslora": lora.use_rslora,
         "rank_pattern": {},
         "alpha_pattern": {},
     });
@@ -93,11 +95,15 @@ pub fn read_adapter_config(folder: &Path) -> Result<LoraConfig, CheckpointError>
     }
     for field in [
         "use_dora",
-        "use_rslora",
+        "use_qalora",
         "modules_to_save",
+        "exclude_modules",
+        "target_parameters",
         "rank_pattern",
         "alpha_pattern",
         "layers_to_transform",
+        "layer_replication",
+        "alora_invocation_tokens",
         "trainable_token_indices",
         "lora_bias",
     ] {
@@ -116,16 +122,22 @@ pub fn read_adapter_config(folder: &Path) -> Result<LoraConfig, CheckpointError>
     let Some(alpha) = json["lora_alpha"].as_f64() else {
         return wrong(format!("lora_alpha is {}, not a number", json["lora_alpha"]));
     };
-    let targets: Option<Vec<String>> = json["target_modules"]
-        .as_array()
-        .and_then(|list| list.iter().map(|name| name.as_str().map(str::to_owned)).collect());
-    let Some(mut target_modules) = targets else {
-        return wrong("target_modules is not a list of names".to_owned());
+    let targets = TargetModules::deserialize(&json["target_modules"]);
+    let Ok(mut target_modules) = targets else {
+        return wrong("target_modules is neither a text nor a list of names".to_owned());
     };
-    // PEFT keeps a set and writes it in any order.
-    target_modules.sort();
+    if let TargetModules::Names(names) = &mut target_modules {
+        // PEFT keeps a set and writes it in any order.
+        names.sort();
+    }
+    let use_rslora = match &json["use_rslora"] {
+        Value::Null => false,
+        Value::Bool(on) => *on,
+        other => return wrong(format!("use_rslora is {other}, neither true nor false")),
+    };
     let dropout = json["lora_dropout"].as_f64().unwrap_or(0.0);
-    Ok(LoraConfig { rank: rank as usize, alpha, dropout, target_modules })
+    let freeze_a = false;
+    Ok(LoraConfig { rank: rank as usize, alpha, use_rslora, dropout, target_modules, freeze_a })
 }
 
 /// Reads a PEFT adapter and adds its tensors to the base model's parameters.

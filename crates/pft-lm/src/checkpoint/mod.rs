@@ -92,7 +92,8 @@ impl Checkpoint {
                 folder,
                 "the folder holds LoRA adapters (adapter_config.json), which are no whole model; \
                  merge them into theirs first: `export` with format: hf, or peft's \
-                 merge_and_unload() and save_pretrained(FOLDER)",
+                 merge_and_unload() and save_pretrained(FOLDER); `train` goes on from its own where \
+                 base_adapters names them beside their base_model",
             ));
         }
         let config_path = folder.join("config.json");

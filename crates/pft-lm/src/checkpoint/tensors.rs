@@ -16,14 +16,13 @@ use safetensors::{Dtype, SafeTensors};
 use super::buffers::is_buffer;
 use super::{CheckpointError, Precision};
 use crate::config::ModelConfig;
-use crate::names::HEADS;
-use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
+use crate::names::{HEAD, HEADS};
+use crate::parameters::{ParameterSpec, Tensor};
 
 const SINGLE: &str = "model.safetensors";
+/// Numbers that are widened at a time on the way into blocks; whole blocks.
+const STRETCH: usize = 1 << 22;
 const INDEX: &str = "model.safetensors.index.json";
-
-/// The head's name in every family.
-const HEAD: &str = "lm_head.weight";
 
 /// A mapped safetensors file.
 #[derive(Debug)]
@@ -145,8 +144,14 @@ impl TensorFile {
         spec: &ParameterSpec,
         precision: Precision,
     ) -> Result<Tensor, CheckpointError> {
-        let matrix = matches!(spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
-        if precision == Precision::Bf16 && matrix {
+        if let Some(mut blocks) = Tensor::room(spec, precision)? {
+            // A stretch at a time, so that no large matrix is there in 32 bits.
+            for bytes in bytes.chunks(STRETCH * dtype.bitsize() / 8) {
+                blocks.push(&self.widened(name, dtype, bytes)?);
+            }
+            return Ok(Tensor::new_blocks(&spec.shape, blocks)?);
+        }
+        if precision == Precision::Bf16 && spec.is_matrix() {
             let values: Vec<bf16> = match dtype {
                 Dtype::BF16 => convert(bytes, |b: &[u8; 2]| bf16::from_le_bytes(*b)),
                 Dtype::F16 => convert(bytes, |b| bf16::from_f32(f16::from_le_bytes(*b).to_f32())),
@@ -155,13 +160,16 @@ impl TensorFile {
             };
             return Ok(Tensor::new_bf16(&spec.shape, values)?);
         }
-        let values: Vec<f32> = match dtype {
+        Ok(Tensor::new(&spec.shape, self.widened(name, dtype, bytes)?)?)
+    }
+
+    fn widened(&self, name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, CheckpointError> {
+        Ok(match dtype {
             Dtype::BF16 => convert(bytes, |b| bf16::from_le_bytes(*b).to_f32()),
             Dtype::F16 => convert(bytes, |b| f16::from_le_bytes(*b).to_f32()),
             Dtype::F32 => convert(bytes, |b| f32::from_le_bytes(*b)),
             other => return Err(self.dtype(name, other)),
-        };
-        Ok(Tensor::new(&spec.shape, values)?)
+        })
     }
 
     fn dtype(&self, name: &str, dtype: Dtype) -> CheckpointError {

@@ -68,6 +68,10 @@ fn encoded(tensor: &Tensor, saved: SavedType) -> Vec<u8> {
             bytes(values, |v| f16::from_f32(v.to_f32()).to_le_bytes())
         }
         (TensorData::Bf16(values), SavedType::Bf16) => bytes(values, |v| v.to_le_bytes()),
+        (TensorData::Blocks(blocks), saved) => {
+            let data = TensorData::F32(blocks.to_f32());
+            encoded(&Tensor { shape: tensor.shape.clone(), data }, saved)
+        }
     }
 }
 

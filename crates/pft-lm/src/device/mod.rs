@@ -99,6 +99,7 @@ impl DeviceModel {
             let held = match &parameter.tensor.data {
                 TensorData::F32(values) => Tensor::from_slice(values, shape, device)?,
                 TensorData::Bf16(values) => Tensor::from_slice(values, shape, device)?,
+                TensorData::Blocks(blocks) => Tensor::from_vec(blocks.to_f32(), shape, device)?,
             };
             weights.push(held.to_dtype(read_type(parameter.spec.kind, dtype))?);
             trainable.push(parameter.trainable);

@@ -1,4 +1,4 @@
-//! Products with the weights of linear layers, in either layout and either precision.
+//! Products with the weights of linear layers, in either layout and every precision.
 
 pub use pft_matmul::{Layout, weight_gradient};
 
@@ -10,12 +10,12 @@ use crate::buffer::Pool;
 use crate::kernels::matvec;
 use crate::parameters::{Tensor, TensorData};
 
-/// Elements of a bf16 weight that are widened at a time; few in tests, so that small weights fall
+/// Elements of a narrow weight that are widened at a time; few in tests, so that small weights fall
 /// into several blocks.
 const WIDENED: usize = if cfg!(test) { 1 << 11 } else { 1 << 22 };
 
 /// Calls `task(first, count, slice)` for the whole of an f32 weight, or for blocks of rows
-/// of a bf16 weight widened one after the other.
+/// of a narrower weight, widened one after the other.
 fn for_weight_rows(
     weight: &Tensor,
     width: usize,
@@ -31,6 +31,15 @@ fn for_weight_rows(
                 let wide = &mut wide[..values.len()];
                 widen(wide, values);
                 task(index * block / width, values.len() / width, wide);
+            }
+        }
+        TensorData::Blocks(blocks) => {
+            let (count, block) = (blocks.len(), (WIDENED / width.max(1)).max(1) * width);
+            let mut wide = pool.take(block.min(count));
+            for start in (0..count).step_by(block.max(1)) {
+                let wide = &mut wide[..block.min(count - start)];
+                blocks.par_widen(start, wide);
+                task(start / width, wide.len() / width, wide);
             }
         }
     }
@@ -130,6 +139,8 @@ fn check([rows, inputs, outputs]: [usize; 3], output: &[f32], input: &[f32], wei
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameters::Precision;
+    use crate::spec::{ParameterKind, ParameterSpec};
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let value = |i: u32| ((i.wrapping_mul(2_654_435_761).wrapping_add(seed)) >> 20) as f32;
@@ -201,6 +212,41 @@ mod tests {
                         assert!((at(layout, &dw, [inputs, outputs], i, o) - sum).abs() < 1e-4);
                     }
                 }
+            }
+        }
+    }
+
+    /// Products with a weight in blocks are those with its widened numbers.
+    #[test]
+    fn the_products_with_blocks_are_those_with_what_they_hold() {
+        let kinds = [Precision::Q8_0, Precision::Q4_0];
+        let layouts = [Layout::OutIn, Layout::InOut];
+        for (rows, layout, precision) in [1, 7]
+            .into_iter()
+            .flat_map(|rows| layouts.map(|layout| (rows, layout)))
+            .flat_map(|(rows, layout)| kinds.map(|kind| (rows, layout, kind)))
+        {
+            let [inputs, outputs] = [1056, 96];
+            let shape = match layout {
+                Layout::OutIn => [outputs, inputs],
+                Layout::InOut => [inputs, outputs],
+            };
+            let spec = ParameterSpec::new("w", &shape, ParameterKind::Weight);
+            let values = numbers(inputs * outputs, 3);
+            let narrow = Tensor::kept(&spec, values.clone(), precision).unwrap();
+            let wide = Tensor::new(&shape, narrow.to_f32()).unwrap();
+            assert_eq!((narrow.precision(), wide.precision()), (precision, Precision::F32));
+            assert_ne!(narrow.to_f32(), values);
+            let (x, g) = (numbers(rows * inputs, 1), numbers(rows * outputs, 2));
+            let (pool, sizes) = (Pool::new(), [rows, inputs, outputs]);
+            let results = [&narrow, &wide].map(|weight| {
+                let (mut y, mut dx) = (vec![0.5; rows * outputs], vec![0.5; rows * inputs]);
+                forward(layout, &mut y, &x, weight, sizes, true, &pool);
+                input_gradient(layout, &mut dx, &g, weight, sizes, true, &pool);
+                [y, dx]
+            });
+            for (found, expected) in results[0].iter().flatten().zip(results[1].iter().flatten()) {
+                assert!((found - expected).abs() < 1e-3, "{rows}, {layout:?}, {precision:?}");
             }
         }
     }

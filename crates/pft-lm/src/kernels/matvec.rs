@@ -1,10 +1,11 @@
-//! One row times a weight, for generation: bound by reading the weight once, which a bf16 weight
-//! halves.
+//! One row times a weight, for generation: bound by reading the weight once, which a narrower
+//! weight makes less of.
 
 use half::bf16;
 use pft_matmul::Layout;
 use rayon::prelude::*;
 
+use crate::blocks::Blocks;
 use crate::kernels::{dot, simd};
 use crate::parameters::{Tensor, TensorData};
 
@@ -83,6 +84,54 @@ fn columns<T: Element>(
     }
 }
 
+/// Rows of an `[out, in]` weight in blocks, from row `first` on.
+fn rows_of_blocks(
+    output: &mut [f32],
+    input: &[f32],
+    weight: &Blocks,
+    first: usize,
+    accumulate: bool,
+) {
+    let mut wide = [0.0f32; 1024];
+    for (row, output) in output.iter_mut().enumerate() {
+        let (start, mut total) = ((first + row) * input.len(), 0.0);
+        for (index, input) in input.chunks(1024).enumerate() {
+            let wide = &mut wide[..input.len()];
+            weight.widen(start + index * 1024, wide);
+            total += dot_f32(wide, input);
+        }
+        *output = if accumulate { *output + total } else { total };
+    }
+}
+
+/// [`columns`] of a weight in blocks; `first` begins one.
+fn columns_of_blocks(
+    output: &mut [f32],
+    input: &[f32],
+    weight: &Blocks,
+    width: usize,
+    first: usize,
+    accumulate: bool,
+) {
+    let mut wide = [0.0f32; BLOCK];
+    let wide = &mut wide[..output.len()];
+    if !accumulate {
+        output.fill(0.0);
+    }
+    for (row, x) in input.iter().enumerate() {
+        weight.widen(row * width + first, wide);
+        for (output, w) in output.iter_mut().zip(&*wide) {
+            *output += x * w;
+        }
+    }
+}
+
+simd! {
+    fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+        dot(a, b)
+    }
+}
+
 simd! {
     fn rows_f32(output: &mut [f32], input: &[f32], weight: &[f32], accumulate: bool) {
         rows(output, input, weight, accumulate);
@@ -137,6 +186,12 @@ pub(crate) fn forward(
         }),
         (Layout::InOut, TensorData::Bf16(weight)) => blocks.for_each(|(index, output)| {
             columns_bf16(output, input, weight, outputs, index * BLOCK, accumulate);
+        }),
+        (Layout::OutIn, TensorData::Blocks(weight)) => blocks.for_each(|(index, output)| {
+            rows_of_blocks(output, input, weight, index * BLOCK, accumulate);
+        }),
+        (Layout::InOut, TensorData::Blocks(weight)) => blocks.for_each(|(index, output)| {
+            columns_of_blocks(output, input, weight, outputs, index * BLOCK, accumulate);
         }),
     }
 }

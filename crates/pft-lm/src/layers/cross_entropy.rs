@@ -6,13 +6,14 @@
 
 use rayon::prelude::*;
 
-use crate::buffer::{Buffer, Matrix, Pool};
+use crate::buffer::{Buffer, Matrix};
 use crate::gradient::{GradientSink, HeadRows, LinearGradient, Sequences};
 use crate::kernels::math::exp;
 use crate::kernels::matmul::{self, Layout};
 use crate::kernels::{add_lanes, for_rows, max, rows_per_task, simd};
-use crate::layers::soft_cap;
-use crate::parameters::{ParameterId, Parameters};
+use crate::layers::lora::{Adapter, AdapterCache};
+use crate::layers::{Pass, soft_cap};
+use crate::parameters::ParameterId;
 
 /// About how many logits are held at a time (64 MB).
 const LOGITS: usize = 1 << 24;
@@ -24,6 +25,8 @@ pub(crate) struct Head {
     pub(crate) weight: ParameterId,
     /// `[vocabulary]`.
     pub(crate) bias: Option<ParameterId>,
+    /// Never on a tied head.
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) vocabulary: usize,
     pub(crate) width: usize,
     /// Multiplies logits.
@@ -81,25 +84,38 @@ fn row_loss(logits: &mut [f32], target: u32, weight: Option<f32>) -> f32 {
 }
 
 impl Head {
-    /// The logits of `hidden`'s rows.
-    pub(crate) fn logits(&self, parameters: &Parameters, pool: &Pool, hidden: &[f32]) -> Buffer {
-        let rows = hidden.len() / self.width;
+    /// The logits of `hidden`'s rows, which are those of the pass, and what the adapter's backward
+    /// needs.
+    pub(crate) fn logits(
+        &self,
+        pass: &Pass<'_>,
+        hidden: &Matrix,
+    ) -> (Buffer, Option<AdapterCache>) {
+        let (parameters, pool, rows) = (pass.parameters, pass.pool, hidden.rows());
         let mut logits = pool.take(rows * self.vocabulary);
-        let weight = &parameters.get(self.weight).tensor;
-        let sizes = [rows, self.width, self.vocabulary];
         let bias = self.bias.and_then(|bias| parameters.get(bias).tensor.as_f32());
         if let Some(bias) = bias {
             for_rows(&mut logits, self.vocabulary, |_, rows| {
                 rows.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
             });
         }
-        matmul::forward(Layout::OutIn, &mut logits, hidden, weight, sizes, bias.is_some(), pool);
+        let (input, add) = (hidden.as_slice(), bias.is_some());
+        if let Some(weight) = pass.int8(self.weight).filter(|_| rows == 1) {
+            weight.forward(&mut logits, input, add);
+        } else {
+            let weight = &parameters.get(self.weight).tensor;
+            let sizes = [rows, self.width, self.vocabulary];
+            matmul::forward(Layout::OutIn, &mut logits, input, weight, sizes, add, pool);
+        }
+        let adapter = self.adapter.as_ref();
+        let cache =
+            adapter.map(|adapter| adapter.forward(pass, &mut logits, hidden, self.vocabulary));
         self.bound(&mut logits);
-        logits
+        (logits, cache)
     }
 
     /// Multiplies logits and bounds them, where the family does so.
-    pub(crate) fn bound(&self, logits: &mut [f32]) {
+    fn bound(&self, logits: &mut [f32]) {
         if self.multiplier != 1.0 {
             for_rows(logits, 1, |_, logits| scale_row(logits, self.multiplier));
         }
@@ -149,8 +165,7 @@ impl Head {
     /// Each row's negative log-likelihood.
     pub(crate) fn evaluate(
         &self,
-        parameters: &Parameters,
-        pool: &Pool,
+        pass: &Pass<'_>,
         hidden: &Matrix,
         targets: Targets<'_>,
     ) -> Vec<f32> {
@@ -163,8 +178,8 @@ impl Head {
                 tokens: &targets.tokens[first..end],
                 weights: &targets.weights[first..end],
             };
-            let hidden = &hidden.as_slice()[first * self.width..end * self.width];
-            let mut logits = self.logits(parameters, pool, hidden);
+            let hidden = hidden.view_rows(first, end - first);
+            let mut logits = self.logits(&pass.of_rows(first, end), &hidden).0;
             self.losses(&mut logits, part, &mut losses[first..end], false);
         }
         losses
@@ -173,29 +188,30 @@ impl Head {
     /// Each row's negative log-likelihood, and the gradient of the weighted loss by `hidden`.
     pub(crate) fn forward_backward(
         &self,
-        parameters: &Parameters,
-        pool: &Pool,
+        pass: &Pass<'_>,
         hidden: &Matrix,
         targets: Targets<'_>,
-        sequences: Sequences<'_>,
         sink: &mut dyn GradientSink,
     ) -> (Vec<f32>, Buffer) {
+        let (parameters, pool) = (pass.parameters, pass.pool);
         let parameter = parameters.get(self.weight);
         let mut losses = vec![0.0; hidden.rows()];
         let mut gradient = pool.take(hidden.rows() * self.width);
-        for range in self.chunks(sequences, sink.head_rows()).windows(2) {
+        for range in self.chunks(pass.sequences, sink.head_rows()).windows(2) {
             let (first, end) = (range[0], range[1]);
             let hidden = hidden.view_rows(first, end - first);
-            let mut logits = self.logits(parameters, pool, hidden.as_slice());
+            let pass = pass.of_rows(first, end);
+            let (mut logits, cache) = self.logits(&pass, &hidden);
             let part = Targets {
                 tokens: &targets.tokens[first..end],
                 weights: &targets.weights[first..end],
             };
             self.losses(&mut logits, part, &mut losses[first..end], true);
             let logits = Matrix::new(logits, end - first, self.vocabulary);
+            let by_hidden = &mut gradient[first * self.width..end * self.width];
             matmul::input_gradient(
                 Layout::OutIn,
-                &mut gradient[first * self.width..end * self.width],
+                by_hidden,
                 logits.as_slice(),
                 &parameter.tensor,
                 [end - first, self.width, self.vocabulary],
@@ -212,6 +228,9 @@ impl Head {
                     output_gradient: &logits,
                     first_row: first,
                 });
+            }
+            if let (Some(adapter), Some(cache)) = (&self.adapter, cache) {
+                adapter.backward(&pass, cache, &logits, first, Some(by_hidden), sink);
             }
         }
         (losses, gradient)

@@ -1,5 +1,6 @@
 //! Token and position embeddings: a row of a table for each row of the batch.
 
+use pft_gguf::BLOCK_LEN;
 use rayon::prelude::*;
 
 use crate::buffer::{Buffer, Pool};
@@ -40,6 +41,13 @@ fn add_row(x: &mut [f32], table: &Tensor, id: u32) {
         TensorData::Bf16(values) => {
             for (x, value) in x.iter_mut().zip(&values[from..]) {
                 *x += value.to_f32();
+            }
+        }
+        TensorData::Blocks(blocks) => {
+            let mut wide = [0.0; BLOCK_LEN];
+            for (index, x) in x.chunks_exact_mut(BLOCK_LEN).enumerate() {
+                blocks.widen(from + index * BLOCK_LEN, &mut wide);
+                add(x, &wide);
             }
         }
     }

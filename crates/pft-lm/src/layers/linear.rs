@@ -128,7 +128,7 @@ impl Linear {
         }
         if let (Some(adapter), Some(cache)) = (&self.adapter, cache.adapter) {
             let target = input_gradient.map(|(target, _)| target);
-            adapter.backward(pass, cache, output_gradient, target, sink);
+            adapter.backward(pass, cache, output_gradient, 0, target, sink);
         }
     }
 }

@@ -1,16 +1,18 @@
-//! LoRA: a linear layer's output gains s · B(A(dropout(x))), with s = alpha / rank, as in PEFT.
+//! LoRA: a linear layer's output gains s · B(A(dropout(x))), with s = alpha / rank (or alpha / √rank), as in
+//! PEFT.
 //!
 //! The scale rides on A's output, h = s · A(dropout(x)), so that B's gradient is gᵀ·h and A's
 //! is (s · g·B)ᵀ · dropout(x) without a scaled copy of g.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::buffer::Matrix;
 use crate::gradient::{GradientSink, LinearGradient, Sequences};
 use crate::kernels::matmul::{self, Layout};
 use crate::kernels::{for_rows, simd};
 use crate::layers::Pass;
-use crate::names::{HEADS, layout_of};
+use crate::layers::targets::{TargetModules, path};
+use crate::names::layout_of;
 use crate::parameters::{
     Parameter, ParameterError, ParameterId, ParameterKind, ParameterSpec, Parameters, Tensor,
     TensorData,
@@ -23,16 +25,44 @@ pub struct LoraConfig {
     pub rank: usize,
     /// `lora_alpha`; the adapter's output is scaled by alpha / rank.
     pub alpha: f64,
+    /// Scales by alpha / √rank instead (`use_rslora`).
+    pub use_rslora: bool,
     /// Share of the adapter's input that is dropped in training (`lora_dropout`).
     pub dropout: f64,
-    /// The linear layers that get an adapter, by the last part of their name: `q_proj`, `c_attn`.
-    pub target_modules: Vec<String>,
+    /// The linear layers that get an adapter.
+    pub target_modules: TargetModules,
+    /// Leaves A as it was drawn and trains B alone (FFA-LoRA, Sun et al. 2024). PEFT has no such
+    /// setting: its files are those of any adapter.
+    pub freeze_a: bool,
+}
+
+impl Default for LoraConfig {
+    /// PEFT's rank and alpha, on queries and values.
+    fn default() -> Self {
+        Self {
+            rank: 8,
+            alpha: 8.0,
+            use_rslora: false,
+            dropout: 0.0,
+            target_modules: TargetModules::names(["q_proj", "v_proj"]),
+            freeze_a: false,
+        }
+    }
 }
 
 impl LoraConfig {
-    /// alpha / rank.
+    /// alpha / rank; alpha / √rank where it is rank-stabilised (Kalajdzievski 2023).
     pub fn scale(&self) -> f64 {
-        self.alpha / self.rank as f64
+        let rank = self.rank as f64;
+        self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Whether training changes a parameter.
+    pub(crate) fn trains(&self, kind: ParameterKind) -> bool {
+        match kind {
+            ParameterKind::LoraA => !self.freeze_a,
+            kind => kind == ParameterKind::LoraB,
+        }
     }
 
     /// The adapter parameters that these settings add to a base model: A and B of each target
@@ -51,29 +81,8 @@ impl LoraConfig {
             let problem = format!("dropout is {}, not in 0 to 1", self.dropout);
             return Err(ParameterError::Lora(problem));
         }
-        if self.target_modules.is_empty() {
-            return Err(ParameterError::Lora("names no target module".to_owned()));
-        }
-        // The head is a plain linear layer in PEFT too, but adapting it is not offered here.
-        let weights = || {
-            base.iter().filter(|spec| {
-                spec.kind == ParameterKind::Weight && !HEADS.contains(&spec.name.as_str())
-            })
-        };
-        let known: BTreeSet<&str> = weights().map(|spec| last_part(&spec.name)).collect();
-        for target in &self.target_modules {
-            if !weights().any(|spec| matches(&spec.name, target)) {
-                return Err(ParameterError::NoSuchModule {
-                    name: target.clone(),
-                    known: known.into_iter().collect::<Vec<_>>().join(", "),
-                });
-            }
-        }
         let mut specs = Vec::new();
-        for spec in weights() {
-            if !self.target_modules.iter().any(|target| matches(&spec.name, target)) {
-                continue;
-            }
+        for spec in self.target_modules.select(base)? {
             let (inputs, outputs) = match layout_of(&spec.name) {
                 Layout::OutIn => (spec.shape[1], spec.shape[0]),
                 Layout::InOut => (spec.shape[0], spec.shape[1]),
@@ -88,19 +97,8 @@ impl LoraConfig {
 
 /// PEFT's names for the A and B that adapt the weight of that name.
 pub fn adapter_names(weight: &str) -> [String; 2] {
-    let module = weight.strip_suffix(".weight").unwrap_or(weight);
+    let module = path(weight);
     ["lora_A", "lora_B"].map(|part| format!("base_model.model.{module}.{part}.weight"))
-}
-
-fn last_part(weight: &str) -> &str {
-    let module = weight.strip_suffix(".weight").unwrap_or(weight);
-    module.rsplit('.').next().unwrap_or(module)
-}
-
-/// PEFT's rule: the module's name is the target or ends in `.target`.
-fn matches(weight: &str, target: &str) -> bool {
-    let module = weight.strip_suffix(".weight").unwrap_or(weight);
-    module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Adds every adapter of `parameters` to the weight that it adapts, as PEFT's `merge_and_unload`.
@@ -179,8 +177,8 @@ pub(crate) struct Adapter {
 /// What an adapter's backward needs.
 #[derive(Debug)]
 pub(crate) struct AdapterCache {
-    /// A's input: the layer's, or what dropout left of it.
-    input: Matrix,
+    /// A's input where A trains: the layer's, or what dropout left of it.
+    input: Option<Matrix>,
     /// s · A's output.
     hidden: Matrix,
 }
@@ -263,28 +261,30 @@ impl Adapter {
         scale_values(&mut hidden, self.scale);
         let sizes = [rows, self.rank, outputs];
         matmul::forward(Layout::OutIn, output, &hidden, b, sizes, true, pool);
+        let input = pass.trained(self.a).map(|_| input);
         AdapterCache { input, hidden: Matrix::new(hidden, rows, self.rank) }
     }
 
-    /// Adds the adapter's share to the input's gradient, if that is wanted.
+    /// Adds the adapter's share to the input's gradient, if that is wanted. `first_row` is the row of
+    /// the batch that row 0 is.
     pub(crate) fn backward(
         &self,
         pass: &Pass<'_>,
         cache: AdapterCache,
         output_gradient: &Matrix,
+        first_row: usize,
         input_gradient: Option<&mut [f32]>,
         sink: &mut dyn GradientSink,
     ) {
         let (parameters, pool) = (pass.parameters, pass.pool);
         let (rows, outputs) = (output_gradient.rows(), output_gradient.columns());
-        let inputs = cache.input.columns();
         let pieces = |weight, input, output_gradient| LinearGradient {
             weight,
             bias: None,
             layout: Layout::OutIn,
             input,
             output_gradient,
-            first_row: 0,
+            first_row,
         };
         if let Some(b) = pass.trained(self.b) {
             sink.linear(pieces(Some(b), &cache.hidden, output_gradient));
@@ -296,11 +296,12 @@ impl Adapter {
         matmul::input_gradient(Layout::OutIn, &mut by_hidden, gradient, b, sizes, false, pool);
         scale_values(&mut by_hidden, self.scale);
         let by_hidden = Matrix::new(by_hidden, rows, self.rank);
-        if let Some(a) = pass.trained(self.a) {
-            sink.linear(pieces(Some(a), &cache.input, &by_hidden));
+        if let (Some(a), Some(input)) = (pass.trained(self.a), &cache.input) {
+            sink.linear(pieces(Some(a), input, &by_hidden));
         }
         let Some(input_gradient) = input_gradient else { return };
         let a = &parameters.get(self.a).tensor;
+        let inputs = a.shape[1];
         let sizes = [rows, inputs, self.rank];
         let gradient = by_hidden.as_slice();
         match pass.seeds {
@@ -328,7 +329,7 @@ impl Adapter {
 
 /// Widens a tensor that the kernels read as f32.
 pub(crate) fn widened(tensor: &mut Tensor) {
-    if let TensorData::Bf16(_) = tensor.data {
+    if tensor.as_f32().is_none() {
         tensor.data = TensorData::F32(tensor.to_f32());
     }
 }

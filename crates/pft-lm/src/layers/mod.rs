@@ -19,6 +19,7 @@ mod oracle;
 pub mod rms_norm;
 pub mod rope;
 pub mod soft_cap;
+pub mod targets;
 
 use crate::buffer::Pool;
 use crate::gradient::Sequences;
@@ -46,6 +47,11 @@ impl Pass<'_> {
     /// `id` if that parameter trains.
     pub(crate) fn trained(&self, id: ParameterId) -> Option<ParameterId> {
         self.parameters.get(id).trainable.then_some(id)
+    }
+
+    /// The pass of the batch's rows from `first` to `end` alone, for layers that take rows in chunks.
+    pub(crate) fn of_rows(&self, first: usize, end: usize) -> Self {
+        Self { seeds: self.seeds.map(|seeds| &seeds[first..end]), ..*self }
     }
 
     /// A weight in 8 bits, for a single row.

@@ -23,7 +23,9 @@ pub(crate) struct Norm {
 fn values(parameters: &Parameters, id: ParameterId) -> &[f32] {
     match &parameters.get(id).tensor.data {
         TensorData::F32(values) => values,
-        TensorData::Bf16(_) => unreachable!("the model widens norms when it is made"),
+        TensorData::Bf16(_) | TensorData::Blocks(_) => {
+            unreachable!("the model widens norms when it is made")
+        }
     }
 }
 

@@ -541,12 +541,14 @@ fn the_head_and_its_loss() {
     let head = Head {
         weight: ParameterId(0),
         bias: None,
+        adapter: None,
         vocabulary,
         width,
         multiplier: 1.0,
         soft_cap: None,
     };
     let targets = Targets { tokens: &tokens, weights: &weights };
+    let pass = pass(&parameters, &pool, &sequences, None);
     let hidden_rows = matrix(&pool, &hidden, width);
     let oracle = |t: &[Candle]| {
         let logits = t[0].matmul(&t[1].t().unwrap()).unwrap();
@@ -561,11 +563,10 @@ fn the_head_and_its_loss() {
     let mut whole = Whole(GradientSum::new(&parameters));
     let sinks: [(&str, &mut dyn GradientSink); 2] = [("any", &mut plain), ("whole", &mut whole)];
     for (name, sink) in sinks {
-        let result =
-            head.forward_backward(&parameters, &pool, &hidden_rows, targets, &sequences, sink);
+        let result = head.forward_backward(&pass, &hidden_rows, targets, sink);
         found.insert(name, result);
     }
-    let evaluated = head.evaluate(&parameters, &pool, &hidden_rows, targets);
+    let evaluated = head.evaluate(&pass, &hidden_rows, targets);
     for (name, sum) in [("any", &mut plain), ("whole", &mut whole.0)] {
         let (losses, by_hidden) = &found[name];
         assert_eq!(losses, &evaluated);

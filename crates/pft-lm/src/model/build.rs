@@ -48,7 +48,14 @@ impl Builder<'_> {
             Layout::OutIn => (shape[1], shape[0]),
             Layout::InOut => (shape[0], shape[1]),
         };
-        let [a, b] = adapter_names(&name).map(|name| self.parameters.id(&name));
+        let adapter = self.adapter(&name);
+        let bias = self.parameters.id(&format!("{module}.bias"));
+        Ok(Linear { weight, bias, layout, inputs, outputs, adapter })
+    }
+
+    /// The adapter of the weight of that name, if it has one.
+    fn adapter(&mut self, weight: &str) -> Option<Adapter> {
+        let [a, b] = adapter_names(weight).map(|name| self.parameters.id(&name));
         let adapter = match (a, b, self.lora) {
             (Some(a), Some(b), Some(lora)) => Some(Adapter {
                 a,
@@ -61,8 +68,7 @@ impl Builder<'_> {
             _ => None,
         };
         self.adapters += u64::from(adapter.is_some());
-        let bias = self.parameters.id(&format!("{module}.bias"));
-        Ok(Linear { weight, bias, layout, inputs, outputs, adapter })
+        adapter
     }
 
     fn norm(&self, module: &str) -> Result<Norm, ParameterError> {
@@ -184,11 +190,12 @@ pub(crate) fn layers(
         .map(|layer| builder.block(layer))
         .collect::<Result<_, _>>()?;
     let tokens = builder.id(&format!("{}.weight", names.tokens))?;
-    let (head, bias) = if config.tie_word_embeddings {
-        (tokens, None)
+    let (head, bias, adapter) = if config.tie_word_embeddings {
+        (tokens, None, None)
     } else {
+        let weight = format!("{}.weight", names.head);
         let bias = parameters.id(&format!("{}.bias", names.head));
-        (builder.id(&format!("{}.weight", names.head))?, bias)
+        (builder.id(&weight)?, bias, builder.adapter(&weight))
     };
     let learned = config.design.ropes.is_empty();
     let positions = format!("{}.weight", names::POSITIONS);
@@ -201,6 +208,7 @@ pub(crate) fn layers(
         head: Head {
             weight: head,
             bias,
+            adapter,
             vocabulary: config.vocab_size,
             width: config.hidden_size,
             multiplier: config.design.logits_multiplier as f32,

@@ -121,18 +121,7 @@ impl LanguageModel {
         }
         let last = x.view_rows(x.rows() - 1, 1);
         let hidden = self.layers.norm.forward(&pass, last.as_slice()).0;
-        if let Some(weight) = pass.int8(self.layers.head.weight) {
-            let mut logits = vec![0.0; self.config.vocab_size];
-            let head = &self.layers.head;
-            let bias = head.bias.and_then(|bias| self.parameters.get(bias).tensor.as_f32());
-            if let Some(bias) = bias {
-                logits.copy_from_slice(bias);
-            }
-            weight.forward(&mut logits, hidden.as_slice(), bias.is_some());
-            head.bound(&mut logits);
-            return logits;
-        }
-        self.layers.head.logits(&self.parameters, &self.pool, hidden.as_slice()).to_vec()
+        self.layers.head.logits(&pass, &hidden).0.to_vec()
     }
 
     /// Lets [`generate`](Self::generate) read weights that are rounded to 8 bits, as llama.cpp

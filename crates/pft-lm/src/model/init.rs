@@ -1,6 +1,5 @@
 //! Random initial values, distributed as transformers and PEFT draw them.
 
-use half::bf16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -19,25 +18,16 @@ pub fn random(config: &ModelConfig, seed: u64) -> Result<Parameters, ParameterEr
     random_in(config, seed, Precision::F32)
 }
 
-/// [`random`] in either precision: matrices are rounded to bf16 as they are drawn, so that frozen
-/// models that fill the memory are never there in 32 bits.
+/// [`random`] in any precision: matrices are rounded as they are drawn, so that frozen models that fill the memory are never there in 32 bits.
 ///
 /// # Errors
-/// As [`random`].
+/// As [`random`], and where a matrix has rows that are no whole blocks.
 pub fn random_in(
     config: &ModelConfig,
     seed: u64,
     precision: Precision,
 ) -> Result<Parameters, ParameterError> {
-    table(config, |spec, stream| {
-        let values = values(config, spec, seed, stream);
-        let matrix = matches!(spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
-        if precision == Precision::Bf16 && matrix {
-            let narrow = values.into_iter().map(bf16::from_f32).collect();
-            return Tensor::new_bf16(&spec.shape, narrow);
-        }
-        Tensor::new(&spec.shape, values)
-    })
+    table(config, |spec, stream| Tensor::kept(spec, values(config, spec, seed, stream), precision))
 }
 
 fn table(

@@ -48,7 +48,7 @@ impl LanguageModel {
     /// taken from `parameters` where they are there and drawn from `seed` where not.
     ///
     /// # Errors
-    /// When a parameter is missing or has the wrong shape, when a trainable one is in bf16, or
+    /// When a parameter is missing or has the wrong shape, when a trainable one is not in 32 bits, or
     /// when the LoRA settings do not fit the model.
     pub fn new(
         config: ModelConfig,
@@ -61,9 +61,6 @@ impl LanguageModel {
             check_shape(&parameters, &spec.name, &spec.shape)?;
         }
         if let Some(lora) = &lora {
-            parameters.set_trainable(|spec| {
-                matches!(spec.kind, ParameterKind::LoraA | ParameterKind::LoraB)
-            });
             for (index, spec) in lora.specs(&specs)?.into_iter().enumerate() {
                 if parameters.id(&spec.name).is_some() {
                     check_shape(&parameters, &spec.name, &spec.shape)?;
@@ -74,12 +71,16 @@ impl LanguageModel {
                     parameters.insert(spec, tensor, true)?;
                 }
             }
+            parameters.set_trainable(|spec| lora.trains(spec.kind));
         }
         for (_, parameter) in parameters.iter_mut() {
             match parameter.spec.kind {
                 ParameterKind::Embedding | ParameterKind::Weight => {
                     if parameter.trainable && parameter.tensor.as_f32().is_none() {
-                        return Err(ParameterError::NotTrainable(parameter.spec.name.clone()));
+                        return Err(ParameterError::NotTrainable {
+                            name: parameter.spec.name.clone(),
+                            precision: parameter.tensor.precision().name(),
+                        });
                     }
                 }
                 _ => lora::widened(&mut parameter.tensor),
@@ -210,14 +211,8 @@ impl LanguageModel {
         }
         let layers = &self.layers;
         let (hidden, stats) = layers.norm.forward(&pass, x.as_slice());
-        let (by_row, mut gradient) = layers.head.forward_backward(
-            &self.parameters,
-            &self.pool,
-            &hidden,
-            inputs.targets(),
-            batch.offsets(),
-            sink,
-        );
+        let (by_row, mut gradient) =
+            layers.head.forward_backward(&pass, &hidden, inputs.targets(), sink);
         drop(hidden);
         let rows = batch.rows();
         let nothing = self.pool.zeros(gradient.len());
@@ -304,7 +299,8 @@ impl LanguageModel {
         let inputs = self.prepare(batch)?;
         let hidden = self.hidden(batch, &inputs);
         let targets = inputs.targets();
-        let by_row = self.layers.head.evaluate(&self.parameters, &self.pool, &hidden, targets);
+        let pass = self.pass(batch, &inputs, None);
+        let by_row = self.layers.head.evaluate(&pass, &hidden, targets);
         Ok(Losses::new(batch, &by_row))
     }
 
@@ -315,7 +311,8 @@ impl LanguageModel {
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>, BatchError> {
         let inputs = self.prepare(batch)?;
         let hidden = self.hidden(batch, &inputs);
-        Ok(self.layers.head.logits(&self.parameters, &self.pool, hidden.as_slice()).to_vec())
+        let pass = self.pass(batch, &inputs, None);
+        Ok(self.layers.head.logits(&pass, &hidden).0.to_vec())
     }
 
     /// The rows that the head reads.

@@ -50,8 +50,14 @@ impl Config {
             (Some(_), Some(_)) => return wrong("base_model and random_init: set one of them"),
             _ => {}
         }
-        if self.base_precision == Precision::Bf16 && self.lora.is_none() {
-            return wrong("base_precision: bf16 is for frozen weights; set lora, or use f32");
+        if self.base_precision != Precision::F32 && self.lora.is_none() {
+            return wrong(format!(
+                "base_precision: {} is for frozen weights; set lora, or use f32",
+                self.base_precision.name()
+            ));
+        }
+        if self.base_adapters.is_some() && (self.lora.is_none() || self.base_model.is_none()) {
+            return wrong("base_adapters: needs base_model and lora, with the adapters' settings");
         }
         self.validate_length()?;
         positive("learning_rate", self.learning_rate, MAX_LEARNING_RATE)?;

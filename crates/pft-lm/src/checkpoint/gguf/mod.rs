@@ -10,14 +10,13 @@ mod write;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use half::bf16;
 use pft_gguf::Gguf;
 use pft_hub::{Origin, mistaken};
 use serde_json::Value;
 
 use super::{CheckpointError, Precision, check_layers};
 use crate::config::{Architecture, ModelConfig};
-use crate::parameters::{ParameterKind, ParameterSpec, Tensor};
+use crate::parameters::{ParameterSpec, Tensor};
 use layout::{arrangement, family_of, gguf_name, readable};
 pub use write::{check_gguf, save_gguf};
 
@@ -118,12 +117,7 @@ impl GgufSource {
             });
         }
         let values = arrangement.to_hugging_face(self.file.dequantize(&name)?, &spec.shape);
-        let matrix = matches!(spec.kind, ParameterKind::Embedding | ParameterKind::Weight);
-        if precision == Precision::Bf16 && matrix {
-            let narrow = values.into_iter().map(bf16::from_f32).collect();
-            return Ok(Tensor::new_bf16(&spec.shape, narrow)?);
-        }
-        Ok(Tensor::new(&spec.shape, values)?)
+        Ok(Tensor::kept(spec, values, precision)?)
     }
 }
 

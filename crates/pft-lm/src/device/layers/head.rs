@@ -6,6 +6,7 @@
 
 use candle_core::{D, Result, Tensor};
 
+use super::lora::{self, AdapterCache};
 use super::{Pass, soft_cap};
 use crate::device::gradient::DeviceSink;
 use crate::device::ops::{matmul, wide};
@@ -25,19 +26,25 @@ pub(crate) struct Targets {
     pub(crate) weights: Tensor,
 }
 
-/// The logits of the rows of `hidden`, in the wide type.
-fn logits(head: &Head, pass: &Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
-    let mut logits = wide(&matmul(hidden, &pass.weight(head.weight).t()?)?)?;
+/// The logits of the rows of `hidden`, in the wide type, and what the adapter's backward needs.
+fn logits(head: &Head, pass: &Pass<'_>, hidden: &Tensor) -> Result<(Tensor, Option<AdapterCache>)> {
+    let mut product = matmul(hidden, &pass.weight(head.weight).t()?)?;
+    let mut kept = None;
+    if let Some(adapter) = &head.adapter {
+        let (sum, cache) = lora::forward(adapter, pass, product, hidden)?;
+        (product, kept) = (sum, Some(cache));
+    }
+    let mut logits = wide(&product)?;
     if let Some(bias) = head.bias {
         logits = logits.broadcast_add(&wide(pass.weight(bias))?)?;
     }
     if head.multiplier != 1.0 {
         logits = logits.affine(f64::from(head.multiplier), 0.0)?;
     }
-    match head.soft_cap {
-        Some(cap) => soft_cap::forward(&logits, f64::from(cap)),
-        None => Ok(logits),
+    if let Some(cap) = head.soft_cap {
+        logits = soft_cap::forward(&logits, f64::from(cap))?;
     }
+    Ok((logits, kept))
 }
 
 /// How logits follow what the product gives, where that is not at once.
@@ -88,7 +95,8 @@ pub(crate) fn evaluate(
     let mut losses = Vec::new();
     for range in chunks(count, LOGITS / head.vocabulary, None).windows(2) {
         let (first, rows) = (range[0], range[1] - range[0]);
-        let logits = logits(head, pass, &hidden.narrow(0, first, rows)?)?;
+        let hidden = hidden.narrow(0, first, rows)?;
+        let logits = logits(head, &pass.of_rows(first, rows), &hidden)?.0;
         let tokens = targets.tokens.narrow(0, first, rows)?.reshape((rows, 1))?;
         losses.push(row_losses(&logits, &tokens)?.0);
     }
@@ -106,7 +114,8 @@ pub(crate) fn forward_backward(
     let (count, dtype) = (hidden.dim(0)?, hidden.dtype());
     let trained = pass.trained(head.weight);
     let bias = head.bias.and_then(|bias| pass.trained(bias));
-    let allowed = trained.or(bias).and_then(|_| sink.head_borders());
+    let trains = trained.is_some() || bias.is_some() || head.adapter.is_some();
+    let allowed = if trains { sink.head_borders() } else { None };
     let borders = chunks(count, LOGITS / head.vocabulary, allowed);
     let (mut losses, mut gradients) = (Vec::new(), Vec::new());
     for range in borders.windows(2) {
@@ -114,7 +123,8 @@ pub(crate) fn forward_backward(
         let hidden = hidden.narrow(0, first, rows)?;
         let tokens = targets.tokens.narrow(0, first, rows)?.reshape((rows, 1))?;
         let weights = targets.weights.narrow(0, first, rows)?.reshape((rows, 1))?;
-        let logits = logits(head, pass, &hidden)?;
+        let pass = pass.of_rows(first, rows);
+        let (logits, cache) = logits(head, &pass, &hidden)?;
         let (loss, exponentials, total) = row_losses(&logits, &tokens)?;
         let slopes = slopes(head, &logits)?;
         drop(logits);
@@ -128,7 +138,7 @@ pub(crate) fn forward_backward(
         }
         let by_logits = by_logits.to_dtype(dtype)?;
         losses.push(loss);
-        gradients.push(matmul(&by_logits, pass.weight(head.weight))?);
+        let mut by_hidden = Some(matmul(&by_logits, pass.weight(head.weight))?);
         if trained.is_some() || bias.is_some() {
             sink.linear(LinearGradient {
                 weight: trained,
@@ -139,6 +149,10 @@ pub(crate) fn forward_backward(
                 first_row: first,
             })?;
         }
+        if let (Some(adapter), Some(cache)) = (&head.adapter, cache) {
+            by_hidden = lora::backward(adapter, &pass, cache, &by_logits, first, by_hidden, sink)?;
+        }
+        gradients.extend(by_hidden);
     }
     Ok((Tensor::cat(&losses, 0)?, Tensor::cat(&gradients, 0)?))
 }

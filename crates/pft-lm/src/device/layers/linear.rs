@@ -74,7 +74,7 @@ pub(crate) fn backward(
     }
     match (&linear.adapter, cache.adapter) {
         (Some(adapter), Some(cache)) => {
-            lora::backward(adapter, pass, cache, output_gradient, gradient, sink)
+            lora::backward(adapter, pass, cache, output_gradient, 0, gradient, sink)
         }
         _ => Ok(gradient),
     }

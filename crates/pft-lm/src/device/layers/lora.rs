@@ -1,4 +1,4 @@
-//! LoRA: a linear layer's output gains s · B(A(dropout(x))), with s = alpha / rank, as in PEFT.
+//! LoRA: a linear layer's output gains s · B(A(dropout(x))), as [`crate::layers::lora`] says.
 //!
 //! As on the CPU the scale rides on A's output, and the dropout masks are the same ones: hashes
 //! of the row's seed, drawn on the host.
@@ -15,8 +15,8 @@ use crate::layers::lora::Adapter;
 /// What an adapter's backward needs.
 #[derive(Debug)]
 pub(crate) struct AdapterCache {
-    /// A's input: the layer's, or what dropout left of it.
-    input: Tensor,
+    /// A's input where A trains: the layer's, or what dropout left of it.
+    input: Option<Tensor>,
     /// s · A's output.
     hidden: Tensor,
     /// What dropout multiplied the input by.
@@ -48,16 +48,18 @@ pub(crate) fn forward(
     let hidden = matmul(&input, &pass.weight(adapter.a).t()?)?;
     let hidden = (hidden * f64::from(adapter.scale))?;
     let output = (output + matmul(&hidden, &pass.weight(adapter.b).t()?)?)?;
+    let input = pass.trained(adapter.a).map(|_| input);
     Ok((output, AdapterCache { input, hidden, mask }))
 }
 
 /// Hands out the adapter's gradients; returns the input's, to which it adds its share, if there
-/// is one.
+/// is one. `first_row` is the row of the batch that row 0 is.
 pub(crate) fn backward(
     adapter: &Adapter,
     pass: &Pass<'_>,
     cache: AdapterCache,
     output_gradient: &Tensor,
+    first_row: usize,
     input_gradient: Option<Tensor>,
     sink: &mut dyn DeviceSink,
 ) -> Result<Option<Tensor>> {
@@ -67,15 +69,15 @@ pub(crate) fn backward(
         layout: Layout::OutIn,
         input,
         output_gradient,
-        first_row: 0,
+        first_row,
     };
     if let Some(b) = pass.trained(adapter.b) {
         sink.linear(pieces(b, &cache.hidden, output_gradient))?;
     }
     let by_hidden = matmul(output_gradient, pass.weight(adapter.b))?;
     let by_hidden = (by_hidden * f64::from(adapter.scale))?;
-    if let Some(a) = pass.trained(adapter.a) {
-        sink.linear(pieces(a, &cache.input, &by_hidden))?;
+    if let (Some(a), Some(input)) = (pass.trained(adapter.a), &cache.input) {
+        sink.linear(pieces(a, input, &by_hidden))?;
     }
     let Some(input_gradient) = input_gradient else { return Ok(None) };
     let mut share = matmul(&by_hidden, pass.weight(adapter.a))?;

@@ -45,6 +45,11 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// The pass of `count` of the batch's rows, for layers that take rows in chunks.
+    pub(crate) fn of_rows(&self, first: usize, count: usize) -> Self {
+        Self { seeds: self.seeds.map(|seeds| &seeds[first..first + count]), ..*self }
+    }
+
     /// A parameter's values.
     pub(crate) fn weight(&self, id: ParameterId) -> &Tensor {
         &self.weights[id.0]

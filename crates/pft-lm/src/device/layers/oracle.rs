@@ -222,6 +222,7 @@ fn the_head_and_its_loss() {
     let layer = Head {
         weight: ParameterId(0),
         bias: None,
+        adapter: None,
         vocabulary: 9,
         width: 4,
         multiplier: 1.0,
