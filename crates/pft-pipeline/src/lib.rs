@@ -45,6 +45,7 @@ mod runs;
 mod schedule;
 mod seal;
 mod stamp;
+mod starter;
 mod summary;
 mod table;
 mod usage;

@@ -18,6 +18,7 @@ mod sink;
 mod source;
 pub mod split;
 mod spool;
+pub mod survey;
 pub mod synthetic;
 
 use std::sync::Arc;
@@ -39,6 +40,8 @@ impl Stage for Ingest {
     const NAME: &'static str = "ingest";
     const REVISION: u32 = 4;
     const ABOUT: &'static str = "Reads raw documents into a corpus";
+    const COMMANDS: &'static str =
+        "ingest survey PATH      says what a corpus has to choose from: columns and units";
     type Config = Config;
 
     fn inputs() -> Vec<Port> {
