@@ -175,6 +175,62 @@ fn the_frontier_goes_from_private_to_undefended() {
         assert_eq!(frontier.matches(name).count(), 3, "{name}");
     }
     assert!(frontier.contains("∞") && frontier.contains("none"));
+    every_figure_is_the_artifacts(&page, &result);
+}
+
+/// Looks each figure of a report's table of models up in what training left, and counts in tags.
+fn every_figure_is_the_artifacts(page: &str, result: &Value) {
+    let names = [
+        "target_epsilon=1/model",
+        "target_epsilon=inf/model",
+        "echr-scrubbed/model",
+        "echr-undefended/model",
+    ];
+    for name in names {
+        let folder = folder_of(result, name);
+        let (evaluation, privacy) =
+            (read_json(&folder.join("evaluation.json")), read_json(&folder.join("privacy.json")));
+        let (before, after) = (&evaluation["before"], &evaluation["after"]);
+        let row = page.split(&format!("<th scope=\"row\">{name}</th>")).nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        let cells: Vec<&str> =
+            row.split("</td>").filter_map(|cell| cell.rsplit('>').next()).collect();
+        let epsilon = match privacy["epsilon"][0]["epsilon"].as_f64() {
+            Some(epsilon) => {
+                let shown: f64 = cells[0].parse().unwrap();
+                // Four digits, and never less than is so.
+                assert!(shown >= epsilon && shown < epsilon + 1.01e-4, "{name}: {shown}");
+                cells[0].to_string()
+            }
+            None if name.contains("inf") => "∞".to_string(),
+            None => "none".to_string(),
+        };
+        let figure = |set: &Value, key: &str| format!("{:.3}", set[key].as_f64().unwrap());
+        let nats = |set: &str| after[set]["pii_perplexity"].as_f64().unwrap().ln();
+        let expected = [
+            epsilon,
+            figure(&before["held_out"], "perplexity"),
+            figure(&after["held_out"], "perplexity"),
+            figure(&after["held_out"], "pii_perplexity"),
+            figure(&after["held_out"], "other_perplexity"),
+            figure(&after["train"], "perplexity"),
+            figure(&after["train"], "pii_perplexity"),
+            format!("{:.4}", nats("held_out") - nats("train")),
+        ];
+        assert_eq!(cells[..8], expected.each_ref().map(String::as_str)[..], "{name}");
+        let statement = privacy["statement"].as_str().unwrap();
+        let escaped = statement.replace('&', "&amp;").replace('<', "&lt;");
+        assert!(page.contains(&escaped), "{name}: {statement}");
+    }
+    let manifest = read_json(&folder_of(result, "echr-scrubbed/clean").join("manifest.json"));
+    let labels = manifest["provenance"]["metrics"]["spans_by_label"].as_object().unwrap();
+    assert!(!labels.is_empty());
+    for (label, counted) in labels {
+        let count = counted.as_u64().or(counted["replaced"].as_u64()).unwrap();
+        let row = page.split(&format!("<th scope=\"row\">{label}</th>")).nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        assert!(row.contains(&format!(">{count}</td>")), "{label}: {count} is not in {row}");
+    }
 }
 
 /// A flipped bit in tags would leave a name in the clear: no stage works on what is not as it was

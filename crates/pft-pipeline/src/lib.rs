@@ -33,6 +33,7 @@ mod figures;
 mod history;
 mod latest;
 mod lineage;
+mod lines;
 mod make;
 mod outside;
 mod page;
