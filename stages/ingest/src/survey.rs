@@ -104,3 +104,42 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(path: &std::path::Path, source: SourceKind) -> Result<Survey, StageError> {
+        let path = Some(Paths::One(OutsidePath(path.to_string_lossy().into_owned())));
+        survey(Config { path, source, ..Config::default() })
+    }
+
+    #[test]
+    fn columns_are_counted_over_all_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("a.csv"), "who,note,gap\n1,One two,x\n1,Three,\n").unwrap();
+        std::fs::write(at("b.csv"), "note,who,extra\n\"Four, five\",2,y\n").unwrap();
+        let survey = of(folder.path(), SourceKind::Csv).unwrap();
+        assert_eq!((survey.documents, &survey.source[..]), (3, "csv"));
+        let counts: Vec<(&str, u64, u64)> =
+            survey.columns.iter().map(|c| (&c.name[..], c.distinct, c.most)).collect();
+        assert_eq!(counts, [("who", 2, 2), ("note", 3, 1)]);
+        let lines = at("c.jsonl");
+        std::fs::write(&lines, "{\"n\": 7, \"t\": \"abcd\"}\n{\"n\": null, \"t\": \"ab\"}\n")
+            .unwrap();
+        let survey = of(&lines, SourceKind::Auto).unwrap();
+        assert!(survey.columns[0].problem.as_ref().is_some_and(|why| why.contains("`n`")));
+        assert!(survey.columns[1].is_text && survey.columns[1].mean_chars == 3.0);
+    }
+
+    #[test]
+    fn files_of_text_are_units_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.txt", "b.txt"] {
+            std::fs::write(folder.path().join(name), "Some text.").unwrap();
+        }
+        let survey = of(folder.path(), SourceKind::Text).unwrap();
+        assert_eq!((survey.documents, survey.units, survey.largest_unit), (2, Some(2), Some(1)));
+    }
+}

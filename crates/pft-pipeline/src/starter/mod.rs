@@ -4,8 +4,10 @@
 
 pub(crate) mod choice;
 pub(crate) mod corpus;
+mod fates;
 pub(crate) mod files;
 pub(crate) mod moved;
+mod old;
 pub(crate) mod pipelines;
 mod unmoved;
 
