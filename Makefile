@@ -10,7 +10,7 @@ PIPELINES  := $(basename $(notdir $(wildcard pipelines/*.yml)))
 # Options of a pipeline's run, as in `make echr-dp8 ARGS="--set model.max_steps=100"`.
 ARGS       ?=
 
-.PHONY: help demo test models gemma build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fuzz-check fmt python clean-store $(PIPELINES)
+.PHONY: help demo test test-kills models gemma build bench bench-train bench-generate bench-tag bench-tokenize bench-runner bench-scale lint fuzz-check fmt python clean-store $(PIPELINES)
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ build: ## Builds every binary
 test: models build python ## Runs all tests
 	sh data/fetch-models.sh en_core_web_md
 	PFT_PYTHON="$$(cd $(VENV) && pwd)/bin/python" $(CARGO) test --locked --release --workspace
+
+test-kills: models build ## Kills runs at 300 moments, where `make test` does at 30; takes a while
+	PFT_KILLS=300 $(CARGO) test --locked --release -p pft-tests --test runner killed_
 
 # A bench is processes of its own beside its peers, which pip installs into an environment of the
 # bench. Options of a bench, as in `make bench-train BENCH_ARGS="--works w1 --steps 1"`.

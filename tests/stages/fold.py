@@ -99,6 +99,8 @@ def main(arguments):
             if name.endswith(".txt"):
                 with open(os.path.join(config["folder"], name)) as handle:
                     text += handle.read()
+    if config["steps"]:
+        event(event="start", task="folding", total=config["steps"], unit="steps")
     for step in range(config["steps"]):
         done = os.path.join(scratch, str(step))
         if not os.path.exists(done):
@@ -108,6 +110,7 @@ def main(arguments):
             os.rename(done + ".partial", done)
         with open(done) as handle:
             text += handle.read()
+        event(event="progress", task="folding", done=step + 1, total=config["steps"], unit="steps", message="")
     if config["steps"] == 0:
         text += config["text"]
     output = options["--output"]

@@ -170,6 +170,72 @@ fn wrong_settings_of_any_stage_are_found_before_anything_starts() {
     assert_eq!(started(folder), 0);
 }
 
+/// On a terminal every stage has a line from the beginning to the end, and one that runs a bar.
+#[test]
+fn a_terminal_shows_the_whole_graph() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(
+        folder,
+        "stages:\n  first: { stage: FOLD, set: { text: a, steps: 12, seconds: 0.1 } }\n  second: { stage: FOLD, inputs: { model: first } }\n  third: { stage: FOLD, inputs: { model: second }, set: { fail_with: 3 } }\n",
+    );
+    let on_terminal = |rows: u32, arguments: &str| {
+        let runner = pft_tests::binary("pft-pipeline");
+        let command = format!("stty rows {rows} cols 120; '{}' {arguments}", runner.display());
+        // A pseudo terminal, by a program that every Linux has.
+        std::process::Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .current_dir(folder)
+            .env("TERM", "xterm")
+            .env("PFT_STORE", folder.join(".pft"))
+            .output()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let Ok(drawn) = on_terminal(40, "run p.yml") else {
+        eprintln!("not run: there is no `script` here");
+        return;
+    };
+    let first_frame = drawn.split("third").next().unwrap();
+    assert!(first_frame.contains("first") && first_frame.contains("second"), "{drawn}");
+    for part in ["second  waits", "third   waits", "12 steps", "/s eta ", "█", "third   failed: "]
+    {
+        assert!(drawn.contains(part), "{part}: {drawn}");
+    }
+    let end = drawn.rsplit("first ").next().unwrap();
+    for part in ["done in", "second  done in", "third   failed: asked to fail"] {
+        assert!(end.contains(part), "{part} at the end of {drawn}");
+    }
+    // Too small a terminal: lines as things happen, as in a pipe.
+    let small = on_terminal(5, "run p.yml --force first").unwrap();
+    assert!(!small.contains("third   waits") && small.contains("first   fold runs"), "{small}");
+    let plain = pft(folder, &["run", "p.yml", "--set", "first.text=b"]).stderr;
+    assert!(!plain.contains('\u{1b}') && plain.contains("first   fold runs"), "{plain}");
+}
+
+#[test]
+fn without_keep_going_a_missing_file_is_named_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(
+        folder,
+        "stages:\n  a: { stage: FOLD, set: { text: a, log: LOG } }\n  b: { stage: FOLD, inputs: { model: a }, set: { file: gone.txt } }\n  c: { stage: FOLD, inputs: { model: b } }\n",
+    );
+    let refused = pft(folder, &["run", "p.yml"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("p.yml:4: "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("gone.txt: there is no such file"), "{}", refused.stderr);
+    assert_eq!(started(folder), 0);
+    // What stands before the stage that lacks it is made, and the run still says that it failed.
+    let finished = pft(folder, &["run", "p.yml", "--keep-going", "--json"]);
+    assert_eq!(finished.code, 2, "{finished:?}");
+    let result = pft_tests::result(&finished);
+    let status = |name: &str| stage(&result, name)["status"].as_str().unwrap().to_string();
+    assert_eq!(["a", "b", "c"].map(status), ["ran", "failed", "skipped"]);
+    std::fs::write(folder.join("gone.txt"), "here").unwrap();
+    run_pipeline(&["p.yml"], folder);
+    assert_eq!(started(folder), 1);
+}
+
 #[test]
 fn with_keep_going_a_failure_stops_its_own_branch_alone() {
     let folder = tempfile::tempdir().unwrap();

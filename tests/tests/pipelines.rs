@@ -31,7 +31,7 @@ fn every_pipeline_validates() {
         assert_eq!(finished.code, 0, "{}: {}", path.display(), finished.stderr);
         count += 1;
     }
-    assert!(count >= 20, "{count} pipelines");
+    assert!(count >= 21, "{count} pipelines");
 }
 
 /// Undefended, scrubbed and DP on one small corpus: tagging runs once, a second run does nothing.
@@ -105,6 +105,131 @@ fn three_answers_share_one_tagging() {
         let second = run_pipeline(&arguments, folder.path());
         let stages = second["stages"].as_array().unwrap();
         assert!(stages.iter().all(|s| s["status"] == "cached"), "{second}");
+    }
+}
+
+/// ε from 1 to infinity, beside the two other answers, in one graph and one report.
+#[test]
+fn the_frontier_goes_from_private_to_undefended() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("tiny.json"), TINY_LLAMA).unwrap();
+    let file = pipeline("echr-frontier.yml");
+    let mut arguments = vec![file.as_str()];
+    for set in [
+        "cases.synthetic.units=30",
+        "tags.backends=[{kind: rules}]",
+        "model.base_model=null",
+        "model.random_init=tiny.json",
+        "model.lora=null",
+        "model.max_steps=3",
+        "model.batch_size=4",
+        "model.samples.prompts=[]",
+    ] {
+        arguments.extend(["--set", set]);
+    }
+    let result = run_pipeline(&arguments, folder);
+    let epsilons = ["1", "3", "8", "inf"];
+    for epsilon in epsilons {
+        let model = folder_of(&result, &format!("target_epsilon={epsilon}/model"));
+        let statement = read_json(&model.join("privacy.json"));
+        let spent = statement["epsilon"][0]["epsilon"].as_f64();
+        match epsilon.parse::<f64>().unwrap() {
+            f64::INFINITY => {
+                assert_eq!(spent, None);
+                let reasons = statement["not_for_release"].as_array().unwrap();
+                assert!(reasons.contains(&"without_noise".into()), "{statement}");
+            }
+            target => assert!(spent.is_some_and(|e| e <= target && e > 0.98 * target), "{spent:?}"),
+        }
+    }
+    // However infinity is written: the same training.
+    for written in ["inf", ".inf", "+.Inf"] {
+        let sweep = format!("model.privacy.target_epsilon=[{written}]");
+        let set = format!("model.privacy.target_epsilon={written}");
+        let dp8 = pipeline("echr-dp8.yml");
+        let settings = &arguments[1..];
+        for more in [["--sweep", &sweep], ["--set", &set]] {
+            let again = run_pipeline(
+                &[&[dp8.as_str()], settings, &more, &["--until", "model"]].concat(),
+                folder,
+            );
+            let stages = again["stages"].as_array().unwrap();
+            let model = stages.iter().find(|s| s["stage"] == "train").unwrap();
+            assert_eq!(model["status"], "cached", "{more:?}");
+        }
+    }
+
+    let compared = run("pft-pipeline", &["compare", "last"], folder).stdout;
+    assert!(compared.contains('∞'), "{compared}");
+    let id = result["run"].as_str().unwrap();
+    let reported = run("pft-pipeline", &["report", id, "-o", "r.html"], folder);
+    assert_eq!(reported.code, 0, "{}", reported.stderr);
+    let page = std::fs::read_to_string(folder.join("r.html")).unwrap();
+    let frontier = page.split("id=\"frontier\"").nth(1).unwrap();
+    let frontier = frontier.split("</section>").next().unwrap();
+    assert_eq!(frontier.matches("<figure>").count(), 3);
+    // Six models, each in each chart.
+    assert_eq!(frontier.matches("<svg role=").count(), 3);
+    for name in ["target_epsilon=inf/model, clipped, no noise", "echr-scrubbed/model, no diff"] {
+        assert_eq!(frontier.matches(name).count(), 3, "{name}");
+    }
+    assert!(frontier.contains("∞") && frontier.contains("none"));
+    every_figure_is_the_artifacts(&page, &result);
+}
+
+/// Looks each figure of a report's table of models up in what training left, and counts in tags.
+fn every_figure_is_the_artifacts(page: &str, result: &Value) {
+    let names = [
+        "target_epsilon=1/model",
+        "target_epsilon=inf/model",
+        "echr-scrubbed/model",
+        "echr-undefended/model",
+    ];
+    for name in names {
+        let folder = folder_of(result, name);
+        let (evaluation, privacy) =
+            (read_json(&folder.join("evaluation.json")), read_json(&folder.join("privacy.json")));
+        let (before, after) = (&evaluation["before"], &evaluation["after"]);
+        let row = page.split(&format!("<th scope=\"row\">{name}</th>")).nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        let cells: Vec<&str> =
+            row.split("</td>").filter_map(|cell| cell.rsplit('>').next()).collect();
+        let epsilon = match privacy["epsilon"][0]["epsilon"].as_f64() {
+            Some(epsilon) => {
+                let shown: f64 = cells[0].parse().unwrap();
+                // Four digits, and never less than is so.
+                assert!(shown >= epsilon && shown < epsilon + 1.01e-4, "{name}: {shown}");
+                cells[0].to_string()
+            }
+            None if name.contains("inf") => "∞".to_string(),
+            None => "none".to_string(),
+        };
+        let figure = |set: &Value, key: &str| format!("{:.3}", set[key].as_f64().unwrap());
+        let nats = |set: &str| after[set]["pii_perplexity"].as_f64().unwrap().ln();
+        let expected = [
+            epsilon,
+            figure(&before["held_out"], "perplexity"),
+            figure(&after["held_out"], "perplexity"),
+            figure(&after["held_out"], "pii_perplexity"),
+            figure(&after["held_out"], "other_perplexity"),
+            figure(&after["train"], "perplexity"),
+            figure(&after["train"], "pii_perplexity"),
+            format!("{:.4}", nats("held_out") - nats("train")),
+        ];
+        assert_eq!(cells[..8], expected.each_ref().map(String::as_str)[..], "{name}");
+        let statement = privacy["statement"].as_str().unwrap();
+        let escaped = statement.replace('&', "&amp;").replace('<', "&lt;");
+        assert!(page.contains(&escaped), "{name}: {statement}");
+    }
+    let manifest = read_json(&folder_of(result, "echr-scrubbed/clean").join("manifest.json"));
+    let labels = manifest["provenance"]["metrics"]["spans_by_label"].as_object().unwrap();
+    assert!(!labels.is_empty());
+    for (label, counted) in labels {
+        let count = counted.as_u64().or(counted["replaced"].as_u64()).unwrap();
+        let row = page.split(&format!("<th scope=\"row\">{label}</th>")).nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        assert!(row.contains(&format!(">{count}</td>")), "{label}: {count} is not in {row}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pft_tests::{Finished, binary, root, run, run_pipeline, stage};
+use pft_tests::{Finished, TINY_LLAMA, binary, root, run, run_pipeline, stage};
 
 /// Writes a pipeline of three chained `fold` stages, the second of them slow where `steps` > 0.
 fn write_pipeline(folder: &Path, epsilon: &str, steps: u32, seconds: f64) -> PathBuf {
@@ -224,41 +224,58 @@ fn artifacts(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Kills the runner, or the stage that it runs, at thirty moments of a run; the next run always
+/// How many times something is killed: thirty, or what PFT_KILLS says (`make test-kills`).
+fn kills() -> u32 {
+    std::env::var("PFT_KILLS").map_or(30, |count| count.parse().unwrap())
+}
+
+/// Starts a pipeline, and kills the runner, the stage that it runs, or both, after some time.
+fn kill_after(time: Duration, moment: u32, arguments: &[&str], folder: &Path) {
+    let mut runner = Command::new(binary("pft-pipeline"))
+        .arg("run")
+        .args(arguments)
+        .current_dir(folder)
+        .env("PFT_STORE", folder.join(".pft"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    std::thread::sleep(time);
+    let stage = child_of(runner.id());
+    let victims = match moment % 3 {
+        0 => [Some(runner.id()), None],
+        1 => [stage, None],
+        _ => [stage, Some(runner.id())],
+    };
+    for victim in victims.into_iter().flatten() {
+        // SAFETY: the runner has not been waited for, so its id is its own; its child's id
+        // could be another process's only if it ended and was reused within microseconds.
+        unsafe { libc::kill(victim.cast_signed(), libc::SIGKILL) };
+    }
+    runner.wait().unwrap();
+    wait_for_orphans(folder);
+    for path in artifacts(folder) {
+        pft_artifact::Manifest::open(&path).unwrap().verify(&path).unwrap();
+    }
+}
+
+/// Kills the runner, the stage that it runs, or both, at moments spread over a run; the next run always
 /// completes, and its artifacts are those of an undisturbed run, bit for bit.
 #[test]
-fn killed_at_thirty_moments_the_next_run_completes_with_the_same_bits() {
+fn killed_at_any_moment_the_next_run_completes_with_the_same_bits() {
     let calm = tempfile::tempdir().unwrap();
     std::fs::write(calm.path().join("raw.txt"), "raw").unwrap();
     write_pipeline(calm.path(), "step", 10, 0.02);
     let begin = Instant::now();
     let expected = run_pipeline(&["p.yml"], calm.path());
     let whole = begin.elapsed();
-    for moment in 0..30u32 {
+    for moment in 0..kills() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         std::fs::write(folder.join("raw.txt"), "raw").unwrap();
         write_pipeline(folder, "step", 10, 0.02);
-        let mut runner = Command::new(binary("pft-pipeline"))
-            .args(["run", "p.yml"])
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        std::thread::sleep(whole * moment / 30);
-        let victim = if moment % 2 == 0 { Some(runner.id()) } else { child_of(runner.id()) };
-        if let Some(victim) = victim {
-            // SAFETY: the runner has not been waited for, so its id is its own; its child's id
-            // could be another process's only if it ended and was reused within microseconds.
-            unsafe { libc::kill(victim.cast_signed(), libc::SIGKILL) };
-        }
-        runner.wait().unwrap();
-        wait_for_orphans(folder);
-        for path in artifacts(folder) {
-            pft_artifact::Manifest::open(&path).unwrap().verify(&path).unwrap();
-        }
+        kill_after(whole * moment / kills(), moment, &["p.yml"], folder);
         let result = run_pipeline(&["p.yml"], folder);
         for name in ["a", "b", "c"] {
             assert_eq!(
@@ -269,6 +286,68 @@ fn killed_at_thirty_moments_the_next_run_completes_with_the_same_bits() {
         }
     }
 }
+
+/// The same with every stage that is shipped: text is ingested, tagged, scrubbed, cut into tokens, trained
+/// on with noise from a fixed seed, and exported.
+#[test]
+fn killed_in_any_stage_the_next_run_makes_the_same_model() {
+    if !root().join("data/models/smollm2-135m-instruct").exists() {
+        eprintln!("not run: the model files are not fetched");
+        return;
+    }
+    // One project and many stores: the ledger names the settings, with the path of `tiny.json`.
+    let project = tempfile::tempdir().unwrap();
+    std::fs::write(project.path().join("tiny.json"), TINY_LLAMA).unwrap();
+    let file = project.path().join("p.yml");
+    let configs = root().join("configs").display().to_string();
+    std::fs::write(&file, EVERY_STAGE.replace("CONFIGS", &configs)).unwrap();
+    let file = file.to_string_lossy().into_owned();
+    let calm = tempfile::tempdir().unwrap();
+    let begin = Instant::now();
+    let expected = run_pipeline(&[&file], calm.path());
+    let whole = begin.elapsed();
+    let rounds = kills().div_ceil(5);
+    for moment in 0..rounds {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        kill_after(whole * moment / rounds, moment, &[&file], folder);
+        let result = run_pipeline(&[&file], folder);
+        for name in ["cases", "tags", "clean", "tokens", "model", "release"] {
+            let made = |result: &serde_json::Value| -> Vec<String> {
+                let outputs = stage(result, name)["outputs"].as_object().unwrap().clone();
+                outputs.values().map(|output| output["artifact"].to_string()).collect()
+            };
+            assert_eq!(made(&result), made(&expected), "moment {moment}, {name}");
+        }
+        let model = stage(&result, "model")["path"].as_str().unwrap();
+        let verified = run("train", &["verify", model], folder);
+        assert_eq!(verified.code, 0, "{}", verified.stderr);
+    }
+}
+
+const EVERY_STAGE: &str = "
+pipeline: p
+stages:
+  cases:   { stage: ingest, config: CONFIGS/ingest/echr.yml, set: { synthetic.units: 30 } }
+  tags:    { stage: tag-pii, config: CONFIGS/tag-pii/rules.yml, inputs: { corpus: cases.corpus } }
+  clean:   { stage: scrub, inputs: { corpus: cases.corpus, tags: tags }, set: { mode: label } }
+  tokens:
+    stage: tokenize
+    config: CONFIGS/tokenize/smollm2.yml
+    inputs: { corpus: clean.corpus, tags: clean.tags }
+    set: { block_size: 64 }
+  model:
+    stage: train
+    inputs: { tokens: tokens }
+    set:
+      random_init: tiny.json
+      max_steps: 6
+      batch_size: 4
+      evaluation: { max_examples: 4, max_train_examples: 4 }
+      checkpoints.every_steps: 1
+      privacy: { noise_multiplier: 1.0, units: 30, fixed_seed_not_for_release: 7 }
+  release: { stage: export, inputs: { model: model }, set: { format: hf } }
+";
 
 fn child_of(parent: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use pft_artifact::{Action, Manifest, Store};
+use pft_artifact::{Action, MANIFEST, Manifest, Store};
 
 use crate::stamp::Stamp;
 
@@ -33,6 +33,20 @@ impl CheckedFiles {
         }
     }
 
+    /// Whether all files of an action's artifacts, their manifests too, are those that were found whole.
+    pub(crate) fn are_unchanged(&self, store: &Store, action: &Action) -> bool {
+        let Ok(known) = self.known.lock() else { return false };
+        action.outputs.values().all(|hash| {
+            let folder = store.artifact_path(hash);
+            let files = known.range(format!("{hash}/")..format!("{hash}0"));
+            let unchanged = |(name, stamp): (&String, &Stamp)| {
+                let file = name.strip_prefix(hash).and_then(|name| name.strip_prefix('/'));
+                file.is_some_and(|file| Stamp::of(&folder.join(file)).ok().as_ref() == Some(stamp))
+            };
+            known.contains_key(&format!("{hash}/{MANIFEST}")) && files.into_iter().all(unchanged)
+        })
+    }
+
     /// The first artifact of an action that is not as it was sealed, and what is wrong with it.
     /// `thoroughly` reads every file again.
     pub(crate) fn damage(
@@ -49,12 +63,15 @@ impl CheckedFiles {
     }
 
     fn look(&self, folder: &Path, hash: &str, thoroughly: bool) -> Result<(), String> {
+        // Before it is read: what is written to it later has another.
+        let of_manifest = Stamp::of(&folder.join(MANIFEST)).ok();
         let manifest = Manifest::open(folder).map_err(|error| error.to_string())?;
-        let stamps: Vec<(String, Option<Stamp>)> = manifest
+        let mut stamps: Vec<(String, Option<Stamp>)> = manifest
             .files
             .iter()
             .map(|file| (format!("{hash}/{}", file.path), Stamp::of(&folder.join(&file.path)).ok()))
             .collect();
+        stamps.push((format!("{hash}/{MANIFEST}"), of_manifest));
         let unchanged = |known: &BTreeMap<String, Stamp>| {
             stamps.iter().all(|(name, stamp)| stamp.is_some() && known.get(name) == stamp.as_ref())
         };
@@ -73,11 +90,14 @@ impl CheckedFiles {
         let Ok(mut known) = self.known.lock() else { return };
         for hash in action.outputs.values() {
             let folder = store.artifact_path(hash);
-            for file in Manifest::open(&folder).into_iter().flat_map(|manifest| manifest.files) {
+            let of_manifest = Stamp::of(&folder.join(MANIFEST));
+            let Ok(manifest) = Manifest::open(&folder) else { continue };
+            for file in &manifest.files {
                 if let Ok(stamp) = Stamp::of(&folder.join(&file.path)) {
                     known.insert(format!("{hash}/{}", file.path), stamp);
                 }
             }
+            known.extend(of_manifest.map(|stamp| (format!("{hash}/{MANIFEST}"), stamp)));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::commands::diff::DiffArguments;
 use crate::commands::explain::ExplainArguments;
 use crate::commands::gc::GcArguments;
 use crate::commands::graph::GraphArguments;
+use crate::commands::init::InitArguments;
 use crate::commands::log::LogArguments;
 use crate::commands::manual::{CompletionsArguments, ManArguments};
 use crate::commands::pin::{PinArguments, UnpinArguments};
@@ -34,6 +35,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes pipelines for your own corpus, after a look at it
+    Init(InitArguments),
     /// Runs a pipeline, starting only the stages whose artifacts are missing
     Run(RunArguments),
     /// Says what a run would do, why, and about how long it takes
@@ -89,6 +92,7 @@ enum Command {
 impl Command {
     fn run(&self) -> Result<u8, RunError> {
         match self {
+            Self::Init(arguments) => arguments.run(),
             Self::Run(arguments) => arguments.run(),
             Self::Plan(arguments) => arguments.run(),
             Self::Explain(arguments) => arguments.run(),
@@ -119,7 +123,7 @@ impl Command {
 /// The whole `main` of the runner.
 pub fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    if !matches!(command, Command::Schema(_) | Command::Man(_)) {
+    if !matches!(command, Command::Init(_) | Command::Schema(_) | Command::Man(_)) {
         // The store's private artifacts, scratch folders and logs; stages inherit it.
         pft_artifact::access::keep_private();
     }

@@ -97,6 +97,14 @@ impl Run<'_> {
 
     /// What the store has for a key, whole.
     pub(crate) fn look_up(&self, key: &str) -> Found {
+        // Where nothing changed since it was last found whole, its manifests need not be read again.
+        if !self.options.verify
+            && let Some(action) = self.store.action(key)
+            && self.checked.are_unchanged(self.store, &action)
+        {
+            self.store.touch(key);
+            return Found::Whole(action);
+        }
         match self.store.look_up(key) {
             Lookup::Missing => Found::Nothing(None),
             Lookup::Damaged(what) => Found::Nothing(Some(what)),

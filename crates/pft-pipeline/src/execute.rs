@@ -128,6 +128,7 @@ pub fn execute(
     let outcomes = match (Recorder::begin(store, &graph.pipeline), to_come.first()) {
         (Ok(recorder), Some(_)) => {
             run.recorder = Some(recorder);
+            reporter.begin(graph);
             run.schedule()
         }
         (Ok(recorder), None) => {

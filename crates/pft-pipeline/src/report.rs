@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use pft_artifact::Store;
 use pft_stage::{Event, noun};
 use serde_json::{Value, json};
 
 use crate::graph::{Graph, Node};
 use crate::outcome::{Outcome, Status};
-use crate::summary;
+use crate::{lines, summary};
 
-/// Prints the course of a run to standard error: bars on a terminal, lines otherwise.
+/// Prints the course of a run to standard error: the whole graph on a terminal that has room for it, a line
+/// for each stage that runs on a smaller one, and lines as things happen elsewhere.
 #[derive(Debug)]
 pub struct Reporter {
     bars: Option<MultiProgress>,
     running: Mutex<BTreeMap<String, ProgressBar>>,
+    /// Whether every stage has a line that stays.
+    whole: AtomicBool,
     width: usize,
     silent: bool,
 }
@@ -29,12 +33,50 @@ impl Reporter {
         // Hidden where there is no terminal, or one that cannot move its cursor (TERM=dumb): what is
         // printed through it would be lost there.
         let bars = Some(MultiProgress::new()).filter(|bars| !bars.is_hidden());
-        Self { bars, running: Mutex::default(), width, silent: false }
+        Self {
+            bars,
+            running: Mutex::default(),
+            whole: AtomicBool::new(false),
+            width,
+            silent: false,
+        }
     }
 
     /// One that says nothing.
     pub(crate) fn silent() -> Self {
-        Self { bars: None, running: Mutex::default(), width: 0, silent: true }
+        Self {
+            bars: None,
+            silent: true,
+            running: Mutex::default(),
+            whole: AtomicBool::new(false),
+            width: 0,
+        }
+    }
+
+    /// Draws the graph, each stage on a line, where the terminal has room for it and what is printed
+    /// above.
+    pub(crate) fn begin(&self, graph: &Graph) {
+        let room = lines::rows().unwrap_or_default().saturating_sub(4);
+        let (Some(bars), Ok(mut running)) = (&self.bars, self.running.lock()) else { return };
+        if graph.nodes.len() > room {
+            return;
+        }
+        for node in &graph.nodes {
+            // Hidden until all of it is set: each change is drawn.
+            let line = ProgressBar::hidden();
+            line.set_prefix(format!("{:w$}", node.name, w = self.width));
+            lines::still(&line, "waits".to_string());
+            let line = bars.add(line);
+            line.tick();
+            running.insert(node.name.clone(), line);
+        }
+        self.whole.store(true, Ordering::Relaxed);
+    }
+
+    /// The line of a stage where the whole graph is drawn.
+    fn place(&self, node: &Node) -> Option<ProgressBar> {
+        let whole = self.whole.load(Ordering::Relaxed);
+        whole.then(|| self.running.lock().ok()?.get(&node.name).cloned()).flatten()
     }
 
     /// A line about a stage.
@@ -53,11 +95,17 @@ impl Reporter {
 
     pub(crate) fn started(&self, node: &Node, reason: &str) {
         let stage = &node.binary.description.name;
+        if let Some(line) = self.place(node) {
+            return lines::busy(&line, format!("{stage} runs: {reason}"));
+        }
         self.line(&format!("{:w$}  {stage} runs: {reason}", node.name, w = self.width));
     }
 
     pub(crate) fn waiting(&self, node: &Node) {
         let what = "waits for another run that makes the same";
+        if let Some(line) = self.place(node) {
+            return lines::still(&line, what.to_string());
+        }
         self.line(&format!("{:w$}  {what}", node.name, w = self.width));
     }
 
@@ -70,20 +118,18 @@ impl Reporter {
                 let (Some(bars), Ok(mut running)) = (&self.bars, self.running.lock()) else {
                     return;
                 };
-                let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-                let template = if total.is_some() {
-                    "{prefix}  {bar:30.cyan} {human_pos}/{human_len} UNIT {per_sec} eta {eta} {msg}"
-                } else {
-                    "{prefix}  {spinner} {human_pos} UNIT {per_sec} {msg}"
+                let bar = match running.get(&node.name) {
+                    Some(line) if self.whole.load(Ordering::Relaxed) => line.clone(),
+                    _ => {
+                        let bar = bars.add(ProgressBar::new_spinner());
+                        if let Some(old) = running.insert(node.name.clone(), bar.clone()) {
+                            old.finish_and_clear();
+                        }
+                        bar
+                    }
                 };
-                if let Ok(style) = ProgressStyle::with_template(&template.replace("UNIT", unit)) {
-                    bar.set_style(style);
-                }
                 bar.set_prefix(format!("{:w$}  {task}", node.name, w = self.width));
-                let bar = bars.add(bar);
-                if let Some(old) = running.insert(node.name.clone(), bar) {
-                    old.finish_and_clear();
-                }
+                lines::course(&bar, *total, unit);
             }
             Event::Progress { done, message, task, total, unit } => {
                 if self.bars.is_some() {
@@ -98,6 +144,11 @@ impl Reporter {
                 self.plain_progress(node, task, *done, *total, unit, message);
             }
             Event::Finish { task, done, unit, seconds } => {
+                if let Some(line) = self.place(node) {
+                    line.set_prefix(format!("{:w$}", node.name, w = self.width));
+                    let done = format!("{task}: {done} {} in {seconds:.1} s", noun(unit, *done));
+                    return lines::busy(&line, done);
+                }
                 if let Ok(mut running) = self.running.lock()
                     && let Some(bar) = running.remove(&node.name)
                 {
@@ -140,7 +191,9 @@ impl Reporter {
     }
 
     pub(crate) fn outcome(&self, node: &Node, outcome: &Outcome) {
-        if let Ok(mut running) = self.running.lock()
+        let line = self.place(node);
+        if line.is_none()
+            && let Ok(mut running) = self.running.lock()
             && let Some(bar) = running.remove(&node.name)
         {
             bar.finish_and_clear();
@@ -153,6 +206,15 @@ impl Reporter {
             Status::WouldRun | Status::Waits => format!("would run: {reason}"),
             Status::Failed => format!("failed: {reason}"),
         };
+        if let Some(line) = line {
+            line.set_prefix(format!("{:w$}", node.name, w = self.width));
+            lines::still(&line, text.lines().next().unwrap_or_default().to_string());
+            line.abandon();
+            // What is wrong may take more than a line.
+            if outcome.status != Status::Failed {
+                return;
+            }
+        }
         self.line(&format!("{:w$}  {text}", node.name, w = self.width));
     }
 }

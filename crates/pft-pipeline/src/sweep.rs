@@ -17,7 +17,7 @@ use crate::entry::{Setting, StageEntry};
 /// One swept setting.
 #[derive(Debug, Clone)]
 pub struct Axis {
-    /// The stage, by its name or the last part of it.
+    /// The stage, by its name; where there is none of this name, those with this last part of it.
     pub stage: String,
     /// Dotted key of its config.
     pub key: String,
@@ -70,6 +70,10 @@ impl Axis {
 fn label(values: &[Node], index: usize) -> String {
     match &values[index].data {
         Data::Sequence(_) | Data::Mapping(_) => format!("{}", index + 1),
+        // YAML's infinity, however it is written.
+        Data::String(text) if text.trim_start_matches(['.', '+']).eq_ignore_ascii_case("inf") => {
+            "inf".to_string()
+        }
         Data::String(text) => text.replace(['/', '\n', '\0'], "_"),
         _ => values[index].to_json().to_string(),
     }
@@ -86,8 +90,10 @@ pub(crate) fn expand(stages: Vec<StageEntry>, axes: &[Axis]) -> Result<Vec<Stage
     if axes.is_empty() {
         return Ok(stages);
     }
-    let own = |entry: &StageEntry, axis: &Axis| {
-        entry.name == axis.stage || entry.name.rsplit('/').next() == Some(&axis.stage)
+    let whole = |axis: &Axis| stages.iter().any(|entry| entry.name == axis.stage);
+    let own = |entry: &StageEntry, axis: &Axis| match whole(axis) {
+        true => entry.name == axis.stage,
+        false => entry.name.rsplit('/').next() == Some(&axis.stage),
     };
     for axis in axes {
         if !stages.iter().any(|entry| own(entry, axis)) {
@@ -252,6 +258,18 @@ mod tests {
         assert_eq!(expanded[6].inputs[1].from, "cases");
         assert_eq!(expanded[6].set.len(), 1, "the setting of `model` is not one of `release`");
         assert!(expand(vec![entry("a", &[])], &axes).is_err());
+    }
+
+    #[test]
+    fn a_whole_name_is_meant_before_the_last_part_of_others() {
+        let stages = vec![entry("other/model", &[]), entry("model", &[])];
+        let axes = [Axis::parse("model.privacy.target_epsilon=[8, .inf]").unwrap()];
+        let expanded = expand(stages, &axes).unwrap();
+        let names: Vec<&str> = expanded.iter().map(|entry| &entry.name[..]).collect();
+        assert_eq!(names, ["other/model", "target_epsilon=8/model", "target_epsilon=inf/model"]);
+        for twice in ["model.a=[.inf, inf]", "model.a=[inf, +.Inf]"] {
+            assert!(Axis::parse(twice).is_err(), "{twice}");
+        }
     }
 
     #[test]

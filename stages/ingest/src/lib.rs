@@ -19,6 +19,7 @@ mod source;
 mod spellings;
 pub mod split;
 mod spool;
+pub mod survey;
 pub mod synthetic;
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ impl Stage for Ingest {
     const NAME: &'static str = "ingest";
     const REVISION: u32 = 5;
     const ABOUT: &'static str = "Reads raw documents into a corpus";
+    const COMMANDS: &'static str =
+        "ingest survey PATH      says what a corpus has to choose from: columns and units";
     type Config = Config;
 
     fn inputs() -> Vec<Port> {

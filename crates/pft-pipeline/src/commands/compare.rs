@@ -64,7 +64,7 @@ impl CompareArguments {
             rows.push(vec![
                 model.run.clone(),
                 model.stage.clone(),
-                figures.epsilon.map_or("none".to_string(), |epsilon| format!("{epsilon:.3}")),
+                figures.epsilon_cell(3),
                 number(figures.held_out.all, 2),
                 number(figures.held_out.pii, 2),
                 number(figures.train.all, 2),

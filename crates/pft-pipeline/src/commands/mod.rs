@@ -5,6 +5,7 @@ pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod gc;
 pub(crate) mod graph;
+pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod manual;
 pub(crate) mod pin;

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -15,13 +17,16 @@ pub(crate) struct Series {
 }
 
 /// What a chart shows.
+#[derive(Default)]
 pub(crate) struct Chart<'a> {
     pub(crate) title: &'a str,
     pub(crate) x: &'a str,
     pub(crate) y: &'a str,
     pub(crate) series: Vec<Series>,
-    /// Points with their names instead of lines.
+    /// Points with the numbers that their names have in the legend, instead of lines.
     pub(crate) scatter: bool,
+    /// Places on the x axis and what stands below them; even numbers without them.
+    pub(crate) ticks: Vec<(f64, String)>,
 }
 
 const SIZE: (u32, u32) = (640, 360);
@@ -46,11 +51,23 @@ pub(crate) fn figure(chart: &Chart<'_>) -> String {
     for (index, series) in chart.series.iter().enumerate().filter(|(_, s)| !s.points.is_empty()) {
         let colour = index % COLOURS.len();
         // Lines differ by dashes too, for those who do not see the colours.
+        let (mark, number) = match chart.scatter {
+            true => (
+                format!("<circle cx=\"26\" cy=\"6\" r=\"5\" fill=\"var(--c{colour})\"/>"),
+                format!("{}: ", index + 1),
+            ),
+            false => (
+                format!(
+                    "<path d=\"M0 6H32\" stroke=\"var(--c{colour})\" stroke-width=\"3\" \
+                     stroke-dasharray=\"{}\"/>",
+                    dashes(index, false)
+                ),
+                String::new(),
+            ),
+        };
         let _ = write!(
             legend,
-            "<li><svg viewBox=\"0 0 32 12\" aria-hidden=\"true\"><path d=\"M0 6H32\" stroke=\"var(--c{colour})\" \
-             stroke-width=\"3\" stroke-dasharray=\"{}\"/></svg>{}</li>",
-            dashes(index, chart.scatter),
+            "<li><svg viewBox=\"0 0 32 12\" aria-hidden=\"true\">{mark}</svg>{number}{}</li>",
             escape(&series.name)
         );
     }
@@ -67,9 +84,39 @@ fn dashes(index: usize, scatter: bool) -> &'static str {
     ["none", "8 4", "2 3", "10 3 2 3", "5 5", "12 3"][index % 6]
 }
 
+/// An axis whose marks are chosen. `WithKeyPoints` of `plotters` is the same, and cannot be labelled.
+struct Marked {
+    columns: RangedCoordf64,
+    marks: Vec<f64>,
+}
+
+impl Ranged for Marked {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.columns.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
+        self.marks.clone()
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.columns.range()
+    }
+}
+
 fn draw(chart: &Chart<'_>) -> Result<String, Box<dyn std::error::Error>> {
     let points = || chart.series.iter().flat_map(|series| &series.points);
-    let (left, right) = range(points().map(|point| point.0), chart.scatter);
+    let marks = chart.ticks.iter().map(|(place, _)| *place);
+    let (left, right) = range(points().map(|point| point.0).chain(marks.clone()), chart.scatter);
+    let columns: RangedCoordf64 = (left..right).into();
+    let marks = if chart.ticks.is_empty() { columns.key_points(6) } else { marks.collect() };
+    let below = |value: f64| {
+        let named = chart.ticks.iter().find(|(place, _)| (place - value).abs() < 1e-9);
+        named.map_or_else(|| number(value), |(_, name)| name.clone())
+    };
     let (low, high) = range(points().map(|point| point.1), true);
     let mut svg = String::new();
     {
@@ -78,7 +125,7 @@ fn draw(chart: &Chart<'_>) -> Result<String, Box<dyn std::error::Error>> {
             .margin(8)
             .x_label_area_size(44)
             .y_label_area_size(60)
-            .build_cartesian_2d(left..right, low..high)?;
+            .build_cartesian_2d(Marked { columns, marks }, low..high)?;
         let label = ("sans-serif", 15).into_font().color(&INK);
         context
             .configure_mesh()
@@ -88,9 +135,8 @@ fn draw(chart: &Chart<'_>) -> Result<String, Box<dyn std::error::Error>> {
             .axis_style(QUIET)
             .x_desc(chart.x)
             .y_desc(chart.y)
-            .x_labels(6)
             .y_labels(6)
-            .x_label_formatter(&|value| number(*value))
+            .x_label_formatter(&|value| below(*value))
             .y_label_formatter(&|value| number(*value))
             .label_style(label.clone())
             .axis_desc_style(label)
@@ -107,7 +153,8 @@ fn draw(chart: &Chart<'_>) -> Result<String, Box<dyn std::error::Error>> {
                         if point.0 > middle { (-10, HPos::Right) } else { (10, HPos::Left) };
                     let style = ("sans-serif", 14).into_font().color(&INK);
                     let style = style.pos(Pos::new(anchor, VPos::Center));
-                    EmptyElement::at(*point) + Text::new(series.name.clone(), (side, -10), style)
+                    EmptyElement::at(*point)
+                        + Text::new(format!("{}", index + 1), (side, -10), style)
                 }))?;
             } else {
                 let line = LineSeries::new(series.points.iter().copied(), colour.stroke_width(2));
@@ -168,7 +215,7 @@ mod tests {
             x: "step",
             y: "nats",
             series: vec![series("a<b"), series("c")],
-            scatter: false,
+            ..Chart::default()
         };
         let figure = figure(&chart);
         assert!(figure.contains("aria-label=\"Loss &amp; more\""));

@@ -5,6 +5,7 @@
 
 mod charts;
 mod data;
+mod frontier;
 mod sections;
 
 use pft_artifact::Store;

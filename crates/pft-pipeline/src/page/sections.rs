@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::charts::{Chart, Series, figure};
 use super::data::{ModelReport, Report};
+use super::frontier;
 use crate::picture::{Box, escape, svg};
 use crate::reason::{flatten, show};
 use crate::record::RunRecord;
@@ -39,7 +40,7 @@ pub(crate) fn private(report: &Report) -> Vec<Section> {
     let parts = [
         section("privacy", "Privacy", statements(report)),
         section("models", "Models", models(report)),
-        section("frontier", "Privacy, utility, memorisation", frontier(report)),
+        section("frontier", "Privacy, utility, memorisation", frontier::charts(report)),
         section("training", "Training", curves(report)),
         section("personal-data", "Personal data", counts(report)),
         section("graph", "Stages", graphs(report, true)),
@@ -148,7 +149,7 @@ fn models(report: &Report) -> String {
             let (model, figures) = (&one.model, &one.model.figures);
             vec![
                 model.stage.clone(),
-                figures.epsilon.map_or("none".to_string(), |epsilon| format!("{epsilon:.4}")),
+                figures.epsilon_cell(4),
                 number(figures.before.all, 3),
                 number(figures.held_out.all, 3),
                 number(figures.held_out.pii, 3),
@@ -181,41 +182,13 @@ fn models(report: &Report) -> String {
     table(caption, &head, &[1, 2, 3, 4, 5, 6, 7, 8, 10, 11], &rows)
 }
 
-fn frontier(report: &Report) -> String {
-    let scatter = |title: &str, y: &str, value: &dyn Fn(&ModelReport) -> Option<f64>| {
-        let series = report.models.iter().filter_map(|one| {
-            let epsilon = one.model.figures.epsilon.filter(|epsilon| epsilon.is_finite())?;
-            let point = (epsilon, value(one)?);
-            Some(Series { name: one.model.stage.clone(), points: vec![point] })
-        });
-        let series: Vec<Series> = series.collect();
-        // One point is no frontier.
-        if series.len() < 2 {
-            return String::new();
-        }
-        figure(&Chart { title, x: "ε", y, series, scatter: true })
-    };
-    let utility =
-        scatter("Utility: held-out perplexity by ε, lower is better", "perplexity", &|one| {
-            one.model.figures.held_out.all
-        });
-    let memory = scatter("Memorisation: the gap by ε, lower is better", "nats a token", &|one| {
-        one.model.figures.memorisation_gap
-    });
-    let charts = format!("{utility}{memory}");
-    if charts.is_empty() { charts } else { format!("<div class=\"charts\">{charts}</div>") }
-}
-
 fn curves(report: &Report) -> String {
     let lines = |title: &str, column: &str, y: &str| {
         let series = report.models.iter().map(|one| Series {
-            name: match one.model.figures.epsilon {
-                Some(epsilon) => format!("{}, ε = {epsilon:.3}", one.model.stage),
-                None => format!("{}, no differential privacy", one.model.stage),
-            },
+            name: format!("{}, {}", one.model.stage, one.model.figures.defence(3)),
             points: points(one, column),
         });
-        figure(&Chart { title, x: "step", y, series: series.collect(), scatter: false })
+        figure(&Chart { title, x: "step", y, series: series.collect(), ..Chart::default() })
     };
     let charts = [
         lines("Loss of each step", "loss", "nats a token"),

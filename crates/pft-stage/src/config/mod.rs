@@ -115,10 +115,12 @@ pub fn load_config(
         set_value(&mut value, &segments, change.value.to_json());
         schema::resolve_paths(&mut value, schema, &change.base);
     }
-    for (path, tag) in schema::missing_tags(&value, schema) {
+    for (path, meant) in
+        [schema::missing_tags(&value, schema), schema::infinities(&value, schema)].concat()
+    {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        set_node(&mut node, &path, (&tag).into())?;
-        set_value(&mut value, &path, tag);
+        set_node(&mut node, &path, (&meant).into())?;
+        set_value(&mut value, &path, meant);
     }
     let problems = schema::check(&node, schema);
     if !problems.is_empty() {

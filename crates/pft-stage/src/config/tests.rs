@@ -217,6 +217,29 @@ fn a_config_of_comments_alone_is_an_empty_one() {
 }
 
 #[test]
+fn infinity_has_one_form_where_it_is_allowed() {
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "name": { "type": "string" },
+            "privacy": { "anyOf": [{ "$ref": "#/$defs/Privacy" }, { "type": "null" }] },
+        },
+        "$defs": {
+            "Privacy": { "type": "object", "properties": { "budgets": { "items": { "anyOf": [
+                { "type": "number" }, { "type": "string", "const": ".inf" }
+            ] } } } },
+        },
+    });
+    let load = |text: &str| load_config(Some(&source(text)), &[], &schema);
+    let expected = serde_json::json!({ "name": "inf", "privacy": { "budgets": [8.0, ".inf"] } });
+    for written in ["inf", ".inf", "+.INF", "+inf", "INF"] {
+        let text = format!("name: inf\nprivacy: {{ budgets: [8, {written}] }}\n");
+        assert_eq!(load(&text).unwrap(), expected, "{written}");
+    }
+    assert!(load("privacy: { budgets: [-inf] }").is_err());
+}
+
+#[test]
 fn paths_are_relative_to_what_names_them() {
     let value = load("path: ../data/x\nbackends: [{kind: spacy, model: m}]\n", &[]).unwrap();
     assert_eq!(value["path"], "/data/x");

@@ -48,7 +48,7 @@ fn visit(
 }
 
 /// Parts of a schema that an object or list has to fit besides the schema itself.
-fn parts<'a>(value: &Value, schema: &'a Value, root: &'a Value) -> Vec<&'a Value> {
+pub(super) fn parts<'a>(value: &Value, schema: &'a Value, root: &'a Value) -> Vec<&'a Value> {
     let mut parts: Vec<&Value> = list(schema, "allOf").iter().collect();
     for alternatives in [list(schema, "oneOf"), list(schema, "anyOf")] {
         parts.extend(alternatives.iter().find(|alternative| match value {

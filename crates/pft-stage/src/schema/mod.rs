@@ -7,6 +7,7 @@
 
 mod absent;
 mod defaults;
+mod infinity;
 mod paths;
 
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::yaml::{Data, Node};
 
 pub(crate) use absent::{absent_list, missing_tags};
 pub use defaults::fill_defaults;
+pub(crate) use infinity::infinities;
 pub use paths::{resolve_paths, visit_paths, visit_read_paths};
 
 /// The keyword beside the format `path` that lists, as patterns such as `*.safetensors` or

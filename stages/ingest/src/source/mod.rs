@@ -15,6 +15,7 @@ mod lines;
 mod mail;
 mod parquet;
 mod rows;
+pub(crate) mod survey;
 mod table;
 mod text;
 

@@ -8,6 +8,12 @@ use crate::label::{Labels, NoLabel};
 
 /// A file of rows in some format.
 pub(super) trait Table: Send {
+    /// The names of all columns that a look at the beginning of the file finds.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    fn names(&self) -> Result<Vec<String>, StageError>;
+
     /// Settles the columns, with a look at the beginning of the file.
     ///
     /// # Errors

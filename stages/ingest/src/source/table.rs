@@ -66,7 +66,7 @@ pub(super) fn open(reading: &Arc<Reading>) -> Result<Documents, StageError> {
     Ok(Box::new(documents))
 }
 
-fn table_of(reading: &Arc<Reading>, file: &TableFile) -> Box<dyn Table> {
+pub(super) fn table_of(reading: &Arc<Reading>, file: &TableFile) -> Box<dyn Table> {
     match file.format {
         SourceKind::Csv => Box::new(Csv::new(reading, &file.path)),
         SourceKind::Parquet => Box::new(Parquet::new(reading, &file.path)),

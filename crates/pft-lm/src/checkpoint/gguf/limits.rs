@@ -64,7 +64,7 @@ pub(super) fn unsaid(config: &ModelConfig) -> Option<String> {
     }
     if family == SmolLm3 {
         let turns = |(index, layer): (usize, &LayerDesign)| {
-            layer.rope.is_some() == !(index + 1).is_multiple_of(SMOLLM3_INTERVAL)
+            layer.rope.is_some() != (index + 1).is_multiple_of(SMOLLM3_INTERVAL)
         };
         if !design.layers.iter().enumerate().all(turns) {
             return Some("positions left out elsewhere than in every fourth layer".to_owned());
@@ -78,7 +78,7 @@ pub(super) fn unsaid(config: &ModelConfig) -> Option<String> {
 fn gemma(config: &ModelConfig, pattern: usize) -> Option<String> {
     let design = &config.design;
     let windowed = |(index, layer): (usize, &LayerDesign)| {
-        layer.window.is_some() == !(index + 1).is_multiple_of(pattern)
+        layer.window.is_some() != (index + 1).is_multiple_of(pattern)
     };
     if !design.layers.iter().enumerate().all(windowed) {
         return Some(format!("a window in other layers than all but every {pattern}th"));

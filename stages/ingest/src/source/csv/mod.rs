@@ -42,6 +42,10 @@ impl Csv {
 }
 
 impl Table for Csv {
+    fn names(&self) -> Result<Vec<String>, StageError> {
+        Ok(Header::read(&self.reading.config, &self.path, self.dialect)?.names)
+    }
+
     fn columns(&self) -> Result<Columns, StageError> {
         let path = &self.path;
         if self.reading.source == SourceKind::Ecthr {

@@ -39,11 +39,10 @@ impl JsonLines {
     fn blocks(&self) -> Result<Blocks, StageError> {
         Blocks::open(&self.path, Box::new(complete_lines), self.reading.config.invalid_text)
     }
-}
 
-impl Table for JsonLines {
-    /// A field may be absent from some lines, so that the first ones are looked at.
-    fn columns(&self) -> Result<Columns, StageError> {
+    /// The names of fields, and the first row. A field may be absent from some lines, so that the first
+    /// ones are looked at.
+    fn probe(&self) -> Result<(Vec<String>, Value), StageError> {
         let (path, invalid) = (self.path.as_path(), self.reading.config.invalid_text);
         let mut blocks = self.blocks()?;
         let mut names: Vec<String> = Vec::new();
@@ -68,6 +67,18 @@ impl Table for JsonLines {
             return Err(StageError::input(format!("{}: is empty", path.display()))
                 .with_help("name a file with at least one row"));
         }
+        Ok((names, first_row))
+    }
+}
+
+impl Table for JsonLines {
+    fn names(&self) -> Result<Vec<String>, StageError> {
+        Ok(self.probe()?.0)
+    }
+
+    fn columns(&self) -> Result<Columns, StageError> {
+        let path = self.path.as_path();
+        let (names, first_row) = self.probe()?;
         let columns =
             Columns::find(&self.reading, &names, |missing| missing_column(path, &names, missing))?;
         let expected = if columns.paragraphs { "a list of strings" } else { "a string" };

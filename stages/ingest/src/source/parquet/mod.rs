@@ -71,6 +71,11 @@ impl Parquet {
 }
 
 impl Table for Parquet {
+    fn names(&self) -> Result<Vec<String>, StageError> {
+        let (_, metadata) = open(&self.path)?;
+        Ok(metadata.schema().fields().iter().map(|field| field.name().clone()).collect())
+    }
+
     fn columns(&self) -> Result<Columns, StageError> {
         let (_, metadata) = open(&self.path)?;
         let uuids = uuids(&metadata);
