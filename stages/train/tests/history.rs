@@ -215,7 +215,9 @@ fn reasons_of_the_base_carry_over() {
     let second = house.run("second", on(&first, house.config(declared())), 1).unwrap();
     let carried = Reason::Earlier(Box::new(Reason::FixedSeed));
     assert_eq!(report(&second).not_for_release, std::slice::from_ref(&carried));
-    assert!(report(&second).statement.contains("In an earlier training of its weights: its random"));
+    assert!(
+        report(&second).statement.contains("In an earlier training of its weights: its random")
+    );
     train::verify::verify(&second).unwrap();
     // The same seed once more: the same commitment, and still two trainings.
     let again = house.run("again", on(&first, house.config(fixed)), 1).unwrap();
