@@ -51,7 +51,7 @@ impl Sink {
     ) -> Result<(), StageError> {
         self.check_unit(&document, split, origin)?;
         let Accepted { doc_id, unit_id, text, spans } = document;
-        let mut row = Document { doc_id: doc_id.clone(), unit_id, split, text };
+        let mut row = Document { doc_id: doc_id.clone(), unit_id, split, text, turns: Vec::new() };
         let mut tagged = match (&self.tags, spans) {
             (None, _) => None,
             (Some(_), Some(spans)) => Some(TaggedDocument {
