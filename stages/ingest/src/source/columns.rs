@@ -108,14 +108,16 @@ impl Columns {
 
     /// Whether a column is one of several that make a document.
     pub(super) fn is_part(&self, name: &str) -> bool {
-        self.parts.as_ref().is_some_and(|parts| parts.names.iter().any(|part| part == name))
+        self.parts.as_ref().is_some_and(|parts| parts.key_of(name).is_some())
     }
 
     /// The setting that names a column, for messages.
     pub(super) fn key_of(&self, name: &str) -> &'static str {
+        if let Some(key) = self.parts.as_ref().and_then(|parts| parts.key_of(name)) {
+            return key;
+        }
         let is = |column: &Option<String>| column.as_deref() == Some(name);
         match name {
-            _ if self.is_part(name) => "the setting",
             _ if name == self.text => "text_column",
             _ if is(&self.id) => "id_column",
             _ if is(&self.unit) => "unit_column",

@@ -15,6 +15,8 @@ const BETWEEN: &str = "\n\n";
 pub(super) struct Parts {
     /// Their names, which may lead into objects: `a.b`.
     pub(super) names: Vec<String>,
+    /// The setting that names each.
+    keys: Vec<&'static str>,
     kind: Kind,
 }
 
@@ -70,7 +72,7 @@ impl Parts {
         available: &[String],
         missing: impl Fn(Missing<'_>) -> StageError,
     ) -> Result<Option<Self>, StageError> {
-        let check = |key: &str, name: &str| match is_known(available, name) {
+        let check = |key: &'static str, name: &str| match is_known(available, name) {
             true => Ok(name.to_string()),
             false => Err(missing(Missing { key, name })),
         };
@@ -79,13 +81,15 @@ impl Parts {
         }
         if let Some(columns) = &config.text_columns {
             let names = columns.iter().map(|name| check("text_columns", name));
-            let names = names.collect::<Result<_, _>>()?;
-            return Ok(Some(Self { names, kind: Kind::Texts }));
+            let names: Vec<String> = names.collect::<Result<_, _>>()?;
+            let keys = vec!["text_columns"; names.len()];
+            return Ok(Some(Self { names, keys, kind: Kind::Texts }));
         }
         let name = &config.text_column;
         let is_nested = name.contains('.') && !available.contains(name);
         if is_nested && is_known(available, name) {
-            return Ok(Some(Self { names: vec![name.clone()], kind: Kind::Texts }));
+            let (names, keys) = (vec![name.clone()], vec!["text_column"]);
+            return Ok(Some(Self { names, keys, kind: Kind::Texts }));
         }
         Ok(None)
     }
@@ -93,7 +97,7 @@ impl Parts {
     fn of_conversation(
         config: &ConversationConfig,
         available: &[String],
-        check: impl Fn(&str, &str) -> Result<String, StageError>,
+        check: impl Fn(&'static str, &str) -> Result<String, StageError>,
     ) -> Result<Self, StageError> {
         let has = |name: &&str| is_known(available, name);
         let usual = |given: &Option<String>, usual: &[&str]| {
@@ -117,13 +121,16 @@ impl Parts {
             format => format,
         };
         if format == ConversationFormat::Messages {
-            let names = vec![check("conversation.messages", &messages)?];
-            return Ok(Self { names, kind: Kind::Messages });
+            let (names, keys) =
+                (vec![check("conversation.messages", &messages)?], vec!["conversation.messages"]);
+            return Ok(Self { names, keys, kind: Kind::Messages });
         }
         let mut names = Vec::new();
+        let mut keys = Vec::new();
         let mut roles = Vec::new();
-        let mut add = |role, key: &str, name: &str| {
+        let mut add = |role, key: &'static str, name: &str| {
             names.push(check(key, name)?);
+            keys.push(key);
             roles.push(role);
             Ok::<(), StageError>(())
         };
@@ -141,7 +148,13 @@ impl Parts {
             }
             add(Role::Assistant, "conversation.output", &output)?;
         }
-        Ok(Self { names, kind: Kind::Turns(roles) })
+        Ok(Self { names, keys, kind: Kind::Turns(roles) })
+    }
+
+    /// The setting that names a column, if it is one of these.
+    pub(super) fn key_of(&self, name: &str) -> Option<&'static str> {
+        let at = self.names.iter().position(|part| part == name)?;
+        self.keys.get(at).copied()
     }
 
     /// What a row with these values says.
