@@ -12,7 +12,7 @@ use pft_tests::{TINY_LLAMA, root, run_pipeline, stage};
 use serde_json::{Value, json};
 
 /// Runs a shipped pipeline with a tiny model on a few customers, and returns its result.
-fn run(name: &str, folder: &Path) -> Value {
+fn run(name: &str, more: &[&str], folder: &Path) -> Value {
     std::fs::write(folder.join("tiny.json"), TINY_LLAMA).unwrap();
     let file = root().join(format!("pipelines/{name}.yml")).to_string_lossy().into_owned();
     let mut arguments = vec![file.as_str()];
@@ -25,7 +25,10 @@ fn run(name: &str, folder: &Path) -> Value {
         "model.lora=null",
         "model.max_steps=3",
         "model.batch_size=4",
-    ] {
+    ]
+    .iter()
+    .chain(more)
+    {
         arguments.extend(["--set", set]);
     }
     run_pipeline(&arguments, folder)
@@ -75,7 +78,7 @@ print(len(rows))
 #[test]
 fn what_is_trained_on_is_what_the_bundle_s_template_makes() {
     let folder = tempfile::tempdir().unwrap();
-    let result = run("support-sft-undefended", folder.path());
+    let result = run("support-sft-undefended", &[], folder.path());
     let corpus = documents(&port(&result, "tickets", "corpus"));
     let tokens = TokensReader::open(&folder_of(&result, "tokens")).unwrap();
     let mut examples: HashMap<String, Vec<Vec<u32>>> = HashMap::new();
@@ -118,7 +121,7 @@ fn what_is_trained_on_is_what_the_bundle_s_template_makes() {
 #[test]
 fn scrubbed_conversations_keep_their_turns() {
     let folder = tempfile::tempdir().unwrap();
-    let result = run("support-sft-scrubbed", folder.path());
+    let result = run("support-sft-scrubbed", &["held_out.max_length=256"], folder.path());
     let before = documents(&port(&result, "tickets", "corpus"));
     let after = documents(&port(&result, "clean", "corpus"));
     let tags: Vec<_> =
