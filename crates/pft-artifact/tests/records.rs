@@ -355,7 +355,7 @@ fn what_was_said_of_units_is_sealed_with_the_files() {
 }
 
 fn conversation(contents: &[(Role, &str)]) -> Document {
-    let (text, turns) = Turn::join(contents.iter().copied()).unwrap();
+    let (text, turns) = Turn::join(contents.iter().copied()).expect("it is short");
     Document { doc_id: "c".into(), unit_id: "u".into(), split: Split::Train, text, turns }
 }
 

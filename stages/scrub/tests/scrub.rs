@@ -460,7 +460,7 @@ fn spans_over_the_border_of_a_turn_are_refused() {
     for (start, end) in [(5, middle + 1), (5, middle + 4), (middle, middle + 2)] {
         let mut tags = tag(&chat, &[("Zoë", "PERSON")]);
         (tags.spans[0].start, tags.spans[0].end) = (start, end);
-        let error = scrub(with(Mode::Mask), &[chat.clone()], &[tags]).unwrap_err();
+        let error = scrub(with(Mode::Mask), std::slice::from_ref(&chat), &[tags]).unwrap_err();
         assert_eq!(error.exit_code(), 3);
         assert!(error.message().contains("turn") && !error.message().contains("Zoë"), "{error}");
     }

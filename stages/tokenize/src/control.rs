@@ -55,7 +55,7 @@ impl ControlTokens {
             while written.get(first).is_some_and(|part| part.end <= found.start()) {
                 first += 1;
             }
-            if !written.get(first).is_some_and(|part| part.start < found.end()) {
+            if written.get(first).is_none_or(|part| part.start >= found.end()) {
                 at = found.end();
                 continue;
             }
@@ -118,23 +118,27 @@ mod tests {
         ControlTokens { tokens: Some(tokens.unwrap()), opening: None }
     }
 
+    fn cuts(control: &ControlTokens, text: &str, written: Range<usize>) -> Cuts {
+        control.cuts(text, std::slice::from_ref(&written))
+    }
+
     #[test]
     fn tokens_are_cut_where_people_wrote_them() {
         let control = tokens(&["<end>", "<s>"]);
         let text = "<s>a <end> b<end><s><<end>";
-        let all = control.cuts(text, &[0..text.len()]);
+        let all = cuts(&control, text, 0..text.len());
         assert_eq!(all, Cuts::At(vec![1, 6, 13, 18, 22]));
-        assert_eq!(control.cuts(text, &[3..12]), Cuts::At(vec![6]));
+        assert_eq!(cuts(&control, text, 3..12), Cuts::At(vec![6]));
         assert_eq!(control.cuts(text, &[]), Cuts::At(vec![]));
         // A token of which the template gives a part.
-        assert_eq!(control.cuts("x<end>", &[0..3]), Cuts::At(vec![2]));
-        assert_eq!(control.cuts("x<end>", &[3..6]), Cuts::At(vec![2]));
+        assert_eq!(cuts(&control, "x<end>", 0..3), Cuts::At(vec![2]));
+        assert_eq!(cuts(&control, "x<end>", 3..6), Cuts::At(vec![2]));
     }
 
     #[test]
     fn a_token_within_a_token_is_cut_too() {
         let control = tokens(&["<<s>>", "<s>"]);
-        assert_eq!(control.cuts("<<s>>", &[0..5]), Cuts::At(vec![1, 2]));
-        assert_eq!(tokens(&["§"]).cuts("a§", &[0..3]), Cuts::Inseparable);
+        assert_eq!(cuts(&control, "<<s>>", 0..5), Cuts::At(vec![1, 2]));
+        assert_eq!(cuts(&tokens(&["§"]), "a§", 0..3), Cuts::Inseparable);
     }
 }

@@ -146,14 +146,17 @@ pub struct StoredDocument {
     index: usize,
 }
 
+/// Where the turns of each document lie, and all turns.
+type StoredTurns = (OffsetBuffer<i32>, Vec<Turn>);
+
 #[derive(Debug)]
 struct Documents {
     doc_id: StringArray,
     unit_id: StringArray,
     split: Vec<Split>,
     text: LargeStringArray,
-    /// Where those of each document lie, and all turns, if these are conversations.
-    turns: Option<(OffsetBuffer<i32>, Vec<Turn>)>,
+    /// None if these are no conversations.
+    turns: Option<StoredTurns>,
 }
 
 impl StoredDocument {
@@ -190,7 +193,7 @@ impl FromBatch for StoredDocument {
 
 /// The turns of all documents and where those of each lie, if the column is there. Whether they lie on
 /// characters of the text, and nothing outside of them does, is asked again: readers cut by them.
-fn turns_of(batch: &RecordBatch) -> Result<Option<(OffsetBuffer<i32>, Vec<Turn>)>, String> {
+fn turns_of(batch: &RecordBatch) -> Result<Option<StoredTurns>, String> {
     if batch.column_by_name("turns").is_none() {
         return Ok(None);
     }

@@ -74,7 +74,7 @@ impl Columns {
         if is_case && id.is_none() && is_known("case_id") {
             id = Some("case_id".to_string());
         }
-        let parts = Parts::find(config, available, &missing)?;
+        let parts = Parts::find(config, available, |key, name| missing(Missing { key, name }))?;
         let text = match &parts {
             Some(parts) => parts.names[0].clone(),
             None => check("text_column", text)?,

@@ -4,7 +4,6 @@ use pft_artifact::Role;
 use pft_stage::StageError;
 use serde_json::Value;
 
-use super::columns::Missing;
 use crate::config::{Config, ConversationConfig, ConversationFormat};
 
 /// What stands between texts that make one.
@@ -66,15 +65,15 @@ pub(super) fn lookup<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
 
 impl Parts {
     /// The parts that a config asks for, of the columns that are `available`; none where a document is one
-    /// value of one column.
+    /// value of one column. `missing` words the error for a setting whose column is not there.
     pub(super) fn find(
         config: &Config,
         available: &[String],
-        missing: impl Fn(Missing<'_>) -> StageError,
+        missing: impl Fn(&str, &str) -> StageError,
     ) -> Result<Option<Self>, StageError> {
         let check = |key: &'static str, name: &str| match is_known(available, name) {
             true => Ok(name.to_string()),
-            false => Err(missing(Missing { key, name })),
+            false => Err(missing(key, name)),
         };
         if let Some(conversation) = &config.conversation {
             return Self::of_conversation(conversation, available, check).map(Some);
