@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Documents: `doc_id`, `unit_id`, `split`, `text`.
+    /// Documents: `doc_id`, `unit_id`, `split`, `text`; of conversations `turns` too.
     Corpus,
     /// PII spans of documents: `doc_id`, `text_hash`, `spans`, `other_labels`.
     Tags,

@@ -16,6 +16,7 @@
 //!     unit_id: "case-1".into(),
 //!     split: Split::Train,
 //!     text: "The applicant was born in 1961.".into(),
+//!     turns: Vec::new(),
 //! })?;
 //! let rows = writer.finish()?;
 //! Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::json!({}))?;
@@ -51,4 +52,5 @@ pub use table::numbers::{NumberColumn, read_table, write_table};
 pub use table::reader::{CorpusReader, RecordReader, TagsReader, TokensReader};
 pub use table::record::{Document, Example, Record, Row, Span, Split, TaggedDocument};
 pub use table::row::{DocumentRow, ExampleRow, SpanRow, TaggedRow};
+pub use table::turn::{Role, TooLong, Turn};
 pub use table::writer::{CorpusWriter, RecordWriter, TagsWriter, TokensWriter};

@@ -1,8 +1,8 @@
 //! Records survive a round trip through Parquet, and broken ones are refused.
 
 use pft_artifact::{
-    CorpusReader, CorpusWriter, Document, Example, Kind, Manifest, Span, SpanRow, Split,
-    TaggedDocument, TagsReader, TagsWriter, TokensReader, TokensWriter,
+    CorpusReader, CorpusWriter, Document, Example, Kind, Manifest, Role, Span, SpanRow, Split,
+    TaggedDocument, TagsReader, TagsWriter, TokensReader, TokensWriter, Turn,
 };
 use proptest::prelude::*;
 
@@ -24,6 +24,7 @@ proptest! {
                 unit_id: format!("u{}", i / 3),
                 split: [Split::Train, Split::Validation, Split::Test][i % 3],
                 text,
+                turns: Vec::new(),
             })
             .collect();
         let mut writer = CorpusWriter::create(folder.path()).unwrap();
@@ -36,6 +37,37 @@ proptest! {
         prop_assert_eq!(&read, &documents);
         let stored = reader.stored().map(|document| document.unwrap().row().to_document());
         prop_assert_eq!(stored.collect::<Vec<_>>(), documents);
+    }
+
+    #[test]
+    fn conversations_round_trip(
+        rows in prop::collection::vec(
+            prop::collection::vec((0..Role::ALL.len(), any::<String>()), 1..6), 1..20)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut contents = Vec::new();
+        let mut documents = Vec::new();
+        for (i, turns) in rows.into_iter().enumerate() {
+            let turns: Vec<_> = turns.into_iter().map(|(r, text)| (Role::ALL[r], text)).collect();
+            let (text, spans) = Turn::join(turns.iter().map(|(r, text)| (*r, text))).unwrap();
+            let (doc_id, unit_id) = (format!("d{i}"), format!("u{i}"));
+            documents.push(Document { doc_id, unit_id, split: Split::Train, text, turns: spans });
+            contents.push(turns);
+        }
+        let mut writer = CorpusWriter::create(folder.path()).unwrap();
+        documents.iter().for_each(|d| writer.push(d).unwrap());
+        let rows = writer.finish().unwrap();
+        Manifest::seal(folder.path(), Kind::Corpus, rows, serde_json::Value::Null).unwrap();
+        let reader = CorpusReader::open(folder.path()).unwrap();
+        let stored: Vec<_> = reader.stored().map(Result::unwrap).collect();
+        for (stored, turns) in stored.iter().zip(contents) {
+            let row = stored.row();
+            let said: Vec<_> = row.turns.iter()
+                .map(|turn| (turn.role, row.text[turn.range()].to_string()))
+                .collect();
+            prop_assert_eq!(said, turns);
+        }
+        prop_assert_eq!(reader.iter().map(Result::unwrap).collect::<Vec<_>>(), documents);
     }
 
     #[test]
@@ -77,7 +109,8 @@ proptest! {
 
     #[test]
     fn examples_round_trip(rows in prop::collection::vec(
-        prop::collection::vec((any::<u32>(), any::<bool>()), 0..50), 0..20)
+        prop::collection::vec((any::<u32>(), any::<bool>()), 1..50), 0..20),
+        masked in any::<bool>(),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let records: Vec<Example> = rows
@@ -91,6 +124,10 @@ proptest! {
                 input_ids: tokens.iter().map(|t| t.0).collect(),
                 pii: tokens.iter().map(|t| t.1).collect(),
                 context: tokens.len() as u32 / 2,
+                loss_mask: match masked {
+                    true => tokens.iter().map(|t| t.0 % 3 == 0).collect(),
+                    false => Vec::new(),
+                },
             })
             .collect();
         let mut writer = TokensWriter::create(folder.path()).unwrap();
@@ -114,6 +151,7 @@ fn rows_of_many_groups_come_back_in_order() {
             unit_id: "u".into(),
             split: Split::Train,
             text: format!("{number} ").repeat(bytes / 4),
+            turns: Vec::new(),
         };
         let mut writer = CorpusWriter::create(folder.path()).unwrap();
         (0..count).for_each(|number| writer.push(&document(number)).unwrap());
@@ -217,6 +255,7 @@ fn a_truncated_shard_is_an_error_that_names_it() {
         unit_id: "a".into(),
         split: Split::Test,
         text: "x".repeat(10_000),
+        turns: Vec::new(),
     };
     writer.push(&document).unwrap();
     let rows = writer.finish().unwrap();
@@ -313,4 +352,70 @@ fn what_was_said_of_units_is_sealed_with_the_files() {
     coupled.write(folder.path()).unwrap();
     let error = Manifest::open(folder.path()).unwrap_err();
     assert!(error.to_string().contains("content hash"), "{error}");
+}
+
+fn conversation(contents: &[(Role, &str)]) -> Document {
+    let (text, turns) = Turn::join(contents.iter().copied()).expect("it is short");
+    Document { doc_id: "c".into(), unit_id: "u".into(), split: Split::Train, text, turns }
+}
+
+/// Corpora without conversations are what they were before there were any: equal hashes are equal work.
+#[test]
+fn only_conversations_have_the_column_of_turns() {
+    let plain = Document { turns: Vec::new(), ..conversation(&[(Role::User, "Hello")]) };
+    let chat = conversation(&[(Role::User, "Hello"), (Role::Assistant, "Hi")]);
+    let names = |documents: &[&Document]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = CorpusWriter::create(folder.path()).unwrap();
+        documents.iter().for_each(|document| writer.push(document).unwrap());
+        writer.finish().unwrap();
+        let bytes = std::fs::read(folder.path().join("corpus-00000.parquet")).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        ["doc_id", "unit_id", "split", "text", "turns"].map(|name| text.contains(name))
+    };
+    assert_eq!(names(&[]), [true, true, true, true, false]);
+    assert_eq!(names(&[&plain]), [true, true, true, true, false]);
+    assert_eq!(names(&[&chat, &chat]), [true; 5]);
+}
+
+#[test]
+fn conversations_and_documents_do_not_mix() {
+    let plain = Document { turns: Vec::new(), ..conversation(&[(Role::User, "Hello")]) };
+    let chat = conversation(&[(Role::User, "Hello"), (Role::Assistant, "Hi")]);
+    for (first, second, said) in
+        [(&plain, &chat, "is a conversation"), (&chat, &plain, "has no turns")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = CorpusWriter::create(folder.path()).unwrap();
+        writer.push(first).unwrap();
+        let message = writer.push(second).unwrap_err().to_string();
+        assert!(message.contains(said) && message.contains("a corpus of each"), "{message}");
+    }
+}
+
+/// Text between turns would be tagged and learned by nobody; turns that overlap would be learned twice.
+#[test]
+fn turns_must_make_up_the_text() {
+    let good = conversation(&[(Role::User, "Où ?"), (Role::Assistant, ""), (Role::Tool, "x")]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = CorpusWriter::create(folder.path()).unwrap();
+    writer.push(&good).unwrap();
+    let with = |change: fn(&mut Document)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        bad
+    };
+    for bad in [
+        with(|d| d.turns[0].end = 2),
+        with(|d| d.turns[0].start = 1),
+        with(|d| d.turns[2].end = 99),
+        with(|d| d.turns[1].start = 5),
+        with(|d| d.turns.truncate(2)),
+        with(|d| d.turns.swap(0, 2)),
+        with(|d| d.text.push('!')),
+        with(|d| d.text = d.text.replace("\n\n", "..")),
+    ] {
+        let message = writer.push(&bad).unwrap_err().to_string();
+        assert!(message.contains("turn ") && !message.contains("Où"), "{message}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A document on its way from a source to the corpus.
 
-use pft_artifact::{Span, Split};
+use pft_artifact::{Span, Split, Turn};
 use pft_stage::StageError;
 
 /// A document as its source found it.
@@ -18,8 +18,21 @@ pub struct RawDocument {
     /// Gold spans of personal data, sorted and not overlapping: for sources that know them, which
     /// is the synthetic one. They become the `tags` output.
     pub spans: Option<Vec<Span>>,
+    /// The turns of a conversation, which make up the text; none of other documents.
+    pub turns: Vec<Turn>,
+    /// Why it is left out, where its source says so; it is counted then.
+    pub left_out: Option<Omission>,
     /// Where it stands, for messages: `cases.jsonl:12`, a file name, `synthetic case 17`.
     pub origin: String,
+}
+
+/// Why a source leaves a document out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Omission {
+    /// It has no text.
+    NoText,
+    /// It is no conversation to learn from.
+    Broken,
 }
 
 /// Documents in order. After an error the iterator ends.

@@ -5,11 +5,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pft_artifact::{Quoted, Span};
+use pft_artifact::{Quoted, Span, Turn};
 use pft_stage::StageError;
 
 use crate::config::{Config, Deduplicate, InvalidText};
-use crate::document::RawDocument;
+use crate::document::{Omission, RawDocument};
 use crate::spellings::Spellings;
 
 /// A document that is kept.
@@ -18,6 +18,7 @@ pub(crate) struct Accepted {
     pub(crate) doc_id: String,
     pub(crate) unit_id: String,
     pub(crate) text: String,
+    pub(crate) turns: Vec<Turn>,
     pub(crate) spans: Option<Vec<Span>>,
 }
 
@@ -27,6 +28,8 @@ pub(crate) struct LeftOut {
     pub(crate) too_short: u64,
     pub(crate) too_long: u64,
     pub(crate) duplicates: u64,
+    pub(crate) without_text: u64,
+    pub(crate) broken: u64,
 }
 
 /// Decides on documents one by one.
@@ -63,7 +66,14 @@ impl Intake {
 
     /// The document with its ids settled, or `None` if it is left out.
     pub(crate) fn accept(&mut self, raw: RawDocument) -> Result<Option<Accepted>, StageError> {
-        let RawDocument { doc_id, unit_id, mut text, mut spans, origin, .. } = raw;
+        let RawDocument { doc_id, unit_id, mut text, mut turns, mut spans, origin, .. } = raw;
+        if let Some(omission) = raw.left_out {
+            match omission {
+                Omission::NoText => self.left_out.without_text += 1,
+                Omission::Broken => self.left_out.broken += 1,
+            }
+            return Ok(None);
+        }
         if text.as_bytes().contains(&0) {
             if !self.repair {
                 let name = doc_id.map(|id| format!(" (document {})", Quoted(&id)));
@@ -76,7 +86,15 @@ impl Intake {
                      NUL characters",
                 ));
             }
-            text.retain(|character| character != '\0');
+            if turns.is_empty() {
+                text.retain(|character| character != '\0');
+            } else {
+                let contents = turns.iter().map(|turn| {
+                    let content = text[turn.range()].replace('\0', "");
+                    (turn.role, content)
+                });
+                (text, turns) = Turn::join(contents).map_err(|_| too_long(&origin))?;
+            }
             // Offsets no longer fit. No source that knows spans makes NUL characters.
             spans = None;
         }
@@ -104,7 +122,7 @@ impl Intake {
         };
         let unit_id = unit_id.unwrap_or_else(|| doc_id.clone());
         self.spellings.add(&unit_id);
-        Ok(Some(Accepted { doc_id, unit_id, text, spans }))
+        Ok(Some(Accepted { doc_id, unit_id, text, turns, spans }))
     }
 
     fn has_right_length(&mut self, text: &str) -> bool {
@@ -173,6 +191,11 @@ impl Intake {
         self.claim(&doc_id, origin)?;
         Ok(doc_id)
     }
+}
+
+/// The error for a conversation that byte offsets cannot address.
+pub(crate) fn too_long(origin: &str) -> StageError {
+    StageError::input(format!("{origin}: the conversation is longer than 4 GiB"))
 }
 
 /// 128 bits of BLAKE3 over parts with their lengths: enough that two of even 10¹² differ.

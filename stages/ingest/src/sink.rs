@@ -50,8 +50,8 @@ impl Sink {
         intake: &mut Intake,
     ) -> Result<(), StageError> {
         self.check_unit(&document, split, origin)?;
-        let Accepted { doc_id, unit_id, text, spans } = document;
-        let mut row = Document { doc_id: doc_id.clone(), unit_id, split, text };
+        let Accepted { doc_id, unit_id, text, turns, spans } = document;
+        let mut row = Document { doc_id: doc_id.clone(), unit_id, split, text, turns };
         let mut tagged = match (&self.tags, spans) {
             (None, _) => None,
             (Some(_), Some(spans)) => Some(TaggedDocument {
@@ -157,6 +157,13 @@ impl Sink {
         context.metric("too_short", left_out.too_short);
         context.metric("too_long", left_out.too_long);
         context.metric("duplicates", left_out.duplicates);
+        for (name, count) in
+            [("without_text", left_out.without_text), ("broken_conversations", left_out.broken)]
+        {
+            if count > 0 {
+                context.metric(name, count);
+            }
+        }
         let [train, validation, test] = self.documents;
         context.progress().note(format!(
             "{}: {train} train, {validation} validation, {test} test",

@@ -80,7 +80,7 @@ impl Spooled {
         };
         match (part(), part(), part()) {
             (Some(doc_id), Some(unit_id), Some(text)) => {
-                Ok(Accepted { doc_id, unit_id, text, spans: None })
+                Ok(Accepted { doc_id, unit_id, text, turns: Vec::new(), spans: None })
             }
             _ => Err(StageError::bug(format!("{}: is damaged", self.path.display()))),
         }

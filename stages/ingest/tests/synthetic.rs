@@ -59,7 +59,7 @@ fn check(document: &RawDocument) {
 
 #[test]
 fn spans_cover_every_value_and_nothing_is_left_unfilled() {
-    for kind in [Kind::Echr, Kind::Enron] {
+    for kind in [Kind::Echr, Kind::Enron, Kind::Support] {
         for document in make(&config(kind, 1200, 3)) {
             check(&document);
         }
@@ -68,7 +68,7 @@ fn spans_cover_every_value_and_nothing_is_left_unfilled() {
 
 #[test]
 fn a_person_who_was_named_is_labelled_wherever_the_name_stands() {
-    for kind in [Kind::Echr, Kind::Enron] {
+    for kind in [Kind::Echr, Kind::Enron, Kind::Support] {
         for document in make(&config(kind, 300, 9)) {
             let outside = outside_of_spans(&document);
             for span in document.spans.as_ref().unwrap() {
@@ -83,7 +83,7 @@ fn a_person_who_was_named_is_labelled_wherever_the_name_stands() {
 
 #[test]
 fn a_unit_depends_on_the_seed_and_its_number_alone() {
-    for kind in [Kind::Echr, Kind::Enron] {
+    for kind in [Kind::Echr, Kind::Enron, Kind::Support] {
         let few = make(&config(kind, 40, 5));
         let many = make(&config(kind, 700, 5));
         assert_eq!(few, many[..few.len()]);
@@ -140,7 +140,7 @@ fn senders_write_as_many_messages_as_the_config_says() {
 
 #[test]
 fn canaries_stand_where_the_table_says_and_nowhere_else() {
-    for kind in [Kind::Echr, Kind::Enron] {
+    for kind in [Kind::Echr, Kind::Enron, Kind::Support] {
         let plain = config(kind, 300, 4);
         let planted = SyntheticConfig {
             canaries: vec![
@@ -218,5 +218,32 @@ proptest! {
         for document in make(&config(kind, 5, seed)) {
             check(&document);
         }
+    }
+}
+
+/// Turns alternate and begin with the customer's; spans lie in them, canaries in the last.
+#[test]
+fn tickets_are_conversations() {
+    use pft_artifact::Role;
+    let canaries = vec![CanaryConfig { repetitions: 3, units: 20, ..CanaryConfig::default() }];
+    let documents = make(&SyntheticConfig { canaries, ..config(Kind::Support, 300, 1) });
+    let mut turns_of = BTreeSet::new();
+    for document in &documents {
+        let turns = &document.turns;
+        turns_of.insert(turns.len());
+        for (turn, role) in turns.iter().zip([Role::User, Role::Assistant].into_iter().cycle()) {
+            assert_eq!(turn.role, role);
+            assert!(!document.text[turn.range()].trim().is_empty());
+        }
+        assert_eq!(turns.last().unwrap().end as usize, document.text.len());
+        for span in document.spans.iter().flatten() {
+            assert!(turns.iter().any(|turn| turn.start <= span.start && span.end <= turn.end));
+        }
+    }
+    assert_eq!(turns_of, BTreeSet::from([4, 6]));
+    let units: BTreeSet<_> = documents.iter().map(|document| &document.unit_id).collect();
+    assert_eq!(units.len(), 300);
+    for kind in [Kind::Echr, Kind::Enron] {
+        assert!(make(&config(kind, 3, 1)).iter().all(|document| document.turns.is_empty()));
     }
 }

@@ -15,6 +15,7 @@ mod replace;
 mod secret;
 mod surrogate;
 mod tally;
+mod turns;
 pub mod verify;
 
 use pft_artifact::kinds::tagged::TaggedCorpus;

@@ -1,11 +1,12 @@
 //! One document's scrubbing.
 
-use pft_artifact::{DocumentRow, Quoted, SpanRow, TaggedRow, text_hash};
+use pft_artifact::{DocumentRow, Quoted, SpanRow, TaggedRow, Turn, text_hash};
 use pft_stage::{Stage as _, StageError};
 
 use crate::pairs::Pair;
 use crate::tally::Tally;
-use crate::{Replacement, Replacer, Scrub, verify};
+use crate::turns::offset;
+use crate::{Replacement, Replacer, Scrub, turns, verify};
 
 /// A document whose replacements are chosen.
 pub(crate) struct Planned<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct Scrubbed<'a> {
     text_hash: String,
     /// Where the replacements and the spans that stay lie in the new text.
     spans: Vec<SpanRow<'a>>,
+    /// The turns of a conversation in the new text.
+    turns: Vec<Turn>,
     /// How many spans had which label, and how many of them were replaced.
     pub(crate) tally: Tally<'a>,
 }
@@ -73,27 +76,19 @@ impl<'a> Planned<'a> {
         }
         text.push_str(&old[at..]);
         verify::check(document, &spans, &replacements, &text)?;
-        Ok(Scrubbed { document, text_hash: text_hash(&text), text, spans: tagged, tally })
+        let turns = turns::moved(document, &spans, &replacements)?;
+        Ok(Scrubbed { document, text_hash: text_hash(&text), text, spans: tagged, turns, tally })
     }
 }
 
 impl Scrubbed<'_> {
     /// The document with its new text.
     pub(crate) fn document(&self) -> DocumentRow<'_> {
-        DocumentRow { text: &self.text, ..self.document }
+        DocumentRow { text: &self.text, turns: &self.turns, ..self.document }
     }
 
     /// The tags of the new text, for the document's id.
     pub(crate) fn tags<'s>(&'s self, doc_id: &'s str) -> TaggedRow<'s> {
         TaggedRow { doc_id, text_hash: &self.text_hash, spans: &self.spans }
     }
-}
-
-fn offset(document: DocumentRow<'_>, at: usize) -> Result<u32, StageError> {
-    u32::try_from(at).map_err(|_| {
-        StageError::input(format!(
-            "document {}: longer than 4 GiB once scrubbed",
-            Quoted(document.doc_id)
-        ))
-    })
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pft_artifact::{
-    CorpusReader, CorpusWriter, Document, Kind, Manifest, Span, Split, TaggedDocument, TagsReader,
-    TagsWriter, count_rows, text_hash,
+    CorpusReader, CorpusWriter, Document, Kind, Manifest, Role, Span, Split, TaggedDocument,
+    TagsReader, TagsWriter, Turn, count_rows, text_hash,
 };
 use pft_stage::{Context, Stage, StageError};
 use proptest::prelude::*;
@@ -19,6 +19,7 @@ fn document(doc_id: &str, unit_id: &str, text: &str) -> Document {
         unit_id: unit_id.into(),
         split: Split::Train,
         text: text.into(),
+        turns: Vec::new(),
     }
 }
 
@@ -403,4 +404,64 @@ fn the_binary_refuses_foreign_tags_and_seals_right_ones() {
     let found: Vec<&str> =
         tags.spans.iter().map(|s| &out.text[s.start as usize..s.end as usize]).collect();
     assert_eq!(found, ["PERSON_1", "PERSON_1"]);
+}
+
+fn conversation(doc_id: &str, unit_id: &str, contents: &[(Role, String)]) -> Document {
+    let (text, turns) = Turn::join(contents.iter().map(|(role, text)| (*role, text))).unwrap();
+    Document { text, turns, ..document(doc_id, unit_id, "") }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Scrubbing a conversation is scrubbing each of its turns as a document of the same unit: the oracle
+    /// knows nothing of turns.
+    #[test]
+    fn a_turn_is_scrubbed_as_a_document_of_its_unit(
+        contents in prop::collection::vec(
+            prop::collection::vec(
+                prop::sample::select(vec!["Zoë", "Ömer", "x", " ", "\n\n", "said"]), 0..7),
+            1..6),
+        mode in prop::sample::select(
+            vec![Mode::Mask, Mode::Label, Mode::Pseudonym, Mode::Surrogate, Mode::Remove, Mode::Keep]),
+    ) {
+        let roles = [Role::System, Role::User, Role::Assistant, Role::Tool];
+        let contents: Vec<(Role, String)> =
+            contents.into_iter().enumerate().map(|(i, c)| (roles[i % 4], c.concat())).collect();
+        let words = [("Zoë", "PERSON"), ("Ömer", "PERSON")];
+        let config = Config { fixed_seed_not_for_release: Some(5), ..with(mode) };
+        let chats = [conversation("1", "u", &contents), conversation("2", "u", &contents)];
+        let tags: Vec<_> = chats.iter().map(|d| tag(d, &words)).collect();
+        let (scrubbed, new_tags) = scrub(config.clone(), &chats, &tags).unwrap();
+
+        let turns: Vec<Document> = contents.iter().enumerate()
+            .map(|(i, (_, text))| document(&i.to_string(), "u", text))
+            .collect();
+        let tags: Vec<_> = turns.iter().map(|d| tag(d, &words)).collect();
+        let (expected, _) = scrub(config, &turns, &tags).unwrap();
+        for (chat, new_tags) in scrubbed.iter().zip(&new_tags) {
+            let said: Vec<(Role, &str)> =
+                chat.turns.iter().map(|turn| (turn.role, &chat.text[turn.range()])).collect();
+            let expected: Vec<(Role, &str)> = contents.iter().zip(&expected)
+                .map(|((role, _), turn)| (*role, turn.text.as_str()))
+                .collect();
+            prop_assert_eq!(said, expected);
+            prop_assert_eq!(&new_tags.text_hash, &text_hash(&chat.text));
+        }
+    }
+}
+
+/// Such a span's replacement would belong to no turn, or to two.
+#[test]
+fn spans_over_the_border_of_a_turn_are_refused() {
+    let contents = [(Role::User, "I am Zoë".to_string()), (Role::Assistant, "Ömer here".into())];
+    let chat = conversation("c", "u", &contents);
+    let middle = chat.turns[0].end;
+    for (start, end) in [(5, middle + 1), (5, middle + 4), (middle, middle + 2)] {
+        let mut tags = tag(&chat, &[("Zoë", "PERSON")]);
+        (tags.spans[0].start, tags.spans[0].end) = (start, end);
+        let error = scrub(with(Mode::Mask), std::slice::from_ref(&chat), &[tags]).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.message().contains("turn") && !error.message().contains("Zoë"), "{error}");
+    }
 }

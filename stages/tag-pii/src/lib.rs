@@ -17,6 +17,7 @@ pub mod merge;
 pub mod shard;
 mod tagging;
 pub mod train;
+mod turns;
 
 pub use config::{Backend, Config, OnError};
 pub use tagging::Tagging;

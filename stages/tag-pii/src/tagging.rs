@@ -17,6 +17,7 @@ use crate::batch::{Batch, Part};
 use crate::cache::{Cache, TextHash};
 use crate::combining::Combining;
 use crate::shard::Shard;
+use crate::turns;
 use crate::{Config, OnError};
 
 /// Text in memory at once, a thread. A killed run loses at most one batch's work.
@@ -210,6 +211,7 @@ impl FirstPass<'_> {
                 let text = &batch.documents[d].text;
                 let found = self.combining.recall(&self.caches, &batch.hashes[d])?;
                 let spans = self.combining.combine(text, &found, None);
+                let spans = turns::within(text, &batch.documents[d].turns, spans);
                 if let Some(consistency) = consistency {
                     consistency.collect(text, &spans, &mut names);
                 }
@@ -292,6 +294,7 @@ impl SecondPass<'_> {
                 let document = &batch.documents[d];
                 let found = self.combining.recall(self.caches, &batch.hashes[d])?;
                 let spans = self.combining.combine(&document.text, &found, finders[d].as_deref());
+                let spans = turns::within(&document.text, &document.turns, spans);
                 drop(found);
                 Ok(TaggedDocument {
                     doc_id: document.doc_id.clone(),

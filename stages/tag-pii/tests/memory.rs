@@ -19,7 +19,9 @@ fn a_document_of_50_megabytes_stays_below_500() {
     let paragraphs = text.len() / PARAGRAPH.len();
     let mut writer = CorpusWriter::create(&corpus).unwrap();
     let (doc_id, unit_id) = ("long".to_string(), "unit".to_string());
-    writer.push(&Document { doc_id, unit_id, split: Split::Train, text }).unwrap();
+    writer
+        .push(&Document { doc_id, unit_id, split: Split::Train, text, turns: Vec::new() })
+        .unwrap();
     writer.finish().unwrap();
     let rows = count_rows(&corpus, Kind::Corpus).unwrap();
     Manifest::seal(&corpus, Kind::Corpus, rows, serde_json::Value::Null).unwrap();

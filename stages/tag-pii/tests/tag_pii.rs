@@ -28,7 +28,13 @@ fn document(n: usize) -> Document {
         text if n.is_multiple_of(3) => format!("{n}. {text}"),
         text => text.to_string(),
     };
-    Document { doc_id: format!("d{n}"), unit_id: format!("u{}", n / 6), split: Split::Train, text }
+    Document {
+        doc_id: format!("d{n}"),
+        unit_id: format!("u{}", n / 6),
+        split: Split::Train,
+        text,
+        turns: Vec::new(),
+    }
 }
 
 fn write_corpus(folder: &Path, documents: impl IntoIterator<Item = Document>) -> PathBuf {
@@ -395,6 +401,7 @@ fn a_gold_document_is_measured_by_its_own_tags() {
         unit_id: unit_id.into(),
         split: Split::Train,
         text: text.into(),
+        turns: Vec::new(),
     };
     let corpus = write_corpus(
         path,

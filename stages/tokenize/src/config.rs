@@ -36,6 +36,73 @@ impl From<SplitName> for pft_artifact::Split {
     }
 }
 
+/// What becomes of a control token's text, such as `<|im_end|>`, in what people wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SpecialTokensInText {
+    /// It is text, encoded by its characters.
+    #[default]
+    Split,
+    /// It is the control token, as in transformers: whoever wrote it ends a turn, or begins another's.
+    Keep,
+    /// Stop and say where.
+    Refuse,
+}
+
+/// Which tokens of a conversation are learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Loss {
+    /// Those of the assistant's turns, with the token that ends each: what stands in the template's
+    /// `{% generation %}` blocks, or without such the turns themselves.
+    #[default]
+    Answers,
+    /// All of them.
+    All,
+}
+
+/// What becomes of a conversation of more than `max_length` tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LongConversation {
+    /// It is cut at `max_length` tokens, wherever that is.
+    #[default]
+    Truncate,
+    /// It becomes several, each of whole turns and beginning with a user's, below the system's turn.
+    /// An exchange that is too long by itself is left out and counted.
+    Split,
+    /// It is left out and counted.
+    LeaveOut,
+}
+
+/// What becomes of a conversation that the template refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Refused {
+    /// Stop and say which.
+    #[default]
+    Refuse,
+    /// It is left out and counted.
+    LeaveOut,
+}
+
+/// How conversations become examples. `mode: truncate` goes with them; BOS and EOS are the template's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChatConfig {
+    /// A file with the chat template, a Jinja template as transformers has it; the tokenizer's own
+    /// without it. The model's tokenizer keeps it.
+    pub template: Option<OutsidePath>,
+    /// Which tokens are learned.
+    pub loss: Loss,
+    /// What becomes of a conversation that is too long.
+    pub long: LongConversation,
+    /// What becomes of a conversation that the template refuses.
+    pub refused: Refused,
+    /// The day that a template is told if it asks, such as `2026-01-31`.
+    pub date: Option<String>,
+}
+
 /// Settings of the stage.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -67,6 +134,10 @@ pub struct Config {
     pub splits: Option<Vec<SplitName>>,
     /// Labels that count as personal data, if a span has any of them; all of them without it.
     pub pii_labels: Option<Vec<String>>,
+    /// What becomes of a control token's text, such as `<|im_end|>`, in what people wrote.
+    pub special_tokens_in_text: SpecialTokensInText,
+    /// How conversations become examples.
+    pub chat: ChatConfig,
 }
 
 impl Default for Config {
@@ -84,6 +155,8 @@ impl Default for Config {
             eos_token: None,
             splits: None,
             pii_labels: None,
+            special_tokens_in_text: SpecialTokensInText::Split,
+            chat: ChatConfig::default(),
         }
     }
 }

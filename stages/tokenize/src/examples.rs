@@ -2,13 +2,17 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use pft_artifact::{DocumentRow, ExampleRow, Quoted, SpanRow};
 use pft_stage::StageError;
 
-use crate::config::{Config, Mode};
+use crate::chat::Chat;
+use crate::config::{Config, Mode, SpecialTokensInText};
+use crate::control::{ControlTokens, Cuts};
 use crate::loaded::LoadedTokenizer;
-use crate::words::{Sink, WordEncoder, encode_whole};
+use crate::outcomes::Outcomes;
+use crate::words::{Encoded, Sink, WordEncoder, encode_whole};
 
 /// What became of a document.
 #[derive(Debug, Clone)]
@@ -19,16 +23,25 @@ pub struct DocumentExamples<'a> {
     examples: Vec<Cut>,
     /// Whether text was dropped at the end.
     pub truncated: bool,
+    /// What else is counted of it.
+    pub(crate) outcomes: Outcomes,
 }
 
 /// An example's part of the text's tokens, and what stands around it.
 #[derive(Debug, Clone)]
-struct Cut {
+pub(crate) struct Cut {
     text: Range<usize>,
     /// How much of that the example before it ends with.
     overlap: usize,
     bos: Option<u32>,
     eos: Option<u32>,
+}
+
+impl Cut {
+    /// Tokens with nothing around them.
+    pub(crate) fn bare(text: Range<usize>) -> Self {
+        Self { text, overlap: 0, bos: None, eos: None }
+    }
 }
 
 impl DocumentExamples<'_> {
@@ -37,9 +50,14 @@ impl DocumentExamples<'_> {
         self.examples.len()
     }
 
-    /// Whether the document was too short for any example.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.examples.is_empty()
+    }
+
+    /// Whether the document was too short for any example.
+    pub(crate) fn is_too_short(&self) -> bool {
+        self.is_empty() && self.outcomes.is_kept()
     }
 
     /// Calls `act` with each example in order, up to its first error.
@@ -56,6 +74,7 @@ impl DocumentExamples<'_> {
             let _ = write!(example_id, "{doc_id}#{index}");
             let mut input_ids = &self.tokens.ids[text.clone()];
             let mut pii = &self.tokens.pii[text.clone()];
+            let loss_mask = self.tokens.loss_mask.get(text.clone()).unwrap_or_default();
             if bos.is_some() || eos.is_some() {
                 framed.clear();
                 framed.ids.extend(bos.iter().chain(input_ids).chain(eos));
@@ -74,6 +93,7 @@ impl DocumentExamples<'_> {
                 input_ids,
                 pii,
                 context,
+                loss_mask,
             })?;
         }
         Ok(())
@@ -82,9 +102,11 @@ impl DocumentExamples<'_> {
 
 /// Token ids, and for each whether it touches personal data.
 #[derive(Debug, Clone, Default)]
-struct Tokens {
-    ids: Vec<u32>,
-    pii: Vec<bool>,
+pub(crate) struct Tokens {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) pii: Vec<bool>,
+    /// Whether each is learned; empty where all are.
+    pub(crate) loss_mask: Vec<bool>,
 }
 
 impl Tokens {
@@ -97,12 +119,15 @@ impl Tokens {
 /// Cuts documents by the stage's settings.
 #[derive(Debug)]
 pub struct Cutter<'a> {
-    config: &'a Config,
-    tokenizer: &'a LoadedTokenizer,
+    pub(crate) config: &'a Config,
+    pub(crate) tokenizer: &'a LoadedTokenizer,
     /// A faster way to the same tokens, where there is one.
     words: Option<WordEncoder<'a>>,
     bos: Option<u32>,
     eos: Option<u32>,
+    control: ControlTokens,
+    /// The chat template, once a conversation asks for it.
+    pub(crate) chat: OnceLock<Result<Chat, String>>,
 }
 
 impl<'a> Cutter<'a> {
@@ -115,6 +140,8 @@ impl<'a> Cutter<'a> {
             words: WordEncoder::new(&tokenizer.tokenizer),
             bos: tokenizer.bos.filter(|_| add_bos),
             eos: tokenizer.eos.filter(|_| config.add_eos),
+            control: ControlTokens::new(&tokenizer.tokenizer),
+            chat: OnceLock::new(),
         }
     }
 
@@ -136,17 +163,12 @@ impl<'a> Cutter<'a> {
             })
             .map(|span| (span.start as usize, span.end as usize))
             .collect();
+        if !document.turns.is_empty() {
+            return self.conversation(document, &places);
+        }
         let mut flagged = Flagged::new(&places, document.text.len());
-        let encoded = match &self.words {
-            Some(words) => words.encode(document.text, &mut flagged),
-            None => encode_whole(&self.tokenizer.tokenizer, document.text, &mut flagged),
-        };
-        encoded.map_err(|error| {
-            StageError::input(format!(
-                "document {}: the tokenizer failed: {error}",
-                Quoted(document.doc_id)
-            ))
-        })?;
+        let everything = 0..document.text.len();
+        let held = self.encode(document, document.text, &[everything], &mut flagged)?;
         let tokens = flagged.tokens;
         let count = tokens.ids.len();
         let examples = match self.config.mode {
@@ -154,9 +176,63 @@ impl<'a> Cutter<'a> {
             Mode::Blocks => self.blocks(count),
         };
         let truncated = self.config.mode == Mode::Truncate && examples[0].text.end < count;
-        let mut made = DocumentExamples { document, tokens, examples, truncated };
-        made.examples.retain(|cut| self.is_long_enough(cut));
-        Ok(made)
+        let outcomes = Outcomes { held_control_tokens: held.into(), ..Outcomes::default() };
+        Ok(self.made_of(document, tokens, examples, truncated, outcomes))
+    }
+
+    /// Those examples that are long enough.
+    pub(crate) fn made_of<'d>(
+        &self,
+        document: DocumentRow<'d>,
+        tokens: Tokens,
+        mut examples: Vec<Cut>,
+        truncated: bool,
+        outcomes: Outcomes,
+    ) -> DocumentExamples<'d> {
+        examples.retain(|cut| self.is_long_enough(cut));
+        DocumentExamples { document, tokens, examples, truncated, outcomes }
+    }
+
+    /// Encodes a text of a document, of which people wrote some parts; whether those held a control
+    /// token.
+    ///
+    /// # Errors
+    /// When the tokenizer fails, or there is a control token where none may be; names the document.
+    pub(crate) fn encode(
+        &self,
+        document: DocumentRow<'_>,
+        text: &str,
+        written: &[Range<usize>],
+        sink: &mut impl Sink,
+    ) -> Result<bool, StageError> {
+        let refused = |what: String| {
+            StageError::input(format!("document {}: {what}", Quoted(document.doc_id)))
+        };
+        let (tokenizer, words) = (&self.tokenizer.tokenizer, self.words.as_ref());
+        let cuts = self.control.cuts(text, written);
+        let held = cuts != Cuts::At(Vec::new());
+        let cuts = match (self.config.special_tokens_in_text, cuts) {
+            (SpecialTokensInText::Refuse, _) if held => {
+                return Err(refused("its text holds a control token of the tokenizer".into())
+                    .with_help("set `special_tokens_in_text: split` to take it for text"));
+            }
+            (SpecialTokensInText::Split, Cuts::Inseparable) => {
+                return Err(refused(
+                    "its text holds a control token of one character, which cannot be taken for text"
+                        .into(),
+                )
+                .with_help("remove it, or set `special_tokens_in_text: keep`"));
+            }
+            (SpecialTokensInText::Split, Cuts::At(cuts)) => cuts,
+            _ => Vec::new(),
+        };
+        let encoded = match (words, cuts.is_empty()) {
+            (Some(words), true) => words.encode(text, sink),
+            (None, true) => encode_whole(tokenizer, text, sink),
+            (words, false) => self.control.encode(tokenizer, words, text, &cuts, sink),
+        };
+        encoded.map_err(|error| refused(format!("the tokenizer failed: {error}")))?;
+        Ok(held)
     }
 
     /// How many tokens of text an example of so many tokens has room for.
@@ -220,7 +296,11 @@ impl<'a> Flagged<'a> {
     fn new(spans: &'a [(usize, usize)], bytes: usize) -> Self {
         // English has a token in about four bytes.
         let few = bytes / 4;
-        let tokens = Tokens { ids: Vec::with_capacity(few), pii: Vec::with_capacity(few) };
+        let tokens = Tokens {
+            ids: Vec::with_capacity(few),
+            pii: Vec::with_capacity(few),
+            ..Tokens::default()
+        };
         let mut flagged = Self { tokens, spans, left: spans.iter(), first: NO_SPAN };
         flagged.next_span();
         flagged
@@ -229,6 +309,15 @@ impl<'a> Flagged<'a> {
     fn next_span(&mut self) {
         self.first = self.left.next().copied().unwrap_or(NO_SPAN);
     }
+}
+
+/// For each token whether its bytes touch any of `places`, which are sorted and do not overlap.
+pub(crate) fn flags(encoded: &Encoded, places: &[(usize, usize)]) -> Vec<bool> {
+    let mut flagged = Flagged::new(places, 0);
+    for (&id, &(start, end)) in encoded.ids.iter().zip(&encoded.offsets) {
+        flagged.push(id, start, end);
+    }
+    flagged.tokens.pii
 }
 
 /// A span behind every text.

@@ -5,16 +5,21 @@
 //! of `tags`. Depends on the artifact and contract crates, on `pft-gguf` for tokenizers inside
 //! GGUF files, on `pft-hub` for what else a path may be, and on `tokenizers`.
 
+mod chat;
 mod config;
+mod control;
+mod conversation;
 mod examples;
 mod gguf;
 mod load;
 mod loaded;
+mod outcomes;
 mod settings;
 mod words;
 
 use std::collections::HashSet;
 
+use outcomes::Outcomes;
 use pft_artifact::kinds::tagged::{Tagged, TaggedCorpus};
 use pft_artifact::{
     ArtifactError, CorpusReader, ExampleRow, Quoted, Split, StoredDocument, StoredTags, TagsReader,
@@ -23,7 +28,9 @@ use pft_artifact::{
 use pft_stage::{Context, Facts, Kind, Port, Stage, StageError};
 use rayon::prelude::*;
 
-pub use config::{Config, Mode, SplitName};
+pub use config::{
+    ChatConfig, Config, LongConversation, Loss, Mode, Refused, SpecialTokensInText, SplitName,
+};
 pub use examples::{Cutter, DocumentExamples};
 pub use load::load_tokenizer;
 pub use loaded::LoadedTokenizer;
@@ -39,7 +46,7 @@ pub struct Tokenize;
 
 impl Stage for Tokenize {
     const NAME: &'static str = "tokenize";
-    const REVISION: u32 = 7;
+    const REVISION: u32 = 8;
     const ABOUT: &'static str = "Turns documents into examples of token ids";
     type Config = Config;
 
@@ -104,7 +111,8 @@ impl Stage for Tokenize {
                 let result = result?;
                 counts.documents += 1;
                 counts.truncated += u64::from(result.truncated);
-                counts.too_short += u64::from(result.is_empty());
+                counts.too_short += u64::from(result.is_too_short());
+                counts.outcomes.add(&result.outcomes);
                 result.each(|example| {
                     counts.add(&example);
                     writer.push_row(example)
@@ -162,6 +170,9 @@ struct Counts {
     examples: u64,
     tokens: u64,
     pii_tokens: u64,
+    /// Of examples that have a loss mask.
+    learned_tokens: Option<u64>,
+    outcomes: Outcomes,
 }
 
 impl Counts {
@@ -169,6 +180,10 @@ impl Counts {
         self.examples += 1;
         self.tokens += example.input_ids.len() as u64;
         self.pii_tokens += example.pii.iter().filter(|&&flag| flag).count() as u64;
+        if !example.loss_mask.is_empty() {
+            let learned = example.loss_mask.iter().filter(|&&flag| flag).count() as u64;
+            *self.learned_tokens.get_or_insert(0) += learned;
+        }
     }
 
     fn report(&self, context: &Context) {
@@ -186,5 +201,10 @@ impl Counts {
             "{} examples, {} tokens ({} in personal data), {} of {} documents truncated",
             self.examples, self.tokens, self.pii_tokens, self.truncated, self.documents
         ));
+        if let Some(learned) = self.learned_tokens {
+            context.metric("learned_tokens", learned);
+            context.progress().note(format!("{learned} tokens are learned: those of answers"));
+        }
+        self.outcomes.report(context);
     }
 }

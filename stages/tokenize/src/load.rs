@@ -59,6 +59,13 @@ pub fn load_tokenizer(config: &Config) -> Result<LoadedTokenizer, StageError> {
         .with_help("set bos_token, or add_bos: false"));
     }
     loaded.add_bos = config.add_bos.unwrap_or(loaded.add_bos);
+    if let Some(template) = &config.chat.template {
+        let path = template.as_path();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            StageError::config(format!("chat.template: {}: {error}", path.display()))
+        })?;
+        loaded.carried.insert("chat_template".to_string(), Value::String(text));
+    }
     Ok(loaded)
 }
 

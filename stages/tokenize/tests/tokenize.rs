@@ -59,7 +59,7 @@ fn examples(
     text: &str,
     spans: &[SpanRow<'_>],
 ) -> (Vec<Example>, bool) {
-    let document = DocumentRow { doc_id: "d", unit_id: "u", split: Split::Train, text };
+    let document = DocumentRow { doc_id: "d", unit_id: "u", split: Split::Train, text, turns: &[] };
     let cut = Cutter::new(config, tokenizer).examples(document, spans.iter().copied()).unwrap();
     let mut examples = Vec::new();
     cut.each(|row| {
@@ -71,6 +71,7 @@ fn examples(
             input_ids: row.input_ids.into(),
             pii: row.pii.into(),
             context: row.context,
+            loss_mask: row.loss_mask.into(),
         });
         Ok::<_, std::convert::Infallible>(())
     })

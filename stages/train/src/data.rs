@@ -16,6 +16,23 @@ pub struct Sequence {
     pub pii: Vec<bool>,
     /// Tokens at the beginning that are context alone, and counted in the example before.
     pub context: usize,
+    /// Whether each token is learned; empty where all are.
+    pub loss_mask: Vec<bool>,
+}
+
+impl Sequence {
+    /// Whether a token counts in the loss. Nothing predicts the first.
+    pub fn is_target(&self, index: usize) -> bool {
+        index > 0 && self.loss_mask.get(index).copied().unwrap_or(true)
+    }
+
+    /// How many tokens count in the loss.
+    pub fn targets(&self) -> usize {
+        if self.loss_mask.is_empty() {
+            return self.input_ids.len().saturating_sub(1);
+        }
+        self.loss_mask.iter().skip(1).filter(|&&learned| learned).count()
+    }
 }
 
 /// A privacy unit and its examples.
@@ -45,8 +62,16 @@ impl Data {
     pub fn read(path: &Path, vocabulary: usize, context: usize) -> Result<Self, StageError> {
         let mut splits: BTreeMap<Split, BTreeMap<String, Vec<Sequence>>> = BTreeMap::new();
         for example in TokensReader::open(path)?.iter() {
-            let Example { example_id, unit_id, split, input_ids, pii, context: overlap, .. } =
-                example?;
+            let Example {
+                example_id,
+                unit_id,
+                split,
+                input_ids,
+                pii,
+                context: overlap,
+                loss_mask,
+                ..
+            } = example?;
             if input_ids.iter().any(|&id| id as usize >= vocabulary) {
                 return Err(StageError::input(format!(
                     "example {example_id:?} holds a token outside the model's vocabulary of \
@@ -61,13 +86,9 @@ impl Data {
                 ))
                 .with_help("set a smaller max_length or block_size in tokenize"));
             }
-            if input_ids.len() >= 2 {
-                let units = splits.entry(split).or_default();
-                units.entry(unit_id).or_default().push(Sequence {
-                    input_ids,
-                    pii,
-                    context: overlap as usize,
-                });
+            let sequence = Sequence { input_ids, pii, context: overlap as usize, loss_mask };
+            if sequence.targets() > 0 {
+                splits.entry(split).or_default().entry(unit_id).or_default().push(sequence);
             }
         }
         let mut take = |split| {
@@ -108,7 +129,9 @@ pub fn micro_batches(groups: Vec<Vec<&Sequence>>, tokens: usize) -> Vec<Vec<Vec<
     batches
 }
 
-/// A batch whose loss is the sum over its groups of the mean loss of their own tokens.
+/// A batch whose loss is the sum over its groups of the mean loss of their own tokens, of those alone
+/// that are learned. What else is in the batch changes none of it: the gradient of a group is bounded by
+/// its own norm, and would not be if a longer neighbour weighed in it.
 ///
 /// # Errors
 /// When a sequence is empty, which [`Data::read`] rules out.
@@ -118,11 +141,18 @@ pub fn batch_of(groups: &[Vec<&Sequence>]) -> Result<Batch, StageError> {
         Batch::new(&sequences).map_err(|error| StageError::bug(format!("batch: {error}")))?;
     let mut index = 0;
     for group in groups {
-        let targets: usize = group.iter().map(|s| s.input_ids.len() - 1).sum();
+        let targets: usize = group.iter().map(|sequence| sequence.targets()).sum();
         for sequence in group {
-            // From the mean over the sequence to its share of the mean over the unit.
-            let share = (sequence.input_ids.len() - 1) as f32 / targets as f32;
-            batch.scale_sequence(index, share);
+            if sequence.loss_mask.is_empty() {
+                // From the mean over the sequence to its share of the mean over the unit.
+                batch.scale_sequence(index, sequence.targets() as f32 / targets as f32);
+            } else {
+                let first = batch.offsets()[index];
+                let weights = &mut batch.loss_weights_mut()[first..][..sequence.input_ids.len()];
+                for (at, weight) in weights.iter_mut().enumerate() {
+                    *weight = if sequence.is_target(at) { 1.0 / targets as f32 } else { 0.0 };
+                }
+            }
             index += 1;
         }
     }
@@ -134,7 +164,12 @@ mod tests {
     use super::*;
 
     fn sequence(length: usize) -> Sequence {
-        Sequence { input_ids: vec![1; length], pii: vec![false; length], context: 0 }
+        Sequence {
+            input_ids: vec![1; length],
+            pii: vec![false; length],
+            context: 0,
+            loss_mask: Vec::new(),
+        }
     }
 
     #[test]
@@ -161,5 +196,18 @@ mod tests {
         assert!((unit - 1.0).abs() < 1e-6);
         assert!((weights[1] - 1.0 / 6.0).abs() < 1e-7);
         assert!((weights[9] - 1.0).abs() < 1e-7);
+    }
+
+    /// Of a unit's answers each token weighs as much, in whichever of its conversations, and the first
+    /// token of a sequence, which nothing predicts, and those that are not learned nothing.
+    #[test]
+    fn weights_of_answers_are_the_mean_over_a_unit_s_own_answers() {
+        let masked = |mask: &[bool]| Sequence { loss_mask: mask.to_vec(), ..sequence(mask.len()) };
+        let (a, b) = (masked(&[true, false, true]), masked(&[false, true, true, false, true]));
+        let (c, d) = (masked(&[false, true]), masked(&[false, false, false, true]));
+        let batch = batch_of(&[vec![&a, &b], vec![&c], vec![&d]]).unwrap();
+        let of_first = [0.0, 0.0, 0.25, 0.0, 0.25, 0.25, 0.0, 0.25];
+        let of_others = [0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        assert_eq!(batch.loss_weights(), [&of_first[..], &of_others].concat());
     }
 }

@@ -1,4 +1,5 @@
-//! Perplexity: over all tokens, over those in personal data, and over the others.
+//! Perplexity: over all tokens, over those in personal data, and over the others; of examples with a loss
+//! mask over their answers alone.
 
 use pft_stage::StageError;
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ pub(crate) fn evaluate<P: Processor>(
         for sequence in groups.iter().flatten() {
             for (index, (&pii, &nll)) in sequence.pii.iter().zip(rows.by_ref()).enumerate() {
                 // Nothing predicts the first token; what is context alone was counted before.
-                if index == 0 || index < sequence.context {
+                if !sequence.is_target(index) || index < sequence.context {
                     continue;
                 }
                 scores.tokens += 1;
@@ -117,6 +118,7 @@ mod tests {
                     input_ids: tokens[begin..end].to_vec(),
                     pii: vec![false; end - begin],
                     context: previous_end - begin,
+                    loss_mask: Vec::new(),
                 };
                 let batch = batch_of(&[vec![&window]]).unwrap();
                 let losses = processor.evaluate(&batch).unwrap().per_token;
@@ -138,5 +140,37 @@ mod tests {
                 assert_eq!(scores.tokens, 74, "each but the first");
             }
         }
+    }
+
+    /// By hand: the mean over the answers' tokens, whatever else is in the sequences.
+    #[test]
+    fn of_masked_sequences_answers_alone_are_scored() {
+        let mut processor = processor();
+        let sequence = |seed: u32, mask: &[bool]| Sequence {
+            input_ids: (0..mask.len() as u32).map(|i| (i * i * 5 + seed) % 64).collect(),
+            pii: mask.iter().enumerate().map(|(i, _)| i % 2 == 0).collect(),
+            context: 0,
+            loss_mask: mask.to_vec(),
+        };
+        let sequences = [
+            sequence(1, &[true, false, true, true]),
+            sequence(9, &[false, false, true, false, false, true]),
+        ];
+        let counted = [vec![2, 3], vec![2, 5]];
+        let (mut nll, mut pii_nll, mut pii) = (0.0, 0.0, 0);
+        for (sequence, counted) in sequences.iter().zip(&counted) {
+            let losses = processor.evaluate(&batch_of(&[vec![sequence]]).unwrap()).unwrap();
+            for &at in counted {
+                nll += f64::from(losses.per_token[at]);
+                if at % 2 == 0 {
+                    pii += 1;
+                    pii_nll += f64::from(losses.per_token[at]);
+                }
+            }
+        }
+        let sequences: Vec<&Sequence> = sequences.iter().collect();
+        let scores = evaluate(&mut processor, &sequences, 50).unwrap();
+        assert_eq!((scores.tokens, scores.pii_tokens), (4, pii));
+        assert!((scores.nll - nll).abs() < 1e-5 && (scores.pii_nll - pii_nll).abs() < 1e-5);
     }
 }

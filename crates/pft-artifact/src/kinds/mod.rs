@@ -13,9 +13,9 @@ use crate::table::record::Columns;
 /// Names and types of the columns that artifacts of a kind have, where they are tables.
 pub fn columns_of(kind: Kind) -> Vec<(String, String)> {
     let schema = match kind {
-        Kind::Corpus => corpus::CorpusColumns::schema(),
-        Kind::Tags => tags::TagsColumns::schema(),
-        Kind::Tokens => tokens::TokensColumns::schema(),
+        Kind::Corpus => corpus::CorpusColumns::default().schema(),
+        Kind::Tags => tags::TagsColumns::default().schema(),
+        Kind::Tokens => tokens::TokensColumns::default().schema(),
         Kind::Model | Kind::Bundle => return Vec::new(),
     };
     let fields = schema.fields().iter();

@@ -1,21 +1,19 @@
 //! The columns of `tags`.
 
-use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, StringBuilder,
-    StructArray, UInt32Array,
+    Array, AsArray, Float32Array, ListArray, RecordBatch, StringArray, StringBuilder, StructArray,
+    UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::table::columns::{
-    Ends, item, list_column, string_column, take_strings, utf8, wrong_type,
-};
+use crate::table::columns::{Ends, item, string_column, take_strings, utf8};
+use crate::table::lists::{Structs, list_of, range};
 use crate::table::record::{Columns, FromBatch};
-use crate::{Kind, Quoted, Record, Span, SpanRow, TaggedDocument, TaggedRow};
+use crate::{ArtifactError, Kind, Quoted, Record, Span, SpanRow, TaggedDocument, TaggedRow};
 
 static SPAN: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![
@@ -42,10 +40,6 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-fn list_of(fields: &Fields) -> DataType {
-    DataType::List(item(DataType::Struct(fields.clone())))
-}
-
 /// Tagged documents that wait to be written.
 #[derive(Debug, Default)]
 pub struct TagsColumns {
@@ -63,7 +57,7 @@ pub struct TagsColumns {
 }
 
 impl Columns for TagsColumns {
-    fn schema() -> SchemaRef {
+    fn schema(&self) -> SchemaRef {
         SCHEMA.clone()
     }
 
@@ -92,7 +86,7 @@ impl Columns for TagsColumns {
             ListArray::try_new(item, ends.take()?, Arc::new(structs), None)
         };
         RecordBatch::try_new(
-            Self::schema(),
+            self.schema(),
             vec![
                 take_strings(&mut self.doc_id),
                 take_strings(&mut self.text_hash),
@@ -113,7 +107,7 @@ impl Record for TaggedDocument {
         act(TaggedRow { doc_id: &self.doc_id, text_hash: &self.text_hash, spans: &spans })
     }
 
-    fn append(columns: &mut TagsColumns, row: TaggedRow<'_>) {
+    fn append(columns: &mut TagsColumns, row: TaggedRow<'_>) -> Result<(), ArtifactError> {
         columns.doc_id.append_value(row.doc_id);
         columns.text_hash.append_value(row.text_hash);
         columns.start.extend(row.spans.iter().map(|span| span.start));
@@ -129,6 +123,7 @@ impl Record for TaggedDocument {
         }
         columns.ends.push(columns.start.len());
         columns.other_ends.push(columns.other_span.len());
+        Ok(())
     }
 }
 
@@ -196,11 +191,6 @@ struct Tags {
     other_offsets: OffsetBuffer<i32>,
     other_span: UInt32Array,
     other_labels: StringArray,
-}
-
-/// What lies in a list at an index.
-fn range(offsets: &OffsetBuffer<i32>, index: usize) -> Range<usize> {
-    offsets[index] as usize..offsets[index + 1] as usize
 }
 
 impl StoredTags {
@@ -278,50 +268,6 @@ impl StoredTags {
     }
 }
 
-/// A column of lists of structs.
-struct Structs<'a> {
-    batch: &'a RecordBatch,
-    name: &'static str,
-    fields: &'static str,
-    lists: &'a ListArray,
-    structs: &'a StructArray,
-}
-
-impl<'a> Structs<'a> {
-    fn of(
-        batch: &'a RecordBatch,
-        name: &'static str,
-        fields: &'static str,
-    ) -> Result<Self, String> {
-        let lists = list_column(batch, name)?;
-        let structs = lists.values().as_struct_opt();
-        let structs = structs.ok_or_else(|| wrong_structs(batch, name, fields))?;
-        Ok(Self { batch, name, fields, lists, structs })
-    }
-
-    fn wrong(&self) -> String {
-        wrong_structs(self.batch, self.name, self.fields)
-    }
-
-    fn field(&self, name: &str) -> Result<&ArrayRef, String> {
-        self.structs.column_by_name(name).ok_or_else(|| self.wrong())
-    }
-
-    fn numbers(&self, name: &str) -> Result<UInt32Array, String> {
-        let numbers = self.field(name)?.as_primitive_opt::<UInt32Type>();
-        numbers.cloned().ok_or_else(|| self.wrong())
-    }
-
-    fn strings(&self, name: &str) -> Result<StringArray, String> {
-        let strings = self.field(name)?.as_string_opt::<i32>();
-        strings.cloned().ok_or_else(|| self.wrong())
-    }
-}
-
-fn wrong_structs(batch: &RecordBatch, name: &str, fields: &str) -> String {
-    wrong_type(batch, name, &format!("a list of struct {fields}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,7 +285,7 @@ mod tests {
         let mut columns = TagsColumns::default();
         for spans in [&spans[..2], &[], &spans] {
             let row = TaggedRow { doc_id: "d", text_hash: "", spans };
-            TaggedDocument::append(&mut columns, row);
+            TaggedDocument::append(&mut columns, row).unwrap();
         }
         columns
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactError, Kind, Quoted};
+use crate::{ArtifactError, Kind, Quoted, Turn};
 
 /// Which part of the data a document belongs to. Splits are made by unit, never by document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Document {
     pub split: Split,
     /// The text.
     pub text: String,
+    /// The turns of a conversation, which make up the text; none of other documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<Turn>,
 }
 
 /// A piece of personal data: byte offsets into the UTF-8 text, half open, on char boundaries.
@@ -142,6 +145,10 @@ pub struct Example {
     /// Tokens at the beginning that are context alone: where blocks overlap, the document's example
     /// before this one ends with them. Whoever scores a model counts them there.
     pub context: u32,
+    /// For each token, whether it is learned: counts in the loss where it is predicted. Empty where all
+    /// are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loss_mask: Vec<bool>,
 }
 
 /// A record kind that lives in Parquet shards.
@@ -158,7 +165,7 @@ pub trait Record: FromBatch + Clone + Send {
     /// Calls `act` with the record's row.
     fn with_row<T>(&self, act: impl FnOnce(Self::Row<'_>) -> T) -> T;
     #[doc(hidden)]
-    fn append(columns: &mut Self::Columns, row: Self::Row<'_>);
+    fn append(columns: &mut Self::Columns, row: Self::Row<'_>) -> Result<(), ArtifactError>;
 }
 
 /// A borrowed row of an artifact.
@@ -175,8 +182,8 @@ pub trait Row {
 /// The waiting rows of a writer.
 pub trait Columns: Default + Send {
     #[doc(hidden)]
-    fn schema() -> arrow::datatypes::SchemaRef;
-    /// Hands out the rows, and begins again without any.
+    fn schema(&self) -> arrow::datatypes::SchemaRef;
+    /// Hands out the rows, and begins again without any, with the same schema.
     #[doc(hidden)]
     fn take(&mut self) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError>;
 }

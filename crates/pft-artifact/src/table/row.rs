@@ -1,7 +1,8 @@
 //! The rows of artifacts, borrowed, so that nothing is copied on its way into columns.
 
 use crate::table::record::Row;
-use crate::{ArtifactError, Document, Example, Span, Split};
+use crate::table::turn;
+use crate::{ArtifactError, Document, Example, Span, Split, Turn};
 
 /// A row of a `corpus`; see [`Document`].
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,8 @@ pub struct DocumentRow<'a> {
     pub split: Split,
     /// The text.
     pub text: &'a str,
+    /// The turns of a conversation; none of other documents.
+    pub turns: &'a [Turn],
 }
 
 /// A piece of personal data; see [`Span`].
@@ -69,12 +72,14 @@ pub struct ExampleRow<'a> {
     pub pii: &'a [bool],
     /// Tokens at the beginning that are context alone.
     pub context: u32,
+    /// For each token, whether it is learned; empty where all are.
+    pub loss_mask: &'a [bool],
 }
 
 impl<'a> From<&'a Document> for DocumentRow<'a> {
     fn from(document: &'a Document) -> Self {
-        let Document { doc_id, unit_id, split, text } = document;
-        Self { doc_id, unit_id, split: *split, text }
+        let Document { doc_id, unit_id, split, text, turns } = document;
+        Self { doc_id, unit_id, split: *split, text, turns }
     }
 }
 
@@ -86,6 +91,7 @@ impl DocumentRow<'_> {
             unit_id: self.unit_id.to_string(),
             split: self.split,
             text: self.text.to_string(),
+            turns: self.turns.to_vec(),
         }
     }
 }
@@ -99,8 +105,17 @@ impl<'a> From<&'a Span> for SpanRow<'a> {
 
 impl<'a> From<&'a Example> for ExampleRow<'a> {
     fn from(example: &'a Example) -> Self {
-        let Example { example_id, doc_id, unit_id, split, input_ids, pii, context } = example;
-        Self { example_id, doc_id, unit_id, split: *split, input_ids, pii, context: *context }
+        let &Example {
+            ref example_id,
+            ref doc_id,
+            ref unit_id,
+            split,
+            ref input_ids,
+            ref pii,
+            context,
+            ref loss_mask,
+        } = example;
+        Self { example_id, doc_id, unit_id, split, input_ids, pii, context, loss_mask }
     }
 }
 
@@ -112,11 +127,12 @@ impl Row for DocumentRow<'_> {
                 "its text is longer than 4 GiB, which byte offsets cannot address; cut it first",
             ));
         }
-        Ok(())
+        turn::check(self.doc_id, self.text, self.turns)
     }
 
     fn bytes(&self) -> usize {
-        self.doc_id.len() + self.unit_id.len() + self.text.len() + 32
+        let turns = std::mem::size_of_val(self.turns);
+        self.doc_id.len() + self.unit_id.len() + self.text.len() + turns + 32
     }
 }
 
@@ -160,6 +176,16 @@ impl Row for ExampleRow<'_> {
                 format!("{} input_ids but {} pii flags", self.input_ids.len(), self.pii.len()),
             ));
         }
+        if !self.loss_mask.is_empty() && self.loss_mask.len() != self.input_ids.len() {
+            return Err(ArtifactError::record(
+                self.example_id,
+                format!(
+                    "{} input_ids but {} of them in the loss mask",
+                    self.input_ids.len(),
+                    self.loss_mask.len()
+                ),
+            ));
+        }
         if self.context as usize > self.input_ids.len() {
             return Err(ArtifactError::record(
                 self.example_id,
@@ -170,6 +196,10 @@ impl Row for ExampleRow<'_> {
     }
 
     fn bytes(&self) -> usize {
-        self.example_id.len() + self.doc_id.len() + self.unit_id.len() + self.input_ids.len() * 5
+        self.example_id.len()
+            + self.doc_id.len()
+            + self.unit_id.len()
+            + self.input_ids.len() * 5
+            + self.loss_mask.len()
     }
 }

@@ -82,7 +82,7 @@ impl<R: Record> RecordWriter<R> {
     pub fn push_row(&mut self, row: R::Row<'_>) -> Result<(), ArtifactError> {
         row.check()?;
         let bytes = row.bytes();
-        R::append(&mut self.pending, row);
+        R::append(&mut self.pending, row)?;
         self.rows += 1;
         self.group_rows += 1;
         self.group_bytes += bytes;
@@ -143,15 +143,20 @@ impl<R: Record> RecordWriter<R> {
             .set_created_by("pft".to_string())
             .set_statistics_enabled(EnabledStatistics::None)
             .set_dictionary_enabled(false);
-        for repeated in ["unit_id", "split", "spans.list.item.label"] {
+        for repeated in ["unit_id", "split", "spans.list.item.label", "turns.list.item.role"] {
             properties = properties.set_column_dictionary_enabled(path_of(repeated), true);
         }
-        // Spans follow each other, and half of their bytes are the bytes before.
-        for ascending in ["spans.list.item.start", "spans.list.item.end"] {
+        // Spans and turns follow each other, and half of their bytes are the bytes before.
+        for ascending in [
+            "spans.list.item.start",
+            "spans.list.item.end",
+            "turns.list.item.start",
+            "turns.list.item.end",
+        ] {
             properties =
                 properties.set_column_encoding(path_of(ascending), Encoding::DELTA_BINARY_PACKED);
         }
-        let writer = ArrowWriter::try_new(file, R::Columns::schema(), Some(properties.build()))
+        let writer = ArrowWriter::try_new(file, self.pending.schema(), Some(properties.build()))
             .map_err(|error| ArtifactError::not_written(&path, error))?;
         self.shards += 1;
         self.shard = Some((path, writer));

@@ -29,6 +29,7 @@ impl Config {
             )));
         }
         self.check_signs()?;
+        self.check_parts(source)?;
         // As for columns below, the synthetic source overlooks it.
         let holds_mail =
             source == SourceKind::Synthetic || (source.is_table() && source != SourceKind::Ecthr);
@@ -82,6 +83,45 @@ impl Config {
             .with_help("use `split.by: unit`"));
         }
         Ok(())
+    }
+
+    /// What a document is made of must be said once, and be there.
+    fn check_parts(&self, source: SourceKind) -> Result<(), StageError> {
+        let given = [
+            ("text_columns", self.text_columns.is_some()),
+            ("conversation", self.conversation.is_some()),
+        ];
+        let Some((key, _)) = given.into_iter().find(|(_, given)| *given) else { return Ok(()) };
+        if given.iter().all(|(_, given)| *given) {
+            return Err(StageError::config(
+                "text_columns and conversation both say what a document is made of; leave one out",
+            ));
+        }
+        // As of columns below, the synthetic source overlooks it.
+        if source == SourceKind::Synthetic {
+            return Ok(());
+        }
+        if !source.is_table() || source == SourceKind::Ecthr {
+            return Err(StageError::config(format!(
+                "{key}: does not exist in source {}",
+                name(&source)
+            ))
+            .with_help("it is for jsonl, csv, parquet and hf"));
+        }
+        if self.text_format == TextFormat::Mail {
+            return Err(StageError::config(format!(
+                "{key}: does not go with text_format: mail, where one column holds a message"
+            )));
+        }
+        if self.text_columns.as_ref().is_some_and(Vec::is_empty) {
+            return Err(StageError::config("text_columns: the list is empty"));
+        }
+        let Some(conversation) = &self.conversation else { return Ok(()) };
+        if self.split.by == SplitBy::LlmPft {
+            return Err(StageError::config("conversation: does not go with split.by: llm-pft")
+                .with_help("use `split.by: unit`, which divides by units"));
+        }
+        conversation.validate()
     }
 
     /// The signs of CSV must be told apart.

@@ -14,7 +14,8 @@ pub enum SourceKind {
     /// .parquet, .txt, .eml, .mbox), with .gz or .zst behind it if the file is packed.
     #[default]
     Auto,
-    /// JSON Lines: one object a line. One that has a field twice is refused, if that is read.
+    /// JSON Lines: one object a line. One that has a field twice is refused, if that is read. A file that
+    /// begins with `[` is one list of objects.
     Jsonl,
     /// Comma separated values with a header line, read strictly by RFC 4180. Blank lines are skipped.
     Csv,
@@ -134,6 +135,17 @@ pub enum InvalidText {
     /// and drop NUL characters. In mail that declares no charset, or US-ASCII, bytes that are not
     /// UTF-8 are read as windows-1252.
     Repair,
+}
+
+/// What to do with a row without a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingText {
+    /// Stop and say where.
+    #[default]
+    Refuse,
+    /// It is left out and counted.
+    LeaveOut,
 }
 
 impl SourceKind {

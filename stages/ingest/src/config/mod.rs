@@ -2,6 +2,7 @@
 
 mod check;
 mod choices;
+mod conversation;
 
 use pft_stage::{OutsidePath, StageError};
 use schemars::JsonSchema;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::choices::name;
 use self::choices::paths_schema;
 pub use self::choices::{
-    Deduplicate, Granularity, InvalidText, Paths, SourceKind, TextFormat, Unit,
+    Deduplicate, Granularity, InvalidText, MissingText, Paths, SourceKind, TextFormat, Unit,
 };
+pub use self::conversation::{Broken, ConversationConfig, ConversationFormat};
 use crate::split::SplitConfig;
 use crate::synthetic::config::SyntheticConfig;
 
@@ -26,8 +28,16 @@ pub struct Config {
     /// GLOB]`, or a list. Files packed by gzip or zstd are read as what is in them.
     #[schemars(schema_with = "paths_schema")]
     pub path: Option<Paths>,
-    /// The column that holds the text; `facts` for ecthr where this is `text`.
+    /// The column that holds the text; `facts` for ecthr where this is `text`. Of JSON and Parquet, this
+    /// and other names of columns may lead into objects: `ticket.body`.
     pub text_column: String,
+    /// Several columns of text that make a document, one below the other with an empty line between;
+    /// instead of `text_column`.
+    pub text_columns: Option<Vec<String>>,
+    /// Rows that are conversations, whose turns are kept apart; instead of `text_column`.
+    pub conversation: Option<ConversationConfig>,
+    /// What to do with a row whose text, or conversation, is missing or null.
+    pub missing_text: MissingText,
     /// What the text column holds.
     pub text_format: TextFormat,
     /// The column that holds a document's id. Without it a document is called by a number within
@@ -75,6 +85,9 @@ impl Default for Config {
             source: SourceKind::Auto,
             path: None,
             text_column: "text".to_string(),
+            text_columns: None,
+            conversation: None,
+            missing_text: MissingText::Refuse,
             text_format: TextFormat::Plain,
             id_column: None,
             unit_column: None,

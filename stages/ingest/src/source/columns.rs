@@ -9,7 +9,8 @@ use pft_stage::StageError;
 use pft_stage::schema::suggestion;
 use polars::prelude::{DataType, Schema};
 
-use crate::config::SourceKind;
+use super::parts::{self, Parts};
+use crate::config::{MissingText, SourceKind};
 use crate::reading::Reading;
 use crate::split::SplitBy;
 
@@ -31,6 +32,10 @@ pub(super) struct Columns {
     pub(super) split: Option<String>,
     /// Whether the text column holds a list of paragraphs.
     pub(super) paragraphs: bool,
+    /// What a document is made of, where that is not the text column.
+    pub(super) parts: Option<Parts>,
+    /// Whether rows without text are left out.
+    pub(super) may_lack_text: bool,
     /// The columns whose values are dates, times or truth values, and what these are called.
     pub(super) kinds: Vec<(String, String)>,
 }
@@ -53,7 +58,7 @@ impl Columns {
         missing: impl Fn(Missing<'_>) -> StageError,
     ) -> Result<Self, StageError> {
         let Reading { config, source, .. } = reading;
-        let is_known = |name: &str| available.iter().any(|known| known == name);
+        let is_known = |name: &str| parts::is_known(available, name);
         let check = |key: &str, name: &str| {
             if is_known(name) { Ok(name.to_string()) } else { Err(missing(Missing { key, name })) }
         };
@@ -69,15 +74,22 @@ impl Columns {
         if is_case && id.is_none() && is_known("case_id") {
             id = Some("case_id".to_string());
         }
+        let parts = Parts::find(config, available, |key, name| missing(Missing { key, name }))?;
+        let text = match &parts {
+            Some(parts) => parts.names[0].clone(),
+            None => check("text_column", text)?,
+        };
         let split = (config.split.by == SplitBy::Column)
             .then(|| check("split.column", &config.split.column))
             .transpose()?;
         Ok(Self {
-            text: check("text_column", text)?,
+            text,
             id,
             unit: optional("unit_column", &config.unit_column)?,
             split,
             paragraphs: is_case,
+            parts,
+            may_lack_text: config.missing_text == MissingText::LeaveOut,
             kinds: Vec::new(),
         })
     }
@@ -85,7 +97,8 @@ impl Columns {
     /// The names to read, each once.
     pub(super) fn names(&self) -> Vec<&str> {
         let mut names = vec![self.text.as_str()];
-        for name in [&self.id, &self.unit, &self.split].into_iter().flatten() {
+        let parts = self.parts.iter().flat_map(|parts| &parts.names);
+        for name in parts.chain([&self.id, &self.unit, &self.split].into_iter().flatten()) {
             if !names.contains(&name.as_str()) {
                 names.push(name);
             }
@@ -93,8 +106,16 @@ impl Columns {
         names
     }
 
+    /// Whether a column is one of several that make a document.
+    pub(super) fn is_part(&self, name: &str) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.key_of(name).is_some())
+    }
+
     /// The setting that names a column, for messages.
     pub(super) fn key_of(&self, name: &str) -> &'static str {
+        if let Some(key) = self.parts.as_ref().and_then(|parts| parts.key_of(name)) {
+            return key;
+        }
         let is = |column: &Option<String>| column.as_deref() == Some(name);
         match name {
             _ if name == self.text => "text_column",

@@ -14,6 +14,7 @@ mod jsonl;
 mod lines;
 mod mail;
 mod parquet;
+mod parts;
 mod rows;
 pub(crate) mod survey;
 mod table;

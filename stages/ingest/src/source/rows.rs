@@ -2,6 +2,7 @@
 
 use pft_artifact::Split;
 use pft_stage::StageError;
+use serde_json::Value;
 
 use super::columns::Columns;
 use crate::label::{Labels, NoLabel};
@@ -34,6 +35,10 @@ pub(super) enum Text {
     One(String),
     /// The paragraphs of a case.
     Paragraphs(Vec<String>),
+    /// The values of the columns that make a document.
+    Parts(Vec<Option<Value>>),
+    /// None, and the row is left out.
+    Missing,
 }
 
 /// A row.
@@ -63,6 +68,11 @@ pub(super) trait Cells {
 
     /// A column of ids, units or splits.
     fn labels(&self, name: &str) -> Result<Labels, StageError>;
+
+    /// A column of anything, as JSON has it.
+    fn values(&self, name: &str) -> Result<Vec<Option<Value>>, StageError> {
+        Ok(self.texts(name)?.into_iter().map(|text| text.map(Value::String)).collect())
+    }
 }
 
 /// The rows of a block; `origin` says where row `i` stands.
@@ -99,13 +109,22 @@ pub(super) fn rows_of(
     fn all<T>(
         values: Vec<Option<T>>,
         text: impl Fn(T) -> Text,
-        missing: impl Fn(usize) -> StageError,
+        missing: impl Fn(usize) -> Result<Text, StageError>,
     ) -> Result<Vec<Text>, StageError> {
         let values = values.into_iter().enumerate();
-        values.map(|(row, value)| value.map(&text).ok_or_else(|| missing(row))).collect()
+        values.map(|(row, value)| value.map(&text).map_or_else(|| missing(row), Ok)).collect()
     }
-    let missing_text = |row| missing(&columns.text, row);
-    let texts = if columns.paragraphs {
+    let missing_text = |row| match columns.may_lack_text {
+        true => Ok(Text::Missing),
+        false => Err(missing(&columns.text, row)),
+    };
+    let texts = if let Some(parts) = &columns.parts {
+        let mut rows: Vec<Vec<Option<Value>>> = vec![Vec::new(); block.height()];
+        for name in &parts.names {
+            rows.iter_mut().zip(block.values(name)?).for_each(|(row, value)| row.push(value));
+        }
+        rows.into_iter().map(Text::Parts).collect()
+    } else if columns.paragraphs {
         all(block.lists(&columns.text)?, Text::Paragraphs, missing_text)?
     } else {
         all(block.texts(&columns.text)?, Text::One, missing_text)?

@@ -115,6 +115,8 @@ fn of(text: &str, unit: Option<&str>) -> Columns {
         unit: unit.map(str::to_string),
         split: None,
         paragraphs: false,
+        parts: None,
+        may_lack_text: false,
         kinds: Vec::new(),
     }
 }
@@ -129,6 +131,8 @@ fn count(tables: &[Box<dyn Table>], columns: &Columns) -> Result<Counts, StageEr
                     (Some(unit), _) => counts.add(unit),
                     (None, Text::One(text)) => counts.add(text),
                     (None, Text::Paragraphs(paragraphs)) => counts.add(&paragraphs.concat()),
+                    // Not asked for: a column is looked at by itself, and a row without it is an error.
+                    (None, Text::Parts(_) | Text::Missing) => {}
                 }
             }
         }

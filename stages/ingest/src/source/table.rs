@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use pft_artifact::Split;
+use pft_artifact::{Split, Turn};
 use pft_stage::StageError;
+use serde_json::Value;
 
 use super::columns::Columns;
 use super::csv::Csv;
@@ -13,9 +14,11 @@ use super::discover::{self, TableFile};
 use super::jsonl::JsonLines;
 use super::mail;
 use super::parquet::Parquet;
+use super::parts::{NoDocument, Parts, Said};
 use super::rows::{Row, Rows, Table, Text};
-use crate::config::{Granularity, SourceKind, TextFormat, Unit};
-use crate::document::{Documents, RawDocument};
+use crate::config::{Broken, Config, Granularity, MissingText, SourceKind, TextFormat, Unit};
+use crate::document::{Documents, Omission, RawDocument};
+use crate::intake::too_long;
 use crate::reading::Reading;
 use crate::split::SplitBy;
 
@@ -37,6 +40,8 @@ pub(super) fn open(reading: &Arc<Reading>) -> Result<Documents, StageError> {
         TextFormat::Mail => Some(mail::Reader::new(reading)?),
     };
     let by_file = reading.config.split.by == SplitBy::File;
+    let parts: Option<Parts> = columns.first().and_then(|columns| columns.parts.clone());
+    let config = reading.config.clone();
     let rows =
         files.into_iter().zip(tables).zip(columns).flat_map(move |((file, table), columns)| {
             let split = by_file.then(|| split_of_file(&file.path)).transpose();
@@ -58,7 +63,19 @@ pub(super) fn open(reading: &Arc<Reading>) -> Result<Documents, StageError> {
             .into_iter()
             .flat_map(|row| match &mail {
                 Some(reader) => vec![message_of(row, reader)],
-                None => documents_of(row, unit, granularity).into_iter().map(Ok).collect(),
+                None => match (row, &parts) {
+                    (Row { text: Text::Parts(values), id, unit, split, origin }, Some(parts)) => {
+                        let document = RawDocument {
+                            doc_id: id,
+                            unit_id: unit,
+                            split,
+                            origin,
+                            ..RawDocument::default()
+                        };
+                        vec![made_of(document, parts, &values, &config)]
+                    }
+                    (row, _) => documents_of(row, unit, granularity).into_iter().map(Ok).collect(),
+                },
             })
             .collect::<Vec<_>>(),
         Err(error) => vec![Err(error)],
@@ -84,7 +101,11 @@ fn check_kinds(files: &[TableFile], opened: &[Columns]) -> Result<(), StageError
         return Ok(());
     };
     for (file, columns) in files.iter().zip(opened) {
-        for name in columns.names().into_iter().filter(|name| *name != columns.text) {
+        for name in columns
+            .names()
+            .into_iter()
+            .filter(|name| *name != columns.text && !columns.is_part(name))
+        {
             let (here, there) = (kind(columns, name), kind(first, name));
             if here != there {
                 let called = |kind: Option<String>| kind.unwrap_or("text or number".to_string());
@@ -104,9 +125,53 @@ fn check_kinds(files: &[TableFile], opened: &[Columns]) -> Result<(), StageError
     Ok(())
 }
 
+/// The document that several values of a row make.
+fn made_of(
+    document: RawDocument,
+    parts: &Parts,
+    values: &[Option<Value>],
+    config: &Config,
+) -> Result<RawDocument, StageError> {
+    let broken = config.conversation.as_ref().map(|conversation| conversation.broken);
+    let origin = document.origin.clone();
+    let left_out = |omission| Ok(RawDocument { left_out: Some(omission), ..document.clone() });
+    match parts.read(values, config) {
+        Ok(Said::Text(text)) => Ok(RawDocument { text, ..document }),
+        Ok(Said::Turns(turns)) => {
+            let (text, turns) = Turn::join(turns).map_err(|_| too_long(&origin))?;
+            Ok(RawDocument { text, turns, ..document })
+        }
+        Err(NoDocument::Missing(_)) if config.missing_text == MissingText::LeaveOut => {
+            left_out(Omission::NoText)
+        }
+        Err(NoDocument::Missing(name)) => {
+            Err(StageError::input(format!("{origin}: field `{name}` is missing or null"))
+                .with_help("give the row a value, or set `missing_text: leave_out`"))
+        }
+        Err(NoDocument::WrongType(name)) => Err(StageError::input(format!(
+            "{origin}: field `{name}` has the wrong type: it is neither text nor a list of messages"
+        ))
+        .with_help("name other columns, or convert this one when you make the file")),
+        Err(NoDocument::Broken(_)) if broken == Some(Broken::LeaveOut) => {
+            left_out(Omission::Broken)
+        }
+        Err(NoDocument::Broken(reason)) => Err(StageError::input(format!(
+            "{origin}: is no conversation to learn from: {reason}"
+        ))
+        .with_help(
+            "mend the row, name its roles in `conversation.roles`, or set `conversation.broken: \
+             leave_out` to leave such rows out",
+        )),
+    }
+}
+
 /// The document of a row whose text is a mail.
 fn message_of(row: Row, reader: &mail::Reader) -> Result<RawDocument, StageError> {
     let Row { text, id, unit, split, origin } = row;
+    if text == Text::Missing {
+        let left_out = Some(Omission::NoText);
+        return Ok(RawDocument { doc_id: id, origin, left_out, ..RawDocument::default() });
+    }
     let Text::One(text) = text else {
         return Err(StageError::bug(format!("{origin}: a list of paragraphs is no mail")));
     };
@@ -121,11 +186,15 @@ fn documents_of(row: Row, rule: Option<Unit>, granularity: Granularity) -> Vec<R
         unit_id,
         split: row.split,
         text,
-        spans: None,
         origin: row.origin.clone(),
+        ..RawDocument::default()
     };
     match row.text {
         Text::One(text) => vec![document(row.id, row.unit, text)],
+        Text::Missing | Text::Parts(_) => {
+            let missing = document(row.id, row.unit, String::new());
+            vec![RawDocument { left_out: Some(Omission::NoText), ..missing }]
+        }
         Text::Paragraphs(paragraphs) if granularity == Granularity::Case => {
             vec![document(row.id, row.unit, paragraphs.join("\n"))]
         }

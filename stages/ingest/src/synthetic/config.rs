@@ -12,6 +12,8 @@ pub enum Kind {
     Echr,
     /// Business mail in the manner of the Enron corpus. A unit is a sender.
     Enron,
+    /// Conversations of customers with a company's support. A unit is a customer.
+    Support,
 }
 
 impl Kind {
@@ -20,6 +22,7 @@ impl Kind {
         match self {
             Self::Echr => "case",
             Self::Enron => "sender",
+            Self::Support => "customer",
         }
     }
 }
@@ -53,7 +56,7 @@ pub struct Range {
 pub struct SyntheticConfig {
     /// What kind of documents.
     pub kind: Kind,
-    /// How many units: cases or senders. A case has 5 to 15 paragraphs.
+    /// How many units: cases, senders or customers. A case has 5 to 15 paragraphs.
     #[schemars(range(min = 1))]
     pub units: u64,
     /// Another seed makes other documents.
@@ -62,6 +65,8 @@ pub struct SyntheticConfig {
     pub document: DocumentKind,
     /// For enron, how many messages a sender wrote.
     pub emails_per_sender: Range,
+    /// For support, how many conversations a customer had.
+    pub tickets_per_customer: Range,
     /// Secrets to plant in units of the train split. The manifest's provenance lists them under
     /// `canaries`, and `tags` labels their numbers CANARY.
     pub canaries: Vec<CanaryConfig>,
@@ -75,6 +80,7 @@ impl Default for SyntheticConfig {
             seed: 0,
             document: DocumentKind::Paragraph,
             emails_per_sender: Range { min: 3, max: 12 },
+            tickets_per_customer: Range { min: 1, max: 4 },
             canaries: Vec::new(),
         }
     }
@@ -86,6 +92,7 @@ impl SyntheticConfig {
         match self.kind {
             Kind::Echr => format!("case-{unit:07}"),
             Kind::Enron => format!("sender-{unit:07}"),
+            Kind::Support => format!("customer-{unit:07}"),
         }
     }
 }

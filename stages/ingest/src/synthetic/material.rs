@@ -41,6 +41,8 @@ const ENRON: &[&str] = embedded![
     "enron/trading.txt",
 ];
 
+const SUPPORT: &[&str] = embedded!["support/shared.txt", "support/tickets.txt"];
+
 /// A kind of name and its patterns.
 #[derive(Debug)]
 pub(super) struct Phrases {
@@ -55,7 +57,7 @@ pub(super) struct Skeleton {
     pub(super) declarations: Vec<(usize, Generator)>,
     /// The subject of a message.
     pub(super) subject: Vec<Node>,
-    /// The paragraphs of a case, or the one text of a message.
+    /// The paragraphs of a case, the one text of a message, or the turns of a conversation.
     pub(super) paragraphs: Vec<Vec<Node>>,
 }
 
@@ -86,6 +88,7 @@ pub(super) struct Material {
     pub(super) pools: Vec<Vec<Vec<Node>>>,
     pub(super) echr: Collection,
     pub(super) enron: Collection,
+    pub(super) support: Collection,
     pub(super) variables: usize,
     /// The variable that holds the sender's company.
     pub(super) company: usize,
@@ -107,6 +110,7 @@ impl Material {
         match kind {
             Kind::Echr => &self.echr,
             Kind::Enron => &self.enron,
+            Kind::Support => &self.support,
         }
     }
 
@@ -125,6 +129,8 @@ impl Material {
         let echr = parse_collection(ECHR, Kind::Echr, &mut names, &mut pools)?;
         names.pools.clear();
         let enron = parse_collection(ENRON, Kind::Enron, &mut names, &mut pools)?;
+        names.pools.clear();
+        let support = parse_collection(SUPPORT, Kind::Support, &mut names, &mut pools)?;
         let company = names.variable("company");
         Ok(Self {
             cultures,
@@ -133,6 +139,7 @@ impl Material {
             pools,
             echr,
             enron,
+            support,
             variables: names.variables(),
             company,
         })
@@ -230,6 +237,7 @@ fn parse_collection(
         let paragraphs = match kind {
             Kind::Enron => vec![body],
             Kind::Echr => body.split("\n\n").map(str::trim).collect(),
+            Kind::Support => body.split("\n--\n").map(str::trim).collect(),
         }
         .into_iter()
         .map(|paragraph| parser.template(paragraph))

@@ -1,6 +1,6 @@
 //! The synthetic source: fictional documents with gold spans of personal data.
 //!
-//! Court cases and business mail are written from the hand-written material in `data/synthetic`.
+//! Court cases, business mail and conversations with a company's support are written from the hand-written material in `data/synthetic`.
 //! Every value that a slot takes is labelled, so that the spans are gold by construction. Unit `i`
 //! is a function of the seed and `i` alone.
 
@@ -48,12 +48,17 @@ pub fn canary_table(
 /// # Errors
 /// When its settings make no sense.
 pub fn open(config: &SyntheticConfig, split: &SplitConfig) -> Result<Opened, StageError> {
-    let emails = &config.emails_per_sender;
-    if emails.min == 0 || emails.min > emails.max {
-        return Err(StageError::config(format!(
-            "synthetic.emails_per_sender: is from {} to {}, but must be at least 1 and in order",
-            emails.min, emails.max
-        )));
+    let ranges = [
+        ("emails_per_sender", &config.emails_per_sender),
+        ("tickets_per_customer", &config.tickets_per_customer),
+    ];
+    for (key, range) in ranges {
+        if range.min == 0 || range.min > range.max {
+            return Err(StageError::config(format!(
+                "synthetic.{key}: is from {} to {}, but must be at least 1 and in order",
+                range.min, range.max
+            )));
+        }
     }
     let material = Material::embedded()
         .map_err(|why| StageError::bug(format!("the synthetic material: {why}")))?;
@@ -84,7 +89,7 @@ fn unit_documents(
 ) -> Vec<RawDocument> {
     let mut pages: Vec<Page> = unit::documents(material, config, unit);
     let separator = match config.kind {
-        Kind::Echr => " ",
+        Kind::Echr | Kind::Support => " ",
         Kind::Enron => "\n\n",
     };
     for canary in canaries {
@@ -93,13 +98,15 @@ fn unit_documents(
     let unit_id = config.unit_id(unit);
     (1..)
         .zip(pages)
-        .map(|(number, page)| RawDocument {
+        .map(|(number, mut page)| RawDocument {
             doc_id: Some(format!("{unit_id}-{number:03}")),
             unit_id: Some(unit_id.clone()),
             split: None,
+            turns: page.take_turns(),
             text: page.text,
             spans: Some(page.spans),
             origin: format!("synthetic {unit_id}"),
+            ..RawDocument::default()
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! A text that is being written, and where its personal data stands.
 
-use pft_artifact::Span;
+use pft_artifact::{Role, Span, Turn};
 
 /// The source that gold spans name.
 const SOURCE: &str = "gold";
@@ -10,6 +10,8 @@ const SOURCE: &str = "gold";
 pub(super) struct Page {
     pub(super) text: String,
     pub(super) spans: Vec<Span>,
+    /// The turns of a conversation.
+    pub(super) turns: Vec<Turn>,
     /// An article was written whose form what follows decides.
     open_article: bool,
 }
@@ -56,6 +58,25 @@ impl Page {
             span.end += offset;
             span
         }));
+    }
+
+    /// Appends a turn of a conversation.
+    pub(super) fn append_turn(&mut self, role: Role, said: Page) {
+        if !self.turns.is_empty() {
+            self.push(Turn::SEPARATOR);
+        }
+        let start = self.text.len() as u32;
+        self.append(said);
+        self.turns.push(Turn { role, start, end: self.text.len() as u32 });
+    }
+
+    /// The turns, of which the last holds what was appended since.
+    pub(super) fn take_turns(&mut self) -> Vec<Turn> {
+        let mut turns = std::mem::take(&mut self.turns);
+        if let Some(last) = turns.last_mut() {
+            last.end = self.text.len() as u32;
+        }
+        turns
     }
 
     fn close_article(&mut self, next: &str) {

@@ -54,7 +54,7 @@ impl Scene {
                     break country;
                 }
             },
-            Kind::Enron => countries.len() - 1,
+            Kind::Enron | Kind::Support => countries.len() - 1,
         };
         let mut scene = Self {
             material,
@@ -145,7 +145,7 @@ impl Scene {
     fn usual_form(&self) -> DateForm {
         match self.kind {
             Kind::Echr => DateForm::Full,
-            Kind::Enron => DateForm::American,
+            Kind::Enron | Kind::Support => DateForm::American,
         }
     }
 
@@ -202,7 +202,7 @@ impl Scene {
     }
 
     fn write_person(&mut self, person: &Person, field: Field) {
-        let american = self.kind == Kind::Enron;
+        let american = self.kind != Kind::Echr;
         let title = |page: &mut Page| {
             page.push(person.title());
             page.push(if american { ". " } else { " " });
@@ -351,7 +351,7 @@ impl Scene {
         let age = if rule.child { (2, 10) } else { (30, 66) };
         let days = self.choices.within(age.0 * 365, age.1 * 365);
         let home = &self.material.cultures[self.material.countries[self.country].culture];
-        let domain = if self.kind == Kind::Enron && (rule.insider || self.choices.chance(50)) {
+        let domain = if self.kind != Kind::Echr && (rule.insider || self.choices.chance(50)) {
             match self.value(self.material.company) {
                 Value::Text(company, _) => values::domain(&company),
                 _ => String::new(),
@@ -378,7 +378,7 @@ impl Scene {
         let local = match (foreign, self.kind) {
             (true, _) => 0,
             (false, Kind::Echr) => 94,
-            (false, Kind::Enron) => 50,
+            (false, Kind::Enron | Kind::Support) => 50,
         };
         if self.choices.chance(local) {
             self.material.countries[self.country].culture

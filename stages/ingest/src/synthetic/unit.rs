@@ -1,5 +1,7 @@
 //! Whole units: a case of paragraphs, a sender's messages.
 
+use pft_artifact::Role;
+
 use super::calendar::Day;
 use super::choices::Choices;
 use super::config::{DocumentKind, Kind, SyntheticConfig};
@@ -11,6 +13,8 @@ use super::scene::Scene;
 const FACTS_BEGIN: (i64, i64) = (6_574, 14_974);
 /// 1 October 1998 and 31 March 2001: when senders begin to write.
 const MAIL_BEGINS: (i64, i64) = (10_500, 11_412);
+/// 1 January 2019 and 31 December 2022: when customers begin to write.
+const TICKETS_BEGIN: (i64, i64) = (17_897, 19_357);
 
 /// The documents of a unit, which depend on the seed and the unit's number alone.
 pub(super) fn documents(
@@ -34,6 +38,12 @@ pub(super) fn documents(
             let emails = &config.emails_per_sender;
             let count = choices.within(emails.min.into(), emails.max.into());
             mailbox(Scene::new(material, Kind::Enron, choices, begin), count as usize)
+        }
+        Kind::Support => {
+            let begin = Day(choices.within(TICKETS_BEGIN.0, TICKETS_BEGIN.1));
+            let tickets = &config.tickets_per_customer;
+            let count = choices.within(tickets.min.into(), tickets.max.into());
+            tickets_of(Scene::new(material, Kind::Support, choices, begin), count as usize)
         }
     }
 }
@@ -129,6 +139,33 @@ fn mailbox(mut scene: Scene, count: usize) -> Vec<Page> {
             let own = skeleton.declarations.iter().map(|(variable, _)| *variable);
             scene.forget(own.chain(collection.per_document.iter().copied()));
             message(&mut scene, collection, skeleton, signature)
+        })
+        .collect()
+}
+
+/// A customer's conversations. No skeleton comes twice before each has come once.
+fn tickets_of(mut scene: Scene, count: usize) -> Vec<Page> {
+    let collection: &'static Collection = &scene.material.support;
+    let mut order = Vec::new();
+    (0..count)
+        .map(|_| {
+            if order.is_empty() {
+                order = shuffled(collection.skeletons.len(), &mut scene.choices);
+            }
+            let skeleton = &collection.skeletons[order.pop().unwrap_or_default()];
+            scene.clock.0 += scene.choices.within(3, 90);
+            scene.declare(&skeleton.declarations);
+            let own = skeleton.declarations.iter().map(|(variable, _)| *variable);
+            scene.forget(own.chain(collection.per_document.iter().copied()));
+            let mut conversation = Page::default();
+            for (turn, role) in
+                skeleton.paragraphs.iter().zip([Role::User, Role::Assistant].into_iter().cycle())
+            {
+                let mut said = scene.write_page(turn);
+                said.trim_end();
+                conversation.append_turn(role, said);
+            }
+            conversation
         })
         .collect()
 }

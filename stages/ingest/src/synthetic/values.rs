@@ -49,11 +49,13 @@ pub(super) fn money(
     let amount = amount(low, high, choices);
     let local = amount * country.per_euro;
     match (kind, choices.below(4)) {
-        (Kind::Enron, 0..=2) if amount >= 1_000_000 => {
+        (Kind::Enron | Kind::Support, 0..=2) if amount >= 1_000_000 => {
             format!("${}.{} million", amount / 1_000_000, amount / 100_000 % 10)
         }
-        (Kind::Enron, 0) if amount < 5_000 => format!("${amount}.{:02}", choices.below(100)),
-        (Kind::Enron, _) => format!("${}", with_commas(amount)),
+        (Kind::Enron | Kind::Support, 0) if amount < 5_000 => {
+            format!("${amount}.{:02}", choices.below(100))
+        }
+        (Kind::Enron | Kind::Support, _) => format!("${}", with_commas(amount)),
         (Kind::Echr, 0) if year >= 1999 => format!("EUR {}", with_commas(amount)),
         (Kind::Echr, 1) => {
             format!("{} {} ({})", with_commas(local), country.currency, country.currency_code)
@@ -70,8 +72,8 @@ pub(super) fn time(kind: Kind, choices: &mut Choices) -> String {
     match (kind, afternoon) {
         (Kind::Echr, false) => format!("{hour}.{minute:02} a.m."),
         (Kind::Echr, true) => format!("{hour}.{minute:02} p.m."),
-        (Kind::Enron, false) => format!("{hour}:{minute:02} AM"),
-        (Kind::Enron, true) => format!("{hour}:{minute:02} PM"),
+        (Kind::Enron | Kind::Support, false) => format!("{hour}:{minute:02} AM"),
+        (Kind::Enron | Kind::Support, true) => format!("{hour}:{minute:02} PM"),
     }
 }
 

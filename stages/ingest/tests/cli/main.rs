@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod common;
+mod conversations;
 mod csv;
 mod formats;
 mod http;

@@ -11,12 +11,14 @@ mod class;
 mod memory;
 mod scanner;
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::{Value, json};
 use tokenizers::{
-    ModelWrapper, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
+    AddedToken, ModelWrapper, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    Tokenizer,
 };
 
 use memory::{Memory, Word};
@@ -55,6 +57,23 @@ impl Sink for Encoded {
     }
 }
 
+/// Takes the tokens of a part of a text, which begins so many bytes into it.
+pub(crate) struct Moved<'s, S> {
+    pub(crate) sink: &'s mut S,
+    pub(crate) by: usize,
+}
+
+impl<S: Sink> Sink for Moved<'_, S> {
+    #[inline]
+    fn push(&mut self, id: u32, start: usize, end: usize) {
+        self.sink.push(id, self.by + start, self.by + end);
+    }
+
+    fn clear(&mut self) {
+        self.sink.clear();
+    }
+}
+
 /// Encodes texts as a [`Tokenizer`] of this kind does, faster.
 #[derive(Debug)]
 pub struct WordEncoder<'a> {
@@ -62,6 +81,8 @@ pub struct WordEncoder<'a> {
     scanner: Scanner,
     /// Texts that are tokens in themselves, wherever they stand.
     added: AhoCorasick,
+    /// The ids of those, where text around them is encoded as if they ended it.
+    added_ids: Option<Vec<u32>>,
     /// One for each thread, so that locks are free.
     memories: Vec<Mutex<Memory>>,
 }
@@ -96,11 +117,23 @@ impl<'a> WordEncoder<'a> {
             }
             true
         };
-        let added = tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content);
-        let added = AhoCorasick::new(added).ok()?;
+        let tokens: Vec<(u32, AddedToken)> =
+            tokenizer.get_added_tokens_decoder().into_iter().collect();
+        let added = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(tokens.iter().map(|(_, token)| &token.content))
+            .ok()?;
+        let is_plain = |token: &AddedToken| {
+            !(token.lstrip || token.rstrip || token.single_word)
+                && token.content.trim() == token.content
+                && token.normalized == tokens[0].1.normalized
+        };
+        let are_plain = tokens.iter().all(|(_, token)| is_plain(token));
+        let added_ids = are_plain.then(|| tokens.iter().map(|(id, _)| *id).collect());
         let threads = rayon::current_num_threads() + 1;
         let memories = (0..threads).map(|_| Mutex::default()).collect();
-        Some(Self { tokenizer, scanner: Scanner::new(single_digits), added, memories })
+        let scanner = Scanner::new(single_digits);
+        Some(Self { tokenizer, scanner, added, added_ids, memories })
     }
 
     /// Hands what the tokenizer makes of a text to `sink`, without tokens that it would add around
@@ -109,9 +142,34 @@ impl<'a> WordEncoder<'a> {
     /// # Errors
     /// When the tokenizer fails.
     pub fn encode(&self, text: &str, sink: &mut impl Sink) -> tokenizers::Result<()> {
-        if self.added.is_match(text) {
+        let mut at = 0;
+        for found in self.added.find_iter(text) {
+            let Some(ids) = &self.added_ids else {
+                return self.by_the_crate(text, sink);
+            };
+            if !self.encode_words(text, at..found.start(), sink)? {
+                sink.clear();
+                return self.by_the_crate(text, sink);
+            }
+            sink.push(ids[found.pattern().as_usize()], found.start(), found.end());
+            at = found.end();
+        }
+        if !self.encode_words(text, at..text.len(), sink)? {
+            sink.clear();
             return self.by_the_crate(text, sink);
         }
+        Ok(())
+    }
+
+    /// Encodes a part of a text that holds no added token; whether the crate agrees on what a word is.
+    fn encode_words(
+        &self,
+        text: &str,
+        part: Range<usize>,
+        sink: &mut impl Sink,
+    ) -> tokenizers::Result<bool> {
+        let (first, text) = (part.start, &text[part]);
+        let sink = &mut Moved { sink, by: first };
         let place = rayon::current_thread_index().map_or(0, |index| index + 1);
         let memory = &self.memories[place % self.memories.len()];
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +182,7 @@ impl<'a> WordEncoder<'a> {
                 found += 1;
             }
             if found == 0 {
-                return Ok(());
+                return Ok(true);
             }
             memory.glance(&mut words[..found]);
             for word in &words[..found] {
@@ -133,8 +191,7 @@ impl<'a> WordEncoder<'a> {
                 }
                 let (start, word) = (word.start, &text[word.start..word.end]);
                 let Some(new) = self.word(word)? else {
-                    sink.clear();
-                    return self.by_the_crate(text, sink);
+                    return Ok(false);
                 };
                 memory.remember(word, &new);
                 for (&id, (from, to)) in new.ids.iter().zip(new.offsets) {

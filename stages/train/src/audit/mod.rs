@@ -174,7 +174,12 @@ fn scores(
 }
 
 fn sequence(token: u32) -> Sequence {
-    Sequence { input_ids: vec![FIRST, token], pii: vec![false; 2], context: 0 }
+    Sequence {
+        input_ids: vec![FIRST, token],
+        pii: vec![false; 2],
+        context: 0,
+        loss_mask: Vec::new(),
+    }
 }
 
 fn dot(left: &[f32], right: &[f32]) -> f64 {

@@ -132,6 +132,7 @@ fn write_tokens(tokens: &Path, units: u32) {
                     split,
                     pii: input_ids.iter().map(|id| id % 4 == 0).collect(),
                     context: 0,
+                    loss_mask: Vec::new(),
                     input_ids,
                 })
                 .unwrap();

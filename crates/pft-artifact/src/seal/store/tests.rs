@@ -7,6 +7,7 @@ fn sealed_corpus(folder: &Path, text: &str) -> Manifest {
     std::fs::create_dir_all(folder).unwrap();
     let mut writer = CorpusWriter::create(folder).unwrap();
     let document = Document {
+        turns: Vec::new(),
         doc_id: "a".into(),
         unit_id: "u".into(),
         split: Split::Train,

@@ -95,7 +95,7 @@ impl Frame<'_> {
     }
 }
 
-fn label_of(value: Value) -> Result<Option<String>, NoLabel> {
+pub(super) fn label_of(value: Value) -> Result<Option<String>, NoLabel> {
     match value {
         Value::String(text) => Ok(Some(text)),
         Value::Number(number) if number.is_f64() => {

@@ -2,6 +2,7 @@
 
 mod fields;
 mod frame;
+mod objects;
 mod surrogates;
 
 use std::io::Cursor;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use self::fields::keys;
 use self::frame::Frame;
+use self::objects::Objects;
 use super::columns::{Columns, missing_column};
 use super::lines::{Block, Blocks, complete_lines};
 use super::rows::{Row, Rows, Table, rows_of};
@@ -40,14 +42,52 @@ impl JsonLines {
         Blocks::open(&self.path, Box::new(complete_lines), self.reading.config.invalid_text)
     }
 
+    /// The objects of a file that is one list of them; none of JSON Lines.
+    fn list(&self) -> Result<Option<Vec<(u64, Value)>>, StageError> {
+        let path = self.path.as_path();
+        let begins_a_list = |block: &Block| block.text.trim_start().starts_with('[');
+        if !self.blocks()?.next()?.is_some_and(|block| begins_a_list(&block)) {
+            return Ok(None);
+        }
+        let invalid = self.reading.config.invalid_text;
+        let whole = Blocks::open(path, Box::new(|_| 0), invalid)?.next()?;
+        let Some(whole) = whole else { return Ok(None) };
+        let text = repaired(whole, invalid).text;
+        let broken = |what: String| {
+            StageError::input(format!("{}: {what}", path.display()))
+                .with_help("the file must be one list of objects, or have an object a line")
+        };
+        let values: Vec<Value> = serde_json::from_str(&text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            broken(format!("is no list that JSON has (line {line}, column {column})"))
+        })?;
+        if let Some(index) = values.iter().position(|value| !value.is_object()) {
+            return Err(broken(format!("entry {} is not a JSON object", index + 1)));
+        }
+        Ok(Some((1..).zip(values).collect()))
+    }
+
     /// The names of fields, and the first row. A field may be absent from some lines, so that the first
     /// ones are looked at.
     fn probe(&self) -> Result<(Vec<String>, Value), StageError> {
         let (path, invalid) = (self.path.as_path(), self.reading.config.invalid_text);
-        let mut blocks = self.blocks()?;
         let mut names: Vec<String> = Vec::new();
         let mut first_row = Value::Null;
-        if let Some(block) = blocks.next()? {
+        let list = self.list()?;
+        for (_, object) in list.iter().flatten().take(PROBED_LINES) {
+            let keys = object.as_object().into_iter().flat_map(|fields| fields.keys());
+            for name in keys {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            if first_row.is_null() {
+                first_row = object.clone();
+            }
+        }
+        if list.is_none()
+            && let Some(block) = self.blocks()?.next()?
+        {
             let block = repaired(block, invalid);
             for (line, text) in numbered_lines(&block).take(PROBED_LINES) {
                 let object = parse_line(path, line, text)?;
@@ -81,6 +121,9 @@ impl Table for JsonLines {
         let (names, first_row) = self.probe()?;
         let columns =
             Columns::find(&self.reading, &names, |missing| missing_column(path, &names, missing))?;
+        if columns.parts.is_some() {
+            return Ok(columns);
+        }
         let expected = if columns.paragraphs { "a list of strings" } else { "a string" };
         match &first_row[&columns.text] {
             Value::Array(_) if !columns.paragraphs => Err(StageError::input(format!(
@@ -88,7 +131,7 @@ impl Table for JsonLines {
                 path.display(),
                 columns.text
             ))
-            .with_help("for lists of paragraphs use `source: ecthr`")),
+            .with_help(list_help(&columns.text))),
             Value::String(_) if !columns.paragraphs => Ok(columns),
             Value::Array(_) | Value::Null => Ok(columns),
             _ => Err(StageError::input(format!(
@@ -101,7 +144,16 @@ impl Table for JsonLines {
     }
 
     fn rows(&self, columns: Columns) -> Result<Rows, StageError> {
+        if let Some(rows) = self.list()? {
+            let objects = Objects { path: &self.path, rows };
+            let place = |row| format!("{}: entry {}", self.path.display(), row + 1);
+            return Ok(Box::new(std::iter::once(rows_of(&objects, &columns, place))));
+        }
+        // Of what polars does not read, or not without making text of it.
+        let named = columns.names();
+        let as_objects = columns.parts.is_some() || named.iter().any(|name| name.contains('.'));
         Ok(Box::new(Reader {
+            as_objects,
             blocks: self.blocks()?,
             path: self.path.clone(),
             invalid: self.reading.config.invalid_text,
@@ -113,6 +165,8 @@ impl Table for JsonLines {
 }
 
 struct Reader {
+    /// Whether rows are read one by one.
+    as_objects: bool,
     blocks: Blocks,
     path: PathBuf,
     invalid: InvalidText,
@@ -140,6 +194,16 @@ impl Reader {
         let lines: Vec<(u64, &str)> = numbered_lines(block).collect();
         if lines.is_empty() {
             return Ok(Vec::new());
+        }
+        if self.as_objects {
+            self.check_repeated(block, lines.len())?;
+            let rows =
+                lines.iter().map(|&(line, text)| Ok((line, parse_line(&self.path, line, text)?)));
+            let objects =
+                Objects { path: &self.path, rows: rows.collect::<Result<_, StageError>>()? };
+            return rows_of(&objects, &self.columns, |row| {
+                format!("{}:{}", self.path.display(), objects.rows[row].0)
+            });
         }
         // The parser behind polars lets half of a surrogate pair through as another character.
         if surrogates::may_be_in(&block.text) {
@@ -211,6 +275,17 @@ impl Reader {
             self.path.display(),
             block.first_line
         ))
+    }
+}
+
+/// What to do where the text column is a list.
+pub(super) fn list_help(name: &str) -> String {
+    match name {
+        "messages" | "conversations" | "conversation" => {
+            "for conversations set `conversation: {}` and leave text_column out".to_string()
+        }
+        _ => "for lists of paragraphs use `source: ecthr`, for conversations set `conversation`"
+            .to_string(),
     }
 }
 

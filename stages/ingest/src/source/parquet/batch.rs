@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, make_array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type};
 use pft_stage::StageError;
+use serde_json::Value;
 
 use super::types;
+use super::values::json_values;
 use crate::label::{Labels, of_decimal, of_float, of_uuid};
 use crate::source::columns::Columns;
 use crate::source::rows::Cells;
@@ -28,7 +31,7 @@ impl Cells for Batch<'_> {
 
     fn texts(&self, name: &str) -> Result<Vec<Option<String>>, StageError> {
         let array = self.column(name)?;
-        let strings = as_strings(array).ok_or_else(|| self.unfit(name, array.data_type()))?;
+        let strings = as_strings(&array).ok_or_else(|| self.unfit(name, array.data_type()))?;
         Ok(strings.iter().map(|value| value.map(str::to_string)).collect())
     }
 
@@ -37,7 +40,7 @@ impl Cells for Batch<'_> {
         let unfit = || self.unfit(name, array.data_type());
         let values = types::list_values(array.data_type()).ok_or_else(unfit)?;
         let field = arrow::datatypes::Field::new("item", values.clone(), true);
-        let lists = cast(array, &DataType::LargeList(field.into())).map_err(|_| unfit())?;
+        let lists = cast(&array, &DataType::LargeList(field.into())).map_err(|_| unfit())?;
         let lists = lists.as_any().downcast_ref::<arrow::array::LargeListArray>();
         let lists = lists.ok_or_else(unfit)?;
         lists
@@ -52,17 +55,38 @@ impl Cells for Batch<'_> {
             .collect()
     }
 
+    fn values(&self, name: &str) -> Result<Vec<Option<Value>>, StageError> {
+        let array = self.column(name)?;
+        let values =
+            json_values(&array).ok_or_else(|| self.unfit(name, array.data_type()))?.into_iter();
+        Ok(values.map(|value| Some(value).filter(|value| !value.is_null())).collect())
+    }
+
     fn labels(&self, name: &str) -> Result<Labels, StageError> {
         let array = self.column(name)?;
         let is_uuid = self.uuids.iter().any(|uuid| uuid == name);
-        as_labels(array, is_uuid).ok_or_else(|| self.unfit(name, array.data_type()))
+        as_labels(&array, is_uuid).ok_or_else(|| self.unfit(name, array.data_type()))
     }
 }
 
 impl Batch<'_> {
-    fn column(&self, name: &str) -> Result<&ArrayRef, StageError> {
-        let array = self.batch.column_by_name(name);
-        array.ok_or_else(|| StageError::bug(format!("column {name:?} was not read")))
+    /// A column, which may lie in structs: a value of a struct that is null is null.
+    fn column(&self, name: &str) -> Result<ArrayRef, StageError> {
+        if let Some(array) = self.batch.column_by_name(name) {
+            return Ok(array.clone());
+        }
+        let unread = || StageError::bug(format!("column {name:?} was not read"));
+        let mut names = name.split('.');
+        let root = names.next().and_then(|root| self.batch.column_by_name(root));
+        let mut array = root.ok_or_else(unread)?.clone();
+        for name in names {
+            let structs = array.as_struct_opt().ok_or_else(unread)?;
+            let inner = structs.column_by_name(name).ok_or_else(unread)?;
+            let nulls = NullBuffer::union(structs.nulls(), inner.nulls());
+            let data = inner.to_data().into_builder().nulls(nulls).build();
+            array = make_array(data.map_err(|_| unread())?);
+        }
+        Ok(array)
     }
 
     /// The schema was fine, so that a value must be out of range, such as a year.

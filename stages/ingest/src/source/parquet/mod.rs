@@ -3,6 +3,7 @@
 
 mod batch;
 mod types;
+mod values;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,9 +22,10 @@ use parquet::file::metadata::RowGroupMetaData;
 use pft_stage::StageError;
 
 use self::batch::Batch;
-use super::columns::{Columns, missing_column};
+use super::columns::{Columns, Missing, missing_column};
 use super::contents::packing_of;
 use super::failure::{not_read, unreadable};
+use super::jsonl::list_help;
 use super::rows::{Row, Rows, Table, rows_of};
 use crate::reading::Reading;
 
@@ -86,7 +88,11 @@ impl Table for Parquet {
         })?;
         let mut kinds = Vec::new();
         for name in columns.names() {
-            if let Some((_, field)) = fields.find(name) {
+            let Some(field) = types::at(fields, name) else {
+                let missing = Missing { key: columns.key_of(name), name };
+                return Err(missing_column(&self.path, &names, missing));
+            };
+            if !columns.is_part(name) {
                 let is_uuid = name != columns.text && uuids.iter().any(|uuid| uuid == name);
                 if !is_uuid {
                     check(&self.path, &columns, name, field.data_type())?;
@@ -103,7 +109,7 @@ impl Table for Parquet {
         let uuids = uuids(&metadata);
         let fields = metadata.schema().fields();
         let needed: Vec<usize> =
-            columns.names().iter().filter_map(|name| Some(fields.find(name)?.0)).collect();
+            columns.names().iter().filter_map(|name| types::root(fields, name)).collect();
         let wanted: Vec<FieldRef> =
             fields
                 .iter()
@@ -159,7 +165,7 @@ fn check(
     }
     let is_paragraphs = is_text && values.is_some_and(types::is_text);
     let help = if is_paragraphs {
-        "for lists of paragraphs use `source: ecthr`".to_string()
+        list_help(name)
     } else {
         format!(
             "set {} to a column of {expected}, or convert the column when you make the file",

@@ -1,7 +1,25 @@
 //! Which types of Parquet columns can be a text, a list of texts or an id, and what the others are
 //! called.
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+
+/// The field that a name leads to, into structs where it has dots and is no column's.
+pub(super) fn at<'f>(fields: &'f Fields, name: &str) -> Option<&'f Field> {
+    if let Some((_, field)) = fields.find(name) {
+        return Some(field);
+    }
+    let (root, rest) = name.split_once('.')?;
+    match fields.find(root)?.1.data_type() {
+        DataType::Struct(fields) => at(fields, rest),
+        _ => None,
+    }
+}
+
+/// The index of the column that a name leads to or into.
+pub(super) fn root(fields: &Fields, name: &str) -> Option<usize> {
+    let root = name.split('.').next().unwrap_or(name);
+    fields.find(name).or_else(|| fields.find(root)).map(|(index, _)| index)
+}
 
 /// Whether a column holds text.
 pub(super) fn is_text(data_type: &DataType) -> bool {
