@@ -119,7 +119,7 @@ fn a_whole_run_of_what_was_written() {
     let private = privacy("mail-box-dp/release");
     let epsilon = private["epsilon"][0]["epsilon"].as_f64().unwrap();
     assert!(epsilon <= 3.0 && epsilon > 2.9, "{epsilon}");
-    assert_eq!(private["unit"], "unit (column customer_id)");
+    assert_eq!(private["unit"], r#"unit (all rows with one value in column "customer_id")"#);
     assert_eq!(privacy("mail-box-scrubbed/release")["epsilon"], serde_json::json!([]));
     assert_eq!(stage(&result, "mail-box-scrubbed/held_out")["status"], "ran");
 }

@@ -10,6 +10,7 @@ use pft_stage::StageError;
 
 use crate::config::{Config, Deduplicate, InvalidText};
 use crate::document::{Omission, RawDocument};
+use crate::fingerprint::fingerprint;
 use crate::spellings::Spellings;
 
 /// A document that is kept.
@@ -196,18 +197,6 @@ impl Intake {
 /// The error for a conversation that byte offsets cannot address.
 pub(crate) fn too_long(origin: &str) -> StageError {
     StageError::input(format!("{origin}: the conversation is longer than 4 GiB"))
-}
-
-/// 128 bits of BLAKE3 over parts with their lengths: enough that two of even 10¹² differ.
-pub(crate) fn fingerprint(parts: &[&str]) -> u128 {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    let mut half = [0; 16];
-    half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    u128::from_be_bytes(half)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod config;
 mod counted;
 pub mod document;
 mod file_name;
+mod fingerprint;
 mod intake;
 mod label;
 mod left_out;

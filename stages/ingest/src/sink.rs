@@ -7,7 +7,8 @@ use pft_stage::{Context, StageError};
 
 use crate::config::{Config, Deduplicate};
 use crate::counted::counted;
-use crate::intake::{Accepted, Intake, fingerprint};
+use crate::fingerprint::fingerprint;
+use crate::intake::{Accepted, Intake};
 use crate::label::twin;
 use crate::reading::Reading;
 use crate::split::SplitBy;

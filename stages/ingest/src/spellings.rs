@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::intake::fingerprint;
+use crate::fingerprint::fingerprint;
 
 /// Ids of units by what is seen of them.
 #[derive(Debug, Default)]

@@ -84,8 +84,8 @@ fn bytes<T: Sync, const N: usize>(values: &[T], one: impl Fn(&T) -> [u8; N] + Sy
     out
 }
 
-/// Writes tensors as one safetensors file, by name, with `format: pt` and further `metadata`. Each is
-/// converted when its turn comes. The crate safetensors writes entries of metadata in an order that
+/// Writes tensors as one safetensors file, by name, with `format: pt`, a hash of them and further
+/// `metadata`. Each is converted when its turn comes. The crate safetensors writes entries of metadata in an order that
 /// changes from call to call, and files that their owner alone may read; here the same tensors give
 /// the same bytes, and umask says who reads them.
 pub(crate) fn save_tensors<'a>(
@@ -98,9 +98,7 @@ pub(crate) fn save_tensors<'a>(
     let mut entries = metadata.clone();
     entries.insert("format".to_owned(), "pt".to_owned());
     // What is said of weights is said of these alone.
-    if !metadata.is_empty() {
-        entries.insert(DIGEST_KEY.to_owned(), UNKNOWN_DIGEST.to_owned());
-    }
+    entries.insert(DIGEST_KEY.to_owned(), UNKNOWN_DIGEST.to_owned());
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!(entries))]);
     let mut end = 0;
     for (name, tensor) in &tensors {
@@ -124,7 +122,7 @@ pub(crate) fn save_tensors<'a>(
         file.flush()
     };
     write().map_err(CheckpointError::io(path, "write"))?;
-    if metadata.is_empty() { Ok(()) } else { stamp(path) }
+    stamp(path)
 }
 
 /// Writes `config.json` and `model.safetensors` into an existing folder. Adapters among the
