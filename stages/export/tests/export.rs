@@ -18,7 +18,7 @@ use pft_dp::{
 use pft_lm::batch::Batch;
 use pft_lm::checkpoint::{
     Checkpoint, DIGEST_KEY, EvaluationProbe, Precision, SavedType, load_adapter, read_note,
-    save_model,
+    save_model, weights_digest,
 };
 use pft_lm::layers::lora::adapter_names;
 use pft_lm::model::{LanguageModel, init};
@@ -121,8 +121,7 @@ fn mark(weights: &Path, record: Option<&str>) {
     let bytes = std::fs::read(weights).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    let digest = read_note(weights, DIGEST_KEY).unwrap();
-    metadata.extend(digest.map(|text| (DIGEST_KEY.to_string(), text)));
+    metadata.insert(DIGEST_KEY.to_string(), weights_digest(weights).unwrap());
     metadata.extend(record.map(|text| (RECORD_KEY.to_string(), text.to_string())));
     std::fs::remove_file(weights).unwrap();
     safetensors::serialize_to_file(tensors.tensors(), Some(metadata), weights).unwrap();

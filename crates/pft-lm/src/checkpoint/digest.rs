@@ -31,12 +31,12 @@ const MAX_HEADER: u64 = 1 << 30;
 /// When the file cannot be read or is damaged.
 pub fn is_as_written(path: &Path) -> Result<bool, CheckpointError> {
     let Some(written) = read_note(path, DIGEST_KEY)? else { return Ok(false) };
-    Ok(written == digest(path)?)
+    Ok(written == weights_digest(path)?)
 }
 
 /// Puts the hash of a file's tensors in the place that [`UNKNOWN_DIGEST`] holds.
 pub(crate) fn stamp(path: &Path) -> Result<(), CheckpointError> {
-    let digest = digest(path)?;
+    let digest = weights_digest(path)?;
     let write = || -> std::io::Result<bool> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let Some(place) = place_of_digest(&mut file)? else { return Ok(false) };
@@ -75,7 +75,11 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     memchr::memmem::find(text, part)
 }
 
-fn digest(path: &Path) -> Result<String, CheckpointError> {
+/// The hash of a file's tensors, whatever its metadata says, as [`DIGEST_KEY`] has it.
+///
+/// # Errors
+/// When the file cannot be read or is damaged.
+pub fn weights_digest(path: &Path) -> Result<String, CheckpointError> {
     let mut hasher = blake3::Hasher::new();
     let mut add = |name: &str, kind: &str, shape: &[usize], bytes: &[u8]| {
         for part in [name, kind, &format!("{shape:?}")] {

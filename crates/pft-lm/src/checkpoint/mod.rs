@@ -21,7 +21,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 pub use adapter::{load_adapter, read_adapter_config, save_adapter, save_adapter_with_notes};
-pub use digest::{DIGEST_KEY, is_as_written};
+pub use digest::{DIGEST_KEY, is_as_written, weights_digest};
 pub use error::CheckpointError;
 pub use gguf::{check_gguf, save_gguf};
 pub use notes::{Notes, read_note};
