@@ -191,7 +191,9 @@ fn a_bundle_without_ledger_says_where_the_ledger_is() {
     let model = house.run("run", house.config(private()), 1).unwrap();
     let bundle = house.path("bundle");
     std::fs::create_dir_all(bundle.join("diagnostics")).unwrap();
-    std::fs::copy(model.join("privacy.json"), bundle.join("privacy.json")).unwrap();
+    for name in ["privacy.json", "model.safetensors"] {
+        std::fs::copy(model.join(name), bundle.join(name)).unwrap();
+    }
     let error = train::verify::verify(&bundle).unwrap_err();
     assert!(error.help().unwrap().contains("include_diagnostics"), "{error}");
     std::fs::copy(model.join("ledger.jsonl"), bundle.join("diagnostics/ledger.jsonl")).unwrap();
@@ -259,9 +261,11 @@ fn a_base_that_gives_no_numbers_is_refused_before_training() {
 #[test]
 fn what_earlier_stages_said_is_in_the_statement() {
     let house = House::new();
+    house.say_of_units(json!(null));
     let silent = house.run("silent", house.config(private()), 1).unwrap();
     let silent = std::fs::read_to_string(silent.join("privacy.json")).unwrap();
     assert!(silent.contains("is not recorded"), "{silent}");
+    assert!(silent.contains("\"fit_for_release\": false"), "{silent}");
     house.say_of_units(json!({ "unit": "case", "uses": ["Scrubbed before"] }));
     let read = |model: &Path| -> Value {
         serde_json::from_slice(&std::fs::read(model.join("privacy.json")).unwrap()).unwrap()
