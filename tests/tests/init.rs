@@ -55,11 +55,11 @@ fn a_corpus_becomes_pipelines_that_run() {
     assert_eq!(said["unit_column"], "customer_id");
     assert_eq!(said["id_column"], "ticket_id");
     assert_eq!((&said["documents"], &said["units"]), (&90.into(), &30.into()));
-    for part in ["about 14 units will train", "was rounded up from a count", "ε = 8"] {
+    for part in ["about 14 units will train", "privacy.units is yours to declare", "ε = 8"] {
         assert!(told.contains(part), "{part}: {told}");
     }
-    // A promise that no count of those in training reaches.
-    assert!(said["privacy_units"].as_u64().unwrap() >= 25, "{said}");
+    // A number that no count of those in training reaches, and that is not declared for anybody.
+    assert!(said["least_privacy_units"].as_u64().unwrap() >= 25, "{said}");
     let all: String = ["dp.yml", "compare.yml", "scrubbed.yml"]
         .map(|name| std::fs::read_to_string(folder.join("notes").join(name)).unwrap())
         .concat();
@@ -119,6 +119,7 @@ fn a_whole_run_of_what_was_written() {
     let private = privacy("mail-box-dp/release");
     let epsilon = private["epsilon"][0]["epsilon"].as_f64().unwrap();
     assert!(epsilon <= 3.0 && epsilon > 2.9, "{epsilon}");
+    assert_eq!(private["not_for_release"], serde_json::json!(["units_counted"]));
     assert_eq!(private["unit"], r#"unit (all rows with one value in column "customer_id")"#);
     assert_eq!(privacy("mail-box-scrubbed/release")["epsilon"], serde_json::json!([]));
     assert_eq!(stage(&result, "mail-box-scrubbed/held_out")["status"], "ran");

@@ -76,7 +76,7 @@ pub(crate) fn private(claim: &Claim<'_>) -> String {
     text += &format!(
         " The first number, ε, limits how much anyone can learn from the model about whether one \
          {unit} was there: the smaller, the less. {}",
-        odds(claim.epsilon, claim.delta)
+        of_tests(unit, claim.epsilon, claim.delta)
     );
     if let Some(own) = claim.own_epsilon {
         text += &format!(" This training alone would have ε = {}.", rounded_up(own));
@@ -94,18 +94,21 @@ pub(crate) fn private(claim: &Claim<'_>) -> String {
     text
 }
 
-/// What ε and δ mean for whoever bets on a unit: P(model | there) ≤ e^ε · P(model | not there), both ways,
-/// but for events of a probability of about δ.
-fn odds(epsilon: f64, delta: f64) -> String {
+/// What ε and δ mean for a test of a unit's presence, which is the definition: for every set S of models
+/// P(S | there) ≤ e^ε · P(S | not there) + δ. (That odds change by e^ε but with a probability of δ does not
+/// follow from it: Meiser 2018, Approximate and Probabilistic Differential Privacy Definitions.)
+fn of_tests(unit: &str, epsilon: f64, delta: f64) -> String {
     let factor = rounded_up(epsilon).parse().map_or(f64::INFINITY, f64::exp);
     let factor = match factor {
         small if small < 10.0 => format!("{}", (small * 100.0).ceil() / 100.0),
-        large if large < 1e6 => format!("{}", large.ceil()),
-        _ => return "At this size it limits next to nothing.".to_string(),
+        // Beyond this a test may be wrong as rarely as anybody likes.
+        large if large < 1e15 => format!("{}", large.ceil()),
+        _ => return "At this size it limits nothing.".to_string(),
     };
     format!(
-        "The odds that it was there change by a factor of at most {factor}, except with a probability \
-         of about {}, which is the second number, δ.",
+        "Whatever test anyone makes of the model: if it says with a probability p that a {unit} was \
+         there which was not, it says so of one that was with a probability of at most {factor} × p + {}, \
+         where the last number is δ.",
         delta_rounded_up(delta)
     )
 }
@@ -139,4 +142,40 @@ pub(crate) fn not_private(reasons: &[Reason], base: &Base, unit: &str) -> String
 
 fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::{Accountant, Phase};
+
+    /// The numbers of the sentence, held against every threshold test of the Gaussian mechanism, which are
+    /// the best tests of it.
+    #[test]
+    fn no_test_of_the_gaussian_mechanism_does_better_than_is_said() {
+        for (noise_multiplier, delta) in [(0.7, 1e-3), (1.0, 1e-5), (4.0, 1e-3), (30.0, 1e-6)] {
+            let phase = Phase { sample_rate: 1.0, noise_multiplier, steps: 1 };
+            let epsilon = Accountant::Pld.epsilon(&[phase], delta).unwrap().epsilon;
+            let said = of_tests("case", epsilon, delta);
+            let (_, numbers) = said.split_once("at most ").unwrap();
+            let (factor, rest) = numbers.split_once(" × p + ").unwrap();
+            let factor: f64 = factor.parse().unwrap();
+            let added: f64 = rest.split(',').next().unwrap().parse().unwrap();
+            let above =
+                |x: f64| 0.5 * libm::erfc(x / noise_multiplier * std::f64::consts::FRAC_1_SQRT_2);
+            let mut is_nearly_reached = false;
+            for step in -400..=400 {
+                let threshold = f64::from(step) * noise_multiplier / 40.0;
+                // That it was there, and that it was not.
+                for (right, wrong) in [
+                    (above(threshold - 1.0), above(threshold)),
+                    (above(-threshold), above(1.0 - threshold)),
+                ] {
+                    assert!(right <= factor * wrong + added, "σ {noise_multiplier}: {threshold}");
+                    is_nearly_reached |= right > 0.9 * factor * wrong + added;
+                }
+            }
+            assert!(is_nearly_reached, "σ {noise_multiplier}");
+        }
+    }
 }

@@ -11,7 +11,6 @@ use pft_stage::StageError;
 use crate::config::{Config, Deduplicate, InvalidText};
 use crate::document::{Omission, RawDocument};
 use crate::fingerprint::fingerprint;
-use crate::spellings::Spellings;
 
 /// A document that is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +45,6 @@ pub(crate) struct Intake {
     /// How often a text occurred, for those that occurred more than once.
     repeats: HashMap<u128, u64>,
     pub(crate) left_out: LeftOut,
-    pub(crate) spellings: Spellings,
 }
 
 impl Intake {
@@ -61,7 +59,6 @@ impl Intake {
             numbers: HashMap::new(),
             repeats: HashMap::new(),
             left_out: LeftOut::default(),
-            spellings: Spellings::default(),
         }
     }
 
@@ -122,7 +119,6 @@ impl Intake {
             None => self.make_id(unit_id.as_deref(), &text, &origin)?,
         };
         let unit_id = unit_id.unwrap_or_else(|| doc_id.clone());
-        self.spellings.add(&unit_id);
         Ok(Some(Accepted { doc_id, unit_id, text, turns, spans }))
     }
 

@@ -11,6 +11,7 @@ use crate::fingerprint::fingerprint;
 use crate::intake::{Accepted, Intake};
 use crate::label::twin;
 use crate::reading::Reading;
+use crate::spellings::Spellings;
 use crate::split::SplitBy;
 
 /// The output ports and what is counted.
@@ -23,6 +24,9 @@ pub(crate) struct Sink {
     unit_splits: Option<HashMap<[u8; 16], Split>>,
     documents: [u64; 3],
     units: u64,
+    spellings: Spellings,
+    /// Units whose ids look like another's.
+    repeated: u64,
 }
 
 impl Sink {
@@ -40,6 +44,8 @@ impl Sink {
             unit_splits: (config.split.by != SplitBy::LlmPft).then(HashMap::new),
             documents: [0; 3],
             units: 0,
+            spellings: Spellings::default(),
+            repeated: 0,
         })
     }
 
@@ -101,6 +107,7 @@ impl Sink {
                 split
             });
         self.units += u64::from(is_new);
+        self.repeated += u64::from(is_new && self.spellings.is_repeated(&document.unit_id));
         if is_new && let Some(twin) = twin(&document.unit_id) {
             let known = fingerprint(&[&twin]).to_le_bytes();
             if unit_splits.contains_key(&known) {
@@ -170,12 +177,11 @@ impl Sink {
             "{}: {train} train, {validation} validation, {test} test",
             counted(documents, "document")
         ));
-        let repeated = intake.spellings.repeated();
-        if repeated > 0 {
+        if self.repeated > 0 {
             context.progress().note(format!(
                 "warning: the ids of {} differ from another unit's in nothing but capitals, spaces or \
                  invisible signs: if they are one person, a guarantee for one unit is not one for them",
-                counted(repeated, "unit")
+                counted(self.repeated, "unit")
             ));
         }
         if let Some(reasons) = left_out.reasons(config) {

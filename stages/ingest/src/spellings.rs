@@ -1,27 +1,18 @@
 //! Units whose ids differ in nothing that a reader sees: one person may stand there twice, and a guarantee
 //! for one unit is then no guarantee for the person.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::fingerprint::fingerprint;
 
-/// Ids of units by what is seen of them.
+/// Units by what is seen of their ids.
 #[derive(Debug, Default)]
-pub(crate) struct Spellings {
-    ids: HashSet<u128>,
-    seen: HashMap<u128, u32>,
-}
+pub(crate) struct Spellings(HashSet<u128>);
 
 impl Spellings {
-    pub(crate) fn add(&mut self, unit_id: &str) {
-        if self.ids.insert(fingerprint(&[unit_id])) {
-            *self.seen.entry(fingerprint(&[&as_seen(unit_id)])).or_default() += 1;
-        }
-    }
-
-    /// How many units there are beside the first of each spelling.
-    pub(crate) fn repeated(&self) -> u64 {
-        self.seen.values().map(|count| u64::from(count - 1)).sum()
+    /// Takes the id of a unit that was not here before; whether another one looks the same.
+    pub(crate) fn is_repeated(&mut self, unit_id: &str) -> bool {
+        !self.0.insert(fingerprint(&[&as_seen(unit_id)]))
     }
 }
 
@@ -43,9 +34,8 @@ mod tests {
     #[test]
     fn spellings_of_one_id_are_counted_once_each() {
         let mut spellings = Spellings::default();
-        for id in ["Ann Lee", "ann lee", " Ann  Lee\u{200b}", "Ann Lee", "Annlee", "7", "8"] {
-            spellings.add(id);
-        }
-        assert_eq!(spellings.repeated(), 2);
+        let ids = ["Ann Lee", "ann lee", " Ann  Lee\u{200b}", "Annlee", "7", "8"];
+        let repeated = ids.map(|id| spellings.is_repeated(id));
+        assert_eq!(repeated, [false, true, true, false, false, false]);
     }
 }

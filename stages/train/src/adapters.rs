@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use pft_artifact::kinds::model::{ADAPTER, ADAPTER_CONFIG, BASE, BaseModel, BaseOrigin, PRIVACY};
-use pft_dp::{Base, BaseFile, PrivacyStatement, Record};
+use pft_dp::{Base, BaseFile, Origin, PrivacyStatement, Record};
 use pft_lm::checkpoint::load_adapter;
 use pft_lm::config::ModelConfig;
 use pft_lm::layers::lora::LoraConfig;
@@ -39,14 +39,15 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
     }
 }
 
-/// What base and adapters together went through. `base_files` are those of the base model, and
-/// `base` its record where it carries one.
+/// What base and adapters together went through. `base_files` are those of the base model, `base_name`
+/// what it is called, and `base` its record where it carries one.
 ///
 /// # Errors
 /// When nothing says how the adapters were trained, or on another base model.
 pub(crate) fn record(
     folder: &Path,
     base_files: &[BaseFile],
+    base_name: &str,
     base: Option<&Record>,
 ) -> Result<Record, StageError> {
     let Some(record) = marks::of_weights(KEY, &files(folder)?)? else {
@@ -63,12 +64,15 @@ pub(crate) fn record(
     if base.is_some_and(|base| !record.trainings.starts_with(&base.trainings)) {
         return Err(another());
     }
-    let expected = base_hashes(folder)?;
-    let found = base_files.iter().map(|file| &file.blake3);
-    if expected.is_some_and(|expected| !expected.iter().eq(found)) {
-        return Err(another());
-    }
-    Ok(record)
+    let is_theirs = match (base_hashes(folder)?, base, &record.origin) {
+        (Some(expected), ..) => expected.iter().eq(base_files.iter().map(|file| &file.blake3)),
+        (None, Some(_), _) => true,
+        // Nobody knows what a base without a record has seen, and what is declared of it is declared of
+        // this name. One that pft trained would carry a record.
+        (None, None, Origin::Checkpoint(name)) => name == base_name,
+        (None, None, Origin::Random) => false,
+    };
+    if is_theirs { Ok(record) } else { Err(another()) }
 }
 
 /// The hashes of the base that the adapters were trained on, as far as their folder has them: a

@@ -53,7 +53,7 @@ impl Start {
         let mut adapters = Vec::new();
         if let Some(folder) = &config.base_adapters {
             let folder = folder.as_path();
-            earlier = Some(adapters::record(folder, &files, earlier.as_ref())?);
+            earlier = Some(adapters::record(folder, &files, &name, earlier.as_ref())?);
             for file in adapters::files(folder)? {
                 adapters.push(base_file(&file)?);
             }

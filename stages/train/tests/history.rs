@@ -585,6 +585,14 @@ fn adapters_that_do_not_fit_are_refused_by_name() {
         let config = going_on(base, adapters, house.config(declared()));
         refuse(name, config, "trained on another base model");
     }
+    // A base of pft's whose marks were taken off is no stranger that somebody can declare something of.
+    let on_whole = Config { lora: adapted().lora, ..house.config(declared()) };
+    let on_whole = house.run("on-whole", on(&whole, on_whole), 2).unwrap();
+    let stripped = copy(&house, &whole, "stripped", &["config.json", "model.safetensors"]);
+    mark(&stripped.join("model.safetensors"), None);
+    let adapters = copy(&house, &on_whole, "adapters", &BUNDLE[..2]);
+    let declaring = Config { base_has_seen: BaseHasSeen::Nothing, ..house.config(declared()) };
+    refuse("m", going_on(&stripped, &adapters, declaring), "trained on another base model");
     let drawn = house.run("drawn", settings(), 2).unwrap();
     refuse("f", going_on(&base, &drawn, house.config(declared())), "drawn at random");
 

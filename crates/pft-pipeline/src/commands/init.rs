@@ -138,7 +138,7 @@ impl InitArguments {
             let said = json!({
                 "files": written, "documents": choice.documents, "units": choice.units,
                 "text_column": choice.text, "unit_column": choice.unit, "id_column": choice.id,
-                "privacy_units": choice.bound, "warnings": warnings,
+                "least_privacy_units": choice.bound, "warnings": warnings,
             });
             print(&said.to_string());
         }

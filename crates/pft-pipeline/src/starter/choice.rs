@@ -80,7 +80,7 @@ pub(crate) struct Choice {
     pub(crate) largest: u64,
     /// Columns that could say the unit as well.
     pub(crate) others: Vec<String>,
-    /// What the DP pipeline declares: more units than can train.
+    /// More units than can train: what is declared must be as many.
     pub(crate) bound: u64,
     pub(crate) epsilon: f64,
 }
@@ -253,14 +253,15 @@ impl Choice {
         }
         if epsilon > 10.0 {
             warnings.push(format!(
-                "ε = {epsilon} promises next to nothing: odds about a unit may change by e^{epsilon}"
+                "ε = {epsilon} promises next to nothing: a test of who was there may be right e^{epsilon} times \
+                 as often as it is wrong"
             ));
         }
         warnings.push(format!(
-            "privacy.units: {} was rounded up from a count of your data ({} units). A count tells a little of \
-             who is there: put a number in its place that you would have written without looking, such \
-             as all customers that you ever had",
-            self.bound, self.units
+            "privacy.units is yours to declare: a number of {} or more that you know without counting, such \
+             as all customers that you ever had. Until then units are counted, which tells of who is \
+             there, and the model is not for release",
+            self.bound
         ));
         warnings
     }

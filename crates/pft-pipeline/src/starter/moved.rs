@@ -89,14 +89,15 @@ pub(crate) fn read(
 }
 
 impl Moved {
-    /// Where the texts come from; returns a number of units that training does not reach.
+    /// Where the texts come from; returns a number of units that
+    /// training does not reach, where it is known of a public data set.
     fn corpus(
         &mut self,
         old: &Old<'_>,
         file: &Path,
         folder: &Path,
         corpus: Option<&(String, Choice)>,
-    ) -> Result<u64, RunError> {
+    ) -> Result<Option<u64>, RunError> {
         let limit = old.number("dataset_args", "limit_dataset_size").filter(|limit| *limit < 1e6);
         let limit = limit.map(|limit| limit.max(1.0) as u64);
         let path = old.text("dataset_args", "dataset_path").unwrap_or("echr".to_string());
@@ -114,7 +115,8 @@ impl Moved {
             for (key, column) in columns {
                 self.ingest.extend(column.iter().map(|column| (key, quoted(column))));
             }
-            choice.bound
+            // What was counted is no declaration.
+            None
         } else {
             let (source, path, units) = match path.to_lowercase() {
                 path if path.contains("echr") => (
@@ -137,12 +139,12 @@ impl Moved {
             self.ingest.extend([("source", source.to_string()), ("path", quoted(path))]);
             // As there: each paragraph or mail is a unit, divided by its position.
             self.ingest.extend([("unit", "document".into()), ("split.by", "llm-pft".into())]);
-            units
+            Some(limit.unwrap_or(units).min(units))
         };
         self.ingest.extend(limit.map(|limit| ("limit", limit.to_string())));
         let copies = old.number("dataset_args", "sample_duplication_rate").filter(|n| *n > 1.0);
         self.ingest.extend(copies.map(|n| ("sample_duplication_rate", format!("{n:.0}"))));
-        Ok(limit.unwrap_or(units).min(units).max(1))
+        Ok(units)
     }
 
     fn model(&mut self, old: &Old<'_>, folder: &Path, model: Option<&Path>) {
@@ -217,7 +219,7 @@ impl Moved {
         }
     }
 
-    fn privacy(&mut self, old: &Old<'_>, units: u64) {
+    fn privacy(&mut self, old: &Old<'_>, units: Option<u64>) {
         if !old.is_private() {
             return;
         }
@@ -228,7 +230,7 @@ impl Moved {
                 .train
                 .extend(old.epsilon().map(|e| ("privacy.target_epsilon", json!(e).to_string()))),
         }
-        self.train.push(("privacy.units", units.to_string()));
+        self.train.extend(units.map(|units| ("privacy.units", units.to_string())));
         for (old_key, key) in [
             ("target_delta", "privacy.target_delta"),
             ("max_grad_norm_dp", "privacy.max_grad_norm"),

@@ -201,9 +201,10 @@ fn dp(choice: &Choice, places: &Places) -> String {
          pipeline: {name}\nstages:\n{SHARED}{TOKENS}  \
          model:\n    stage: train\n    config: train.yml\n    inputs: {{ tokens: tokens }}\n    set:\n      \
          privacy.target_epsilon: {epsilon}\n      \
-         # More units than can be in training; the guarantee is over data with at most so many, and more\n      \
-         # are refused. Replace it by a number that you know without looking at the data.\n      \
-         privacy.units: {bound}\n      \
+         # The guarantee is over data with at most so many units, and more are refused. Declare a number that\n      \
+         # you know without counting, such as all customers that you ever had; training needs {bound} or more.\n      \
+         # Without it the units are counted, which tells of who is there: the model is then not for release.\n      \
+         # privacy.units:\n      \
          # Units drawn for a step, on average.\n      batch_size: {batch}\n      \
          # Your declaration that the base model has seen none of these units in any training before; without\n      \
          # it the model is not for release.\n      # base_has_seen: nothing\n{RELEASE}",
