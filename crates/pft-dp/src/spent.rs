@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use crate::accounting::{Accountant, AccountingError, Phase, pld};
 use crate::figures::{AccountedEpsilon, GroupEpsilon};
 
-/// The largest ε with which a model is for release. An attacker's odds may then change by a factor of
-/// e²⁰, and nothing else stands in their way; no smaller number would be less arbitrary than about the
+/// The largest ε with which a model is for release. A test of a unit's presence may then be right e²⁰
+/// times as often as it is wrong; no smaller number would be less arbitrary than about the
 /// largest ε of a major release of statistics, the 19.61 of the redistricting files of the US census
 /// of 2020.
 pub const MAX_RELEASE_EPSILON: f64 = 20.0;

@@ -218,3 +218,24 @@ proptest! {
         }
     }
 }
+
+/// Nobody but the owner of the data knows whether they are one person.
+#[test]
+fn units_that_look_the_same_are_warned_of_without_their_names() {
+    let bench = Workbench::new();
+    let lines = |units: &[&str]| -> String {
+        let row = |unit: &&str| serde_json::json!({ "who": unit, "text": format!("of {unit}") });
+        units.iter().map(|unit| format!("{}\n", row(unit))).collect()
+    };
+    let config = "path: a.jsonl\nunit_column: who\nsplit: {train: 1, validation: 0, test: 0}\n";
+    bench.write("a.jsonl", lines(&["Ann Lee", "ann lee", "Bo", "Ann\u{200b} Lee", "Ann Lee"]));
+    let finished = bench.run(config);
+    let warning = "warning: the ids of 2 units differ from another unit's in nothing but capitals";
+    assert!(finished.stderr.contains(warning), "{}", finished.stderr);
+    assert!(!finished.stderr.to_lowercase().contains("lee"), "{}", finished.stderr);
+    let units: std::collections::BTreeSet<_> =
+        finished.corpus().into_iter().map(|document| document.unit_id).collect();
+    assert_eq!(units.len(), 4);
+    bench.write("a.jsonl", lines(&["Ann Lee", "Bo", "Ann Lee"]));
+    assert!(!bench.run(config).stderr.contains("warning: the ids"));
+}
