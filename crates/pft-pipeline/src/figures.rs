@@ -1,11 +1,11 @@
 //! The figures that the shipped stages leave in the provenance of their artifacts, read by name: what
 //! people ask for first. A stage that leaves none of them is shown without.
 
-use std::path::Path;
-
 use pft_artifact::{Kind, Manifest, Store};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use crate::privacy::Privacy;
 
 /// Perplexities of a model on one set of examples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -21,11 +21,9 @@ pub(crate) struct Perplexities {
 /// What is known of a trained model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct ModelFigures {
-    /// ε, where training was private.
-    pub(crate) epsilon: Option<f64>,
-    /// Whether units were sampled and clipped as in a private training, and no noise was added: ε is
-    /// infinite.
-    pub(crate) clip_only: bool,
+    /// What its statement says of the people it was trained on; none where it has none.
+    #[serde(flatten)]
+    pub(crate) privacy: Option<Privacy>,
     /// On held-out examples, after training.
     pub(crate) held_out: Perplexities,
     /// On examples that it was trained on.
@@ -55,8 +53,7 @@ impl ModelFigures {
         let (held_out, train) = (set("after", "held_out"), set("after", "train"));
         let gap = held_out.pii.zip(train.pii).map(|(held, seen)| held.ln() - seen.ln());
         Self {
-            epsilon: metrics["epsilon"].as_f64(),
-            clip_only: false,
+            privacy: None,
             held_out,
             train,
             before: set("before", "held_out"),
@@ -66,27 +63,33 @@ impl ModelFigures {
         }
     }
 
-    /// ε for a table: `∞` after clipping without noise, `none` without either.
-    pub(crate) fn epsilon_cell(&self, digits: usize) -> String {
-        match self.epsilon {
-            Some(epsilon) => upward(epsilon, digits),
-            None if self.clip_only => "∞".to_string(),
-            None => "none".to_string(),
+    /// ε, where a bound holds.
+    pub(crate) fn epsilon(&self) -> Option<f64> {
+        self.privacy.as_ref()?.bound().map(|(epsilon, _)| epsilon)
+    }
+
+    /// Whether it was clipped as in a private training, without noise.
+    pub(crate) fn is_clip_only(&self) -> bool {
+        self.privacy.as_ref().is_some_and(Privacy::is_clip_only)
+    }
+
+    /// ε, δ and whether it is for release, for a table.
+    pub(crate) fn privacy_cells(&self) -> [String; 3] {
+        match &self.privacy {
+            Some(said) => [said.epsilon_cell(), said.delta_cell(), said.release_cell().to_string()],
+            None => ["–", "–", "no"].map(str::to_string),
         }
     }
 
     /// What protects the units, in words.
-    pub(crate) fn defence(&self, digits: usize) -> String {
-        match self.epsilon {
-            Some(epsilon) => format!("ε = {}", upward(epsilon, digits)),
-            None if self.clip_only => "clipped, no noise: ε = ∞".to_string(),
-            None => "no differential privacy".to_string(),
-        }
+    pub(crate) fn defence(&self) -> String {
+        let none = || "no privacy statement".to_string();
+        self.privacy.as_ref().map_or_else(none, |said| said.defence())
     }
 
     /// One line for people.
     pub(crate) fn line(&self) -> String {
-        let mut parts = vec![self.defence(4)];
+        let mut parts = vec![self.defence()];
         let show = |name: &str, set: Perplexities| {
             let all = set.all?;
             let pii =
@@ -122,8 +125,7 @@ pub(crate) fn of(store: &Store, hash: &str) -> Option<Figures> {
     let manifest = Manifest::open(&folder).ok()?;
     let metrics = &manifest.provenance["metrics"];
     if manifest.kind == Kind::Model && metrics.is_object() {
-        let clip_only = is_clip_only(&folder);
-        let figures = ModelFigures { clip_only, ..ModelFigures::of(metrics) };
+        let figures = ModelFigures { privacy: Privacy::of(&folder), ..ModelFigures::of(metrics) };
         return Some(Figures::Model(Box::new(figures)));
     }
     if metrics["spans_by_label"].is_object() {
@@ -132,23 +134,6 @@ pub(crate) fn of(store: &Store, hash: &str) -> Option<Figures> {
     }
     let labels = &metrics["entities_by_label"];
     labels.is_object().then(|| Figures::Found(labels.clone()))
-}
-
-/// An upper bound with so many decimals, none of which make it smaller.
-fn upward(bound: f64, digits: usize) -> String {
-    let text = format!("{bound:.digits$}");
-    if text.parse().is_ok_and(|shown: f64| shown >= bound) || !bound.is_finite() {
-        return text;
-    }
-    format!("{:.digits$}", bound + 0.5 / 10f64.powi(digits as i32))
-}
-
-/// Whether a model's privacy statement says that it was clipped and got no noise.
-fn is_clip_only(folder: &Path) -> bool {
-    let statement = std::fs::read(folder.join("privacy.json")).ok();
-    let statement: Option<Value> = statement.and_then(|text| serde_json::from_slice(&text).ok());
-    let reasons = statement.as_ref().and_then(|said| said["not_for_release"].as_array());
-    reasons.is_some_and(|reasons| reasons.contains(&json!("without_noise")))
 }
 
 impl Figures {
@@ -197,17 +182,20 @@ mod tests {
     fn the_gap_is_in_nats() {
         let part = |pii: f64| json!({ "perplexity": 5.0, "pii_perplexity": pii });
         let metrics = json!({
-            "epsilon": 7.9, "evaluation": { "after": { "held_out": part(8.0), "train": part(4.0) } },
+            "evaluation": { "after": { "held_out": part(8.0), "train": part(4.0) } },
         });
         let figures = ModelFigures::of(&metrics);
         assert!((figures.memorisation_gap.unwrap() - 2f64.ln()).abs() < 1e-12);
-        assert!(figures.line().starts_with("ε = 7.9000, held-out perplexity 5.00 (8.00 in"));
-        let clipped = ModelFigures { epsilon: None, clip_only: true, ..figures.clone() };
-        assert!(clipped.line().starts_with("clipped, no noise: ε = ∞, held-out"));
-        let cells = [&figures, &clipped, &ModelFigures::default()].map(|one| one.epsilon_cell(2));
-        assert_eq!(cells, ["7.90", "∞", "none"]);
-        // A bound is never said to be smaller than it is.
-        let bounds = [7.9975, 2.99841, 2.9984, 8.0, 0.00001].map(|bound| upward(bound, 3));
-        assert_eq!(bounds, ["7.998", "2.999", "2.999", "8.000", "0.001"]);
+        assert!(
+            figures.line().starts_with("no privacy statement, held-out perplexity 5.00 (8.00 in")
+        );
+    }
+
+    #[test]
+    fn only_a_statement_speaks_of_epsilon() {
+        let metrics = json!({ "epsilon": 0.1 });
+        let figures = ModelFigures::of(&metrics);
+        assert_eq!((figures.epsilon(), figures.privacy_cells()[0].as_str()), (None, "–"));
+        assert_eq!(json!(figures).get("epsilon"), None);
     }
 }

@@ -39,6 +39,7 @@ mod outside;
 mod page;
 mod picture;
 mod place;
+mod privacy;
 mod process;
 mod reason;
 mod report;

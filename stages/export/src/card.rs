@@ -186,6 +186,8 @@ fn privacy_section(card: &mut String, privacy: &PrivacyStatement, defence: &str)
     }
 }
 
+const EXAMPLES: &str = "Examples per unit and step, at most";
+
 /// The lines of the privacy table, where a bound holds.
 fn bound(report: &PrivacyReport) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
@@ -206,12 +208,27 @@ fn bound(report: &PrivacyReport) -> Vec<(&'static str, String)> {
         };
         rows.push(("What the base model had seen", format!("{base}: {declared}")));
     }
-    rows.extend([
-        ("Sampling", report.sampling.clone()),
-        ("Sample rate", report.sample_rate.to_string()),
-        ("Steps", report.steps.to_string()),
-        ("Noise multiplier", report.noise_multiplier.to_string()),
-        ("Examples per unit and step, at most", report.max_examples_per_unit.to_string()),
-    ]);
+    // What is said from here on is of this training, not of those that the weights went through before.
+    if let Some(own) = &report.own_epsilon {
+        rows.push(("ε of the last training alone", rounded_up(own.epsilon.epsilon)));
+    }
+    let names = match report.own_epsilon {
+        None => ["Sampling", "Sample rate", "Steps", "Noise multiplier", EXAMPLES],
+        Some(_) => [
+            "Sampling of the last training",
+            "Its sample rate",
+            "Its steps",
+            "Its noise multiplier",
+            "Its examples per unit and step, at most",
+        ],
+    };
+    let values = [
+        report.sampling.clone(),
+        report.sample_rate.to_string(),
+        report.steps.to_string(),
+        report.noise_multiplier.to_string(),
+        report.max_examples_per_unit.to_string(),
+    ];
+    rows.extend(names.into_iter().zip(values));
     rows
 }

@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::fingerprint::fingerprint;
 
 /// Units by what is seen of their ids.
@@ -16,9 +18,10 @@ impl Spellings {
     }
 }
 
-/// Without capitals, signs that nobody sees, and spaces but single ones between words.
+/// Without capitals, signs that nobody sees, and spaces but single ones between words; letters and their
+/// marks in one form (Unicode's NFKC).
 fn as_seen(id: &str) -> String {
-    let visible: String = id.chars().filter(|sign| !is_invisible(*sign)).collect();
+    let visible: String = id.nfkc().filter(|sign| !is_invisible(*sign)).collect();
     let words: Vec<String> = visible.split_whitespace().map(str::to_lowercase).collect();
     words.join(" ")
 }
@@ -34,8 +37,17 @@ mod tests {
     #[test]
     fn spellings_of_one_id_are_counted_once_each() {
         let mut spellings = Spellings::default();
-        let ids = ["Ann Lee", "ann lee", " Ann  Lee\u{200b}", "Annlee", "7", "8"];
+        let ids = [
+            "Ann Lee",
+            "ann lee",
+            " Ann  Lee\u{200b}",
+            "Annlee",
+            "7",
+            "8",
+            "Zo\u{eb}",
+            "Zoe\u{308}",
+        ];
         let repeated = ids.map(|id| spellings.is_repeated(id));
-        assert_eq!(repeated, [false, true, true, false, false, false]);
+        assert_eq!(repeated, [false, true, true, false, false, false, false, true]);
     }
 }

@@ -1,5 +1,7 @@
 //! What is left when the last step is done.
 
+use std::collections::BTreeMap;
+
 use pft_dp::Ledger;
 use pft_lm::model::LanguageModel;
 use pft_stage::StageError;
@@ -11,6 +13,16 @@ use crate::evaluate::Scores;
 use crate::prepare::{Corpus, Footing};
 use crate::state::Row;
 
+/// What the last step leaves.
+pub(crate) struct Left {
+    pub(crate) model: LanguageModel,
+    pub(crate) rows: Vec<Row>,
+    /// With noise.
+    pub(crate) ledger: Option<Ledger>,
+    /// ε spent after some of the steps, where a bound holds.
+    pub(crate) spent: BTreeMap<u64, f64>,
+}
+
 /// A trained model and what was seen on the way.
 #[derive(Debug)]
 pub struct Trained {
@@ -18,6 +30,9 @@ pub struct Trained {
     pub model: LanguageModel,
     /// One row a step, and one for each evaluation.
     pub rows: Vec<Row>,
+    /// ε spent after some of the steps, with what the weights had spent before; empty where no bound
+    /// holds.
+    pub spent: BTreeMap<u64, f64>,
     /// The privacy ledger, with noise.
     pub ledger: Option<Ledger>,
     /// Whether units were sampled and clipped without noise.
@@ -42,7 +57,7 @@ pub(crate) fn finish(
     config: &Config,
     corpus: Corpus,
     footing: Footing,
-    (model, rows, ledger): (LanguageModel, Vec<Row>, Option<Ledger>),
+    Left { model, rows, ledger, spent }: Left,
 ) -> Result<Trained, StageError> {
     let scored = rows.iter().rev().find_map(|row| row.scores);
     let lost = scored.iter().flatten().any(Scores::are_lost);
@@ -52,6 +67,7 @@ pub(crate) fn finish(
     Ok(Trained {
         model,
         rows,
+        spent,
         clip_only: config.privacy.is_some() && ledger.is_none(),
         ledger,
         earlier_uses: footing.earlier_uses,

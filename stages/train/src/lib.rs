@@ -39,7 +39,7 @@ pub struct Train;
 
 impl Stage for Train {
     const NAME: &'static str = "train";
-    const REVISION: u32 = 12;
+    const REVISION: u32 = 13;
     const ABOUT: &'static str = "Fine-tunes a language model, with or without differential privacy";
     const COMMANDS: &'static str = "\
         train verify MODEL      checks a model's privacy statement against its ledger\n  \

@@ -61,7 +61,7 @@ pub(crate) fn write(
                 .map_err(|error| StageError::failed_write(&from, &error))?;
         }
     }
-    write_metrics(&folder.join(model::METRICS.name), &trained.rows)?;
+    write_metrics(&folder.join(model::METRICS.name), &trained)?;
     if let Some(probe) = probe(&mut trained)? {
         probe.save(folder).map_err(|error| StageError::bug(error.to_string()).because(&error))?;
     }
@@ -83,7 +83,9 @@ pub(crate) fn write(
     context.metric("tokens_per_second", tokens as f64 / seconds.max(1e-9));
     if let PrivacyStatement::Private(report) = &privacy {
         context.metric("epsilon", report.epsilon.first().map(|first| first.epsilon.epsilon));
+        context.metric("delta", report.delta);
     }
+    context.metric("fit_for_release", privacy.fit_for_release());
     context.progress().note(privacy.statement());
     Ok(())
 }
@@ -124,7 +126,10 @@ fn write_weights(
         .map_err(|error| StageError::failed_write(&path, &error))
 }
 
-fn write_metrics(path: &Path, rows: &[Row]) -> Result<(), StageError> {
+fn write_metrics(path: &Path, trained: &Trained) -> Result<(), StageError> {
+    let rows = &trained.rows;
+    let spent =
+        |row: &Row| row.scores.is_none().then(|| trained.spent.get(&row.step).copied()).flatten();
     let steps = |value: fn(&Row) -> f64| -> Vec<Option<f64>> {
         rows.iter().map(|row| row.scores.is_none().then(|| value(row))).collect()
     };
@@ -140,6 +145,7 @@ fn write_metrics(path: &Path, rows: &[Row]) -> Result<(), StageError> {
         ("units", steps(|row| row.units as f64)),
         ("tokens", steps(|row| row.tokens as f64)),
         ("units_not_finite", steps(|row| row.not_finite as f64)),
+        ("epsilon", rows.iter().map(spent).collect()),
         ("held_out_perplexity", scores(0, Scores::perplexity)),
         ("held_out_pii_perplexity", scores(0, Scores::pii_perplexity)),
         ("held_out_other_perplexity", scores(0, Scores::other_perplexity)),

@@ -1,5 +1,6 @@
 //! The loop: sample, forward, backward, clip, noise, step, account.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use pft_dp::rounded_up;
@@ -11,7 +12,7 @@ use crate::announce::{announce, announce_privacy, note_scores};
 use crate::config::Config;
 use crate::data::{Sequence, spread};
 use crate::evaluate::{Scores, evaluate};
-use crate::finish::{diverged, finish};
+use crate::finish::{Left, diverged, finish};
 use crate::plain::PlainSteps;
 use crate::prepare::{Begun, Corpus, Footing, prepare};
 use crate::private::PrivateSteps;
@@ -20,6 +21,9 @@ use crate::state::Row;
 use crate::steps::Steps;
 
 pub use crate::finish::Trained;
+
+/// Steps for which the ε spent is written down.
+const SPENT_POINTS: u64 = 20;
 
 /// Trains as config says, on the device that it names.
 ///
@@ -214,7 +218,20 @@ impl<'a, P: Processor> Run<'a, P> {
         every.is_some_and(|every| self.done.is_multiple_of(every))
     }
 
-    fn end(self) -> Result<(LanguageModel, Vec<Row>, Option<pft_dp::Ledger>), StageError> {
-        Ok((self.processor.into_model()?, self.rows, self.steps.into_ledger()))
+    /// ε after each of some steps, evenly along the way and after the last: what is asked during
+    /// training depends on the clock, and is not written down.
+    fn spent_along(&self) -> BTreeMap<u64, f64> {
+        let planned = self.footing.planned;
+        let points = 1..=SPENT_POINTS;
+        let steps: BTreeSet<u64> =
+            points.map(|point| (point * planned).div_ceil(SPENT_POINTS)).collect();
+        let spent = |step| Some((step, self.steps.epsilon(self.config, step)?));
+        steps.into_iter().filter_map(spent).collect()
+    }
+
+    fn end(self) -> Result<Left, StageError> {
+        let spent = self.spent_along();
+        let ledger = self.steps.into_ledger();
+        Ok(Left { model: self.processor.into_model()?, rows: self.rows, ledger, spent })
     }
 }

@@ -8,7 +8,7 @@ mod house;
 use std::path::Path;
 
 use house::{House, private, weights};
-use pft_dp::accounting::Phase;
+use pft_dp::accounting::{Accountant, Phase};
 use pft_dp::{LedgerContents, PrivacyReport, PrivacyStatement, Reason, Spent, default_delta};
 use pft_lm::optimizer::OptimizerConfig;
 use serde_json::Value;
@@ -41,6 +41,34 @@ fn counted_units_are_not_for_release_and_declared_ones_are() {
     let declared = report(&house.run("declared", house.config(private()), 1).unwrap());
     assert!(declared.fit_for_release && declared.declared_units == 25, "{}", declared.statement);
     assert!(!declared.statement.contains("as if"), "{}", declared.statement);
+}
+
+/// The last point is the statement's own; those before are the accountant's for so many steps.
+#[test]
+fn the_course_of_training_says_what_was_spent() {
+    let house = House::new();
+    let config = Config { max_steps: Some(50), ..house.config(private()) };
+    let model = house.run("course", config, 1).unwrap();
+    let report = report(&model);
+    let table = pft_artifact::read_table(&model.join("metrics.parquet")).unwrap();
+    let column = |name: &str| table.iter().find(|(other, _)| other == name).unwrap().1.clone();
+    let (steps, spent) = (column("step"), column("epsilon"));
+    let points: Vec<(u64, f64)> = steps
+        .iter()
+        .zip(&spent)
+        .filter_map(|(step, e)| Some((step.unwrap() as u64, (*e)?)))
+        .collect();
+    assert_eq!(points.len(), 20);
+    assert_eq!(points[19], (50, report.epsilon[0].epsilon.epsilon));
+    for (steps, spent) in points {
+        let phase = Phase { sample_rate: 4.0 / 25.0, noise_multiplier: 0.8, steps };
+        let epsilon = Accountant::Pld.epsilon(&[phase], report.delta).unwrap().epsilon;
+        assert!((epsilon - spent).abs() < 1e-9, "{steps}: {epsilon} and {spent}");
+    }
+    let plain = house.run("plain", house.config(None), 1).unwrap();
+    let table = pft_artifact::read_table(&plain.join("metrics.parquet")).unwrap();
+    let spent = &table.iter().find(|(name, _)| name == "epsilon").unwrap().1;
+    assert!(spent.iter().all(Option::is_none));
 }
 
 #[test]

@@ -52,8 +52,19 @@ impl CompareArguments {
             return Ok(0);
         }
         let head = [
-            "run", "model", "ε", "held-out", "in PII", "training", "in PII", "gap", "audit",
-            "time", "memory",
+            "run",
+            "model",
+            "ε",
+            "δ",
+            "for release",
+            "held-out",
+            "in PII",
+            "training",
+            "in PII",
+            "gap",
+            "audit",
+            "time",
+            "memory",
         ];
         let mut rows = vec![row(head)];
         for model in &models {
@@ -61,10 +72,9 @@ impl CompareArguments {
             let number = |value: Option<f64>, digits: usize| {
                 value.map_or("–".to_string(), |value| format!("{value:.digits$}"))
             };
-            rows.push(vec![
-                model.run.clone(),
-                model.stage.clone(),
-                figures.epsilon_cell(3),
+            let mut cells = vec![model.run.clone(), model.stage.clone()];
+            cells.extend(figures.privacy_cells());
+            cells.extend([
                 number(figures.held_out.all, 2),
                 number(figures.held_out.pii, 2),
                 number(figures.train.all, 2),
@@ -74,6 +84,7 @@ impl CompareArguments {
                 model.seconds.map_or("–".to_string(), time),
                 model.peak_memory.map_or("–".to_string(), size),
             ]);
+            rows.push(cells);
         }
         print(&table(&rows));
         print(

@@ -1,7 +1,6 @@
 //! What a report says, collected from records and artifacts.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use pft_artifact::{Kind, Manifest, NumberColumn, Store, read_table};
 use serde_json::Value;
@@ -9,6 +8,7 @@ use serde_json::Value;
 use crate::commands::compare::{Model, models};
 use crate::figures::{self, Figures, by_label};
 use crate::lineage::{Makers, Step};
+use crate::privacy::Privacy;
 use crate::record::RunRecord;
 
 /// Everything that the sections of a page need.
@@ -26,8 +26,6 @@ pub(crate) struct Report {
 /// A model with what training left beside it.
 pub(crate) struct ModelReport {
     pub(crate) model: Model,
-    /// `privacy.json`.
-    pub(crate) privacy: Value,
     /// The columns of `metrics.parquet`.
     pub(crate) curves: Vec<NumberColumn>,
     pub(crate) lineage: Vec<Step>,
@@ -36,7 +34,7 @@ pub(crate) struct ModelReport {
 /// A bundle's privacy statement.
 pub(crate) struct Bundle {
     pub(crate) name: String,
-    pub(crate) privacy: Value,
+    pub(crate) privacy: Option<Privacy>,
 }
 
 /// Counts of personal data by label.
@@ -70,7 +68,6 @@ impl Report {
         let models = models.into_iter().map(|model| {
             let folder = store.artifact_path(&model.artifact);
             ModelReport {
-                privacy: read_json(&folder.join("privacy.json")),
                 curves: read_table(&folder.join("metrics.parquet")).unwrap_or_default(),
                 lineage: makers.lineage(&model.artifact),
                 model,
@@ -106,7 +103,7 @@ impl Report {
                     let folder = store.artifact_path(hash);
                     let kind = Manifest::open(&folder).map(|manifest| manifest.kind);
                     if matches!(kind, Ok(Kind::Bundle)) {
-                        let privacy = read_json(&folder.join("privacy.json"));
+                        let privacy = Privacy::of(&folder);
                         self.bundles.push(Bundle { name: name.clone(), privacy });
                     }
                     let (replaced, labels) = match figures::of(store, hash) {
@@ -131,9 +128,4 @@ impl Report {
             _ => format!("{}: {count} runs", names.join(", ")),
         }
     }
-}
-
-fn read_json(path: &Path) -> Value {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use super::data::{ModelReport, Report};
 
 /// The charts, or nothing where there are less than two points in each.
 pub(crate) fn charts(report: &Report) -> String {
-    let axis = Axis::of(report.models.iter().filter_map(|one| one.model.figures.epsilon));
+    let axis = Axis::of(report.models.iter().filter_map(|one| one.model.figures.epsilon()));
     let utility = |one: &ModelReport| one.model.figures.held_out.all;
     let memory = |one: &ModelReport| one.model.figures.memorisation_gap;
     let place = |one: &ModelReport| Some(axis.place(one));
@@ -42,7 +42,7 @@ fn scatter<'a>(
         let (x, y) = point(one);
         let point = x.zip(y).filter(|(x, y)| x.is_finite() && y.is_finite())?;
         let (stage, figures) = (&one.model.stage, &one.model.figures);
-        let name = format!("{stage}, {}", figures.defence(3));
+        let name = format!("{stage}, {}", figures.defence());
         Some(Series { name, points: vec![point] })
     });
     let series: Vec<Series> = series.collect();
@@ -81,11 +81,11 @@ impl Axis {
 
     fn place(&self, one: &ModelReport) -> f64 {
         let (end, gap) = self.end();
-        match one.model.figures.epsilon {
+        match one.model.figures.epsilon() {
             // A larger one than the marks reach stands at their end.
             Some(epsilon) if epsilon > 0.0 => epsilon.log10().clamp(-6.0, end),
             Some(_) => -6.0,
-            None if one.model.figures.clip_only => end + gap,
+            None if one.model.figures.is_clip_only() => end + gap,
             None => end + 2.0 * gap,
         }
     }
@@ -95,7 +95,7 @@ impl Axis {
         let (end, gap) = self.end();
         let none = |clip_only: bool| {
             let mut models = report.models.iter().map(|one| &one.model.figures);
-            models.any(|figures| figures.epsilon.is_none() && figures.clip_only == clip_only)
+            models.any(|figures| figures.epsilon().is_none() && figures.is_clip_only() == clip_only)
         };
         let clipped = none(true).then(|| (end + gap, "∞".to_string()));
         let others = none(false).then(|| (end + 2.0 * gap, "none".to_string()));

@@ -6,6 +6,7 @@ use super::charts::{Chart, Series, figure};
 use super::data::{ModelReport, Report};
 use super::frontier;
 use crate::picture::{Box, escape, svg};
+use crate::privacy::Privacy;
 use crate::reason::{flatten, show};
 use crate::record::RunRecord;
 use crate::table::{short, size, time};
@@ -55,7 +56,8 @@ pub(crate) fn private(report: &Report) -> Vec<Section> {
 pub(crate) fn public(report: &Report) -> Vec<Section> {
     let mut text = String::new();
     for bundle in &report.bundles {
-        let _ = write!(text, "<h3>{}</h3>{}", escape(&bundle.name), statement(&bundle.privacy));
+        let _ =
+            write!(text, "<h3>{}</h3>{}", escape(&bundle.name), statement(bundle.privacy.as_ref()));
     }
     if report.bundles.is_empty() {
         text =
@@ -68,33 +70,29 @@ pub(crate) fn public(report: &Report) -> Vec<Section> {
 fn statements(report: &Report) -> String {
     let mut text = String::new();
     for one in &report.models {
-        let _ = write!(text, "<h3>{}</h3>{}", escape(&one.model.stage), statement(&one.privacy));
+        let _ = write!(
+            text,
+            "<h3>{}</h3>{}",
+            escape(&one.model.stage),
+            statement(one.model.figures.privacy.as_ref())
+        );
     }
     text
 }
 
-fn statement(privacy: &serde_json::Value) -> String {
-    let said = privacy["statement"].as_str().unwrap_or("There is no privacy statement.");
-    let none = privacy["epsilon"].as_array().is_none_or(Vec::is_empty);
-    let class = if none { "statement none" } else { "statement" };
-    let mut text = format!("<p class=\"{class}\">{}</p>", escape(said));
-    for (key, title) in [
-        ("couplings", "Units decided about each other"),
-        ("other_uses", "What else touched the data"),
+fn statement(privacy: Option<&Privacy>) -> String {
+    let Some(privacy) = privacy else {
+        return "<p class=\"statement none\">There is no privacy statement.</p>".to_string();
+    };
+    let class = if privacy.bound().is_none() { "statement none" } else { "statement" };
+    let mut text = format!("<p class=\"{class}\">{}</p>", escape(&privacy.statement));
+    for (items, title) in [
+        (&privacy.couplings, "Units decided about each other"),
+        (&privacy.other_uses, "What else touched the data"),
     ] {
-        let items: Vec<String> = privacy[key]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item.as_str())
-            .map(|item| format!("<li>{}</li>", escape(item)))
-            .collect();
+        let items: String = items.iter().map(|item| format!("<li>{}</li>", escape(item))).collect();
         if !items.is_empty() {
-            let _ = write!(
-                text,
-                "<details><summary>{title}</summary><ul>{}</ul></details>",
-                items.join("")
-            );
+            let _ = write!(text, "<details><summary>{title}</summary><ul>{items}</ul></details>");
         }
     }
     text
@@ -147,9 +145,9 @@ fn models(report: &Report) -> String {
         .iter()
         .map(|one| {
             let (model, figures) = (&one.model, &one.model.figures);
-            vec![
-                model.stage.clone(),
-                figures.epsilon_cell(4),
+            let mut cells = vec![model.stage.clone()];
+            cells.extend(figures.privacy_cells());
+            cells.extend([
                 number(figures.before.all, 3),
                 number(figures.held_out.all, 3),
                 number(figures.held_out.pii, 3),
@@ -160,12 +158,15 @@ fn models(report: &Report) -> String {
                 figures.audit.as_ref().map_or("–".to_string(), show),
                 model.seconds.map_or("–".to_string(), time),
                 model.peak_memory.map_or("–".to_string(), size),
-            ]
+            ]);
+            cells
         })
         .collect();
     let head = [
         "model",
         "ε",
+        "δ",
+        "for release",
         "before",
         "held-out",
         "in personal data",
@@ -179,13 +180,13 @@ fn models(report: &Report) -> String {
     ];
     let caption = "Perplexities: before training, on held-out text, on training text. Gap: loss on held-out \
                    personal data less that on personal data of training, in nats a token";
-    table(caption, &head, &[1, 2, 3, 4, 5, 6, 7, 8, 10, 11], &rows)
+    table(caption, &head, &[1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13], &rows)
 }
 
 fn curves(report: &Report) -> String {
     let lines = |title: &str, column: &str, y: &str| {
         let series = report.models.iter().map(|one| Series {
-            name: format!("{}, {}", one.model.stage, one.model.figures.defence(3)),
+            name: format!("{}, {}", one.model.stage, one.model.figures.defence()),
             points: points(one, column),
         });
         figure(&Chart { title, x: "step", y, series: series.collect(), ..Chart::default() })
