@@ -170,6 +170,17 @@ fn the_frontier_goes_from_private_to_undefended() {
 
     let compared = run("pft-pipeline", &["compare", "last"], folder).stdout;
     assert!(compared.contains('∞'), "{compared}");
+    assert!(compared.contains("for release"), "{compared}");
+    // Units that were counted are a reason not to release, wherever ε is shown.
+    let dp8 = pipeline("echr-dp8.yml");
+    let counted = ["--set", "model.privacy.units=null", "--until", "model"];
+    run_pipeline(&[&[dp8.as_str()], &arguments[1..], &counted].concat(), folder);
+    let compared = run("pft-pipeline", &["compare", "last", "--json"], folder).stdout;
+    let compared: Value = serde_json::from_str(&compared).unwrap();
+    let figures = &compared[0]["figures"];
+    assert!(figures["epsilon"].is_f64() && figures["delta"].is_f64(), "{figures}");
+    assert_eq!(figures["fit_for_release"], false);
+    assert_eq!(figures["not_for_release"], serde_json::json!(["units_counted"]));
     let id = result["run"].as_str().unwrap();
     let reported = run("pft-pipeline", &["report", id, "-o", "r.html"], folder);
     assert_eq!(reported.code, 0, "{}", reported.stderr);
@@ -213,10 +224,18 @@ fn every_figure_is_the_artifacts(page: &str, result: &Value) {
             None if name.contains("inf") => "∞".to_string(),
             None => "none".to_string(),
         };
+        let delta = privacy["delta"].as_f64().map_or("–".to_string(), |delta| {
+            let shown: f64 = cells[1].parse().unwrap();
+            assert!(shown >= delta && shown < 1.001 * delta, "{name}: {shown}");
+            cells[1].to_string()
+        });
+        let release = if privacy["fit_for_release"] == true { "yes" } else { "no" };
         let figure = |set: &Value, key: &str| format!("{:.3}", set[key].as_f64().unwrap());
         let nats = |set: &str| after[set]["pii_perplexity"].as_f64().unwrap().ln();
         let expected = [
             epsilon,
+            delta,
+            release.to_string(),
             figure(&before["held_out"], "perplexity"),
             figure(&after["held_out"], "perplexity"),
             figure(&after["held_out"], "pii_perplexity"),
@@ -225,7 +244,7 @@ fn every_figure_is_the_artifacts(page: &str, result: &Value) {
             figure(&after["train"], "pii_perplexity"),
             format!("{:.4}", nats("held_out") - nats("train")),
         ];
-        assert_eq!(cells[..8], expected.each_ref().map(String::as_str)[..], "{name}");
+        assert_eq!(cells[..10], expected.each_ref().map(String::as_str)[..], "{name}");
         let statement = privacy["statement"].as_str().unwrap();
         let escaped = statement.replace('&', "&amp;").replace('<', "&lt;");
         assert!(page.contains(&escaped), "{name}: {statement}");

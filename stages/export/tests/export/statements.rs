@@ -133,6 +133,32 @@ fn the_card_says_why_a_model_is_not_for_release() {
     }
 }
 
+/// After a private training before it, what is said of the last one alone is said so.
+#[test]
+fn the_card_of_two_trainings_tells_them_apart() {
+    let place = Workplace::adapted();
+    let PrivacyStatement::Private(first) = private(BaseHasSeen::Nothing, &Record::default()) else {
+        panic!("the first is private")
+    };
+    let second = private(BaseHasSeen::Nothing, &first.history);
+    let PrivacyStatement::Private(both) = &second else { panic!("{}", second.statement()) };
+    let own = both.own_epsilon.as_ref().unwrap().epsilon.epsilon;
+    assert!(own < both.epsilon[0].epsilon.epsilon);
+    place.say(&second);
+    place.reseal();
+    let bundle = place.export(Config::default()).unwrap();
+    let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
+    for part in [
+        format!("| ε | {} |", rounded_up(both.epsilon[0].epsilon.epsilon)),
+        format!("| ε of the last training alone | {} |", rounded_up(own)),
+        "| Its noise multiplier | 0.8 |".to_string(),
+        "| Trainings of these weights, all private | 2 |".to_string(),
+    ] {
+        assert!(card.contains(&part), "{part} is not in\n{card}");
+    }
+    assert!(!card.contains("| Noise multiplier"), "{card}");
+}
+
 /// The statement goes with the weights in every file of the bundle, and into it only if the model's
 /// own files agree on it.
 #[test]
