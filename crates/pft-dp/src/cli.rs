@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::accounting::{Accountant, AccountingError, MAX_STEPS, Phase, pld, steps_within};
 use crate::mechanism::Noise;
-use crate::rounding::{delta_rounded_up, rounded_down, rounded_up};
+use pft_rounding::{delta_rounded_up, rounded_down, rounded_up};
 
 /// Questions about a privacy budget.
 #[derive(Debug, Clone, PartialEq, Subcommand)]

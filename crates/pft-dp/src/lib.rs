@@ -25,7 +25,6 @@ mod no_privacy;
 mod noise;
 mod reason;
 mod report;
-mod rounding;
 mod sampler;
 mod secret;
 mod spent;
@@ -51,9 +50,9 @@ pub use mechanism::{
 };
 pub use no_privacy::NoPrivacy;
 pub use noise::{GaussianNoise, NOISE_CHUNK};
+pub use pft_rounding::{delta_rounded_up, rounded_down, rounded_up};
 pub use reason::Reason;
 pub use report::{Adjacency, PrivacyReport, ReportError};
-pub use rounding::{delta_rounded_up, rounded_down, rounded_up};
 pub use sampler::{PoissonSampler, SamplerError};
 pub use secret::{Randomness, RunSecret, SecretError};
 pub use spent::{MAX_RELEASE_EPSILON, Spent};

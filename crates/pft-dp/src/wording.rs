@@ -3,7 +3,7 @@
 use crate::base::{Base, BaseHasSeen};
 use crate::history::{Origin, Record};
 use crate::reason::Reason;
-use crate::rounding::{delta_rounded_up, rounded_up};
+use pft_rounding::{delta_rounded_up, rounded_up};
 
 const NOT_FOR_RELEASE: &str = "It is NOT FOR RELEASE as a private model.";
 

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use pft_rounding::{delta_rounded_up, rounded_up};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -75,7 +76,7 @@ impl Privacy {
     /// ε for a table: `∞` after clipping without noise, `none` without either.
     pub(crate) fn epsilon_cell(&self) -> String {
         match self.bound() {
-            Some((epsilon, _)) => epsilon_up(epsilon),
+            Some((epsilon, _)) => rounded_up(epsilon),
             None if self.is_clip_only() => "∞".to_string(),
             None => "none".to_string(),
         }
@@ -83,7 +84,7 @@ impl Privacy {
 
     /// δ for a table.
     pub(crate) fn delta_cell(&self) -> String {
-        self.bound().map_or("–".to_string(), |(_, delta)| delta_up(delta))
+        self.bound().map_or("–".to_string(), |(_, delta)| delta_rounded_up(delta))
     }
 
     /// Whether the model may be given away as private, for a table.
@@ -95,33 +96,13 @@ impl Privacy {
     pub(crate) fn defence(&self) -> String {
         match self.bound() {
             Some((epsilon, delta)) => {
-                let bound = format!("ε = {}", epsilon_up(epsilon));
+                let bound = format!("ε = {}", rounded_up(epsilon));
                 let release = if self.fit_for_release { "" } else { ", not for release" };
-                format!("{bound} at δ = {}{release}", delta_up(delta))
+                format!("{bound} at δ = {}{release}", delta_rounded_up(delta))
             }
             None if self.is_clip_only() => "clipped, no noise: ε = ∞".to_string(),
             None => "no differential privacy".to_string(),
         }
-    }
-}
-
-/// ε with four digits after the point, rounded up: a promise may be understated, never overstated.
-/// Statements and cards show the same digits.
-fn epsilon_up(epsilon: f64) -> String {
-    up(epsilon, 0.5e-4, |value| format!("{value:.4}"))
-}
-
-/// δ with four digits, rounded up.
-fn delta_up(delta: f64) -> String {
-    up(delta, 0.5 * 10_f64.powf(delta.log10().floor() - 3.0), |value| format!("{value:.3e}"))
-}
-
-/// `show` rounds to the nearest; `half` of its last digit more, where that is less than the value.
-fn up(value: f64, half: f64, show: impl Fn(f64) -> String) -> String {
-    let nearest = show(value);
-    match nearest.parse::<f64>() {
-        Ok(shown) if shown < value => show(value + half),
-        _ => nearest,
     }
 }
 
@@ -153,17 +134,5 @@ mod tests {
         let cells = [&fit, &clipped, &none].map(|one| one.epsilon_cell());
         assert_eq!(cells, ["7.9976", "∞", "none"]);
         assert_eq!([&fit, &none].map(Privacy::delta_cell), ["1.000e-3", "–"]);
-    }
-
-    #[test]
-    fn a_bound_is_never_said_to_be_smaller_than_it_is() {
-        let bounds = [7.99751, 2.99841, 8.0, 0.00001].map(epsilon_up);
-        assert_eq!(bounds, ["7.9976", "2.9985", "8.0000", "0.0001"]);
-        let deltas = [1e-5, 1.0 / 183.0, 1.0 / 3.0, 9.9999e-4, 0.1 + 0.2];
-        let shown = deltas.map(delta_up);
-        assert_eq!(shown, ["1.000e-5", "5.465e-3", "3.334e-1", "1.000e-3", "3.001e-1"]);
-        for (delta, shown) in deltas.iter().zip(&shown) {
-            assert!(shown.parse::<f64>().unwrap() >= *delta, "{shown} is below {delta}");
-        }
     }
 }

@@ -19,9 +19,9 @@ impl Spellings {
 }
 
 /// Without capitals, signs that nobody sees, and spaces but single ones between words; letters and their
-/// marks in one form (Unicode's NFKC).
+/// marks in one form (Unicode's NFC).
 fn as_seen(id: &str) -> String {
-    let visible: String = id.nfkc().filter(|sign| !is_invisible(*sign)).collect();
+    let visible: String = id.chars().filter(|sign| !is_invisible(*sign)).nfc().collect();
     let words: Vec<String> = visible.split_whitespace().map(str::to_lowercase).collect();
     words.join(" ")
 }
@@ -46,8 +46,14 @@ mod tests {
             "8",
             "Zo\u{eb}",
             "Zoe\u{308}",
+            "Zoe\u{200b}\u{308}",
+            "plot m2",
+            "plot m\u{b2}",
         ];
         let repeated = ids.map(|id| spellings.is_repeated(id));
-        assert_eq!(repeated, [false, true, true, false, false, false, false, true]);
+        assert_eq!(
+            repeated,
+            [false, true, true, false, false, false, false, true, true, false, false]
+        );
     }
 }

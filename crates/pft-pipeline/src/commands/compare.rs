@@ -88,8 +88,9 @@ impl CompareArguments {
         }
         print(&table(&rows));
         print(
-            "\nperplexities and gaps were computed on private data, and no ε covers them. gap: loss on \
-             held-out personal data less that on personal data of training, in nats a token",
+            "\nfor release: as a private model, by its statement. perplexities and gaps were computed on \
+             private data, and no ε covers them. gap: loss on held-out personal data less that on personal \
+             data of training, in nats a token",
         );
         Ok(0)
     }

@@ -179,7 +179,8 @@ fn models(report: &Report) -> String {
         "memory",
     ];
     let caption = "Perplexities: before training, on held-out text, on training text. Gap: loss on held-out \
-                   personal data less that on personal data of training, in nats a token";
+                   personal data less that on personal data of training, in nats a token. For release: as a private \
+                   model";
     table(caption, &head, &[1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13], &rows)
 }
 

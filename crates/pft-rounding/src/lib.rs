@@ -1,5 +1,6 @@
 //! One rule for the numbers of a promise: they may be understated, never overstated, so they are
-//! rounded up wherever they are shown.
+//! rounded up wherever they are shown: in statements, on cards, and by the runner, which knows neither
+//! models nor accountants.
 
 /// An ε with four digits after the point, rounded up: a promise may be understated, never overstated.
 pub fn rounded_up(epsilon: f64) -> String {
@@ -37,9 +38,12 @@ mod tests {
         for (epsilon, shown) in [(7.9975999, "7.9975"), (8.0, "8.0000"), (0.00009, "0.0000")] {
             assert_eq!(rounded_down(epsilon), shown);
         }
-        for (delta, shown) in
-            [(1e-5, "1.000e-5"), (4.66512e-1, "4.666e-1"), (9.9999e-6, "1.000e-5")]
-        {
+        for (delta, shown) in [
+            (1e-5, "1.000e-5"),
+            (4.66512e-1, "4.666e-1"),
+            (9.9999e-6, "1.000e-5"),
+            (1.0 / 183.0, "5.465e-3"),
+        ] {
             assert_eq!(delta_rounded_up(delta), shown);
         }
     }
