@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// An id, or another short value of the data, as a message may show it: in quotes where it is short
-/// and on one line. Anything else may be a document's text, from a setting that names the wrong
-/// column, so that only its length is told.
+/// An id, or another short value of the data, as a message may show it: in quotes where it is one short
+/// word. Anything else may be a document's text, from a setting that names the wrong column (tickets and
+/// lines of a chat are short), so that only its length is told.
 ///
 /// ```
 /// use pft_artifact::Quoted;
 ///
 /// assert_eq!(Quoted("case-7").to_string(), r#""case-7""#);
-/// assert_eq!(Quoted(&"a long story ".repeat(10)).to_string(), "(a value of 130 characters)");
+/// assert_eq!(Quoted("please call me").to_string(), "(a value of 14 characters)");
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
@@ -20,15 +20,15 @@ impl Quoted<'_> {
     pub const MOST: usize = 64;
 
     /// Whether a message may show the value.
-    pub fn is_short(&self) -> bool {
-        let line_end = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
-        self.0.chars().take(Self::MOST + 1).count() <= Self::MOST && !self.0.contains(line_end)
+    pub fn is_word(&self) -> bool {
+        let is_short = self.0.chars().take(Self::MOST + 1).count() <= Self::MOST;
+        is_short && !self.0.contains(char::is_whitespace)
     }
 }
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_short() {
+        if self.is_word() {
             write!(formatter, "{:?}", self.0)
         } else {
             write!(formatter, "(a value of {} characters)", self.0.chars().count())

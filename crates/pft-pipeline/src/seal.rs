@@ -56,8 +56,9 @@ pub(crate) fn outputs(
         if !manifest.provenance.is_object() {
             manifest.provenance = json!({});
         }
-        if port.kind != Kind::Bundle && manifest.provenance["lineage"].is_null() {
-            manifest.provenance["lineage"] = json!(silent_lineage(node, inputs)?);
+        if port.kind != Kind::Bundle && leaves_out(&manifest, inputs)? {
+            let own = manifest.lineage()?;
+            manifest.provenance["lineage"] = json!(silent_lineage(node, inputs)?.with(own));
             manifest = Manifest::seal(&folder, port.kind, manifest.rows, manifest.provenance)?;
         }
         // A bundle is made to be given away, and a key is made of hashes of private data.
@@ -70,6 +71,22 @@ pub(crate) fn outputs(
         outputs.insert(port.name.clone(), folder);
     }
     Ok(outputs)
+}
+
+/// Whether a stage keeps no lineage, or one that leaves a step out which led to one of its inputs: it may
+/// have made the artifact by a program that did not know of them.
+fn leaves_out(manifest: &Manifest, inputs: &BTreeMap<String, PathBuf>) -> Result<bool, RunError> {
+    if manifest.provenance["lineage"].is_null() {
+        return Ok(true);
+    }
+    let kept = manifest.lineage()?;
+    for path in inputs.values() {
+        let earlier = Manifest::open(path)?.lineage()?;
+        if !earlier.steps().iter().all(|step| kept.holds(step)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The lineage of what a stage made that keeps none: what earlier stages said of units still holds, and

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pft_artifact::Lineage;
+use pft_artifact::{Lineage, Step};
 use pft_dp::{
     Base, BaseHasSeen, Origin, PrivacyReport, PrivacyStatement, delta_rounded_up, rounded_up,
 };
@@ -55,7 +55,7 @@ pub(crate) fn model_card(config: &Config, trained: &Trained, lineage: &Lineage) 
     );
     let _ = writeln!(card, "{data}\n");
     card.push_str("## Privacy\n\n");
-    privacy_section(&mut card, &trained.privacy, defence);
+    privacy_section(&mut card, &trained.privacy, defence, &lineage.units().uses);
     card.push_str("\nThe whole statement is in `privacy.json`.");
     card.push_str(if config.include_diagnostics {
         " `diagnostics/` holds metrics, settings and samples of training. They were computed on \
@@ -129,7 +129,7 @@ fn quoted(text: &str) -> String {
 
 /// What stands between the data and the model's readers, as words and as a tag of the hub.
 fn defence(privacy: &PrivacyStatement, lineage: &Lineage) -> (&'static str, &'static str) {
-    let scrubbed = lineage.steps().iter().any(|step| step.stage == "scrub");
+    let scrubbed = lineage.steps().iter().any(replaces);
     match (privacy, privacy.fit_for_release(), scrubbed) {
         (PrivacyStatement::Private(_), true, false) => {
             ("differential privacy", "differential-privacy")
@@ -144,12 +144,38 @@ fn defence(privacy: &PrivacyStatement, lineage: &Lineage) -> (&'static str, &'st
             "scrubbing, and differential privacy that is not for release",
             "scrubbing-and-differential-privacy-not-for-release",
         ),
+        (PrivacyStatement::NotPrivate(none), _, true) if none.history.trainings.len() > 1 => {
+            ("scrubbing, of what it was trained on last alone", "scrubbing-of-the-last-training")
+        }
         (PrivacyStatement::NotPrivate(_), _, true) => ("scrubbing", "scrubbing"),
         (PrivacyStatement::NotPrivate(_), _, false) => ("none", "none"),
     }
 }
 
-fn privacy_section(card: &mut String, privacy: &PrivacyStatement, defence: &str) {
+/// Whether a step is a scrubbing that puts something in the place of anything.
+fn replaces(step: &Step) -> bool {
+    if step.stage != "scrub" {
+        return false;
+    }
+    let (modes, all) = (&step.config["label_modes"], &step.config["mode"]);
+    let mode_of = |label: &str| modes.get(label).unwrap_or(all);
+    match step.config["labels"].as_array() {
+        Some(labels) => {
+            labels.iter().filter_map(Value::as_str).any(|label| mode_of(label) != "keep")
+        }
+        None => {
+            modes.as_object().into_iter().flat_map(|m| m.values()).chain([all]).any(|m| m != "keep")
+        }
+    }
+}
+
+/// `earlier_uses` are what the stages before training said, which a statement of a bound has in it.
+fn privacy_section(
+    card: &mut String,
+    privacy: &PrivacyStatement,
+    defence: &str,
+    earlier_uses: &[String],
+) {
     let _ = writeln!(card, "{}\n", privacy.statement());
     let mut rows = vec![("Defence", defence.to_string())];
     let (unit, uses) = match privacy {
@@ -163,7 +189,7 @@ fn privacy_section(card: &mut String, privacy: &PrivacyStatement, defence: &str)
                  may give them out.\n\n",
             );
             rows.push(("ε", "none: no bound holds".to_string()));
-            ("unit", &[][..])
+            ("unit", earlier_uses)
         }
     };
     if !privacy.fit_for_release() {
@@ -179,7 +205,12 @@ fn privacy_section(card: &mut String, privacy: &PrivacyStatement, defence: &str)
         let _ = writeln!(card, "| {name} | {value} |");
     }
     if !uses.is_empty() {
-        card.push_str("\nAlso done with the private data, and not covered by ε:\n\n");
+        card.push_str(match privacy {
+            PrivacyStatement::Private(_) => {
+                "\nAlso done with the private data, and not covered by ε:\n\n"
+            }
+            PrivacyStatement::NotPrivate(_) => "\nDone with the private data before training:\n\n",
+        });
         for text in uses {
             let _ = writeln!(card, "- {text}");
         }

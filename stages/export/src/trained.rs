@@ -75,6 +75,7 @@ impl Trained {
         lineage: &Lineage,
         config: &Config,
     ) -> Result<(LanguageModel, Self), StageError> {
+        refuse_later_stages(folder, lineage)?;
         let privacy = read_statement(folder)?;
         let (model, base, weights) = if folder.join(files::ADAPTER_CONFIG.name).is_file() {
             let base = find_base(folder, lineage, config)?;
@@ -87,6 +88,20 @@ impl Trained {
         let probe = EvaluationProbe::load(folder).map_err(checkpoint_error)?;
         let published = read_published(folder)?;
         Ok((model, Self { base, probe, privacy, published }))
+    }
+}
+
+/// A statement speaks of what training left, and a record of its weights. A stage after it may have
+/// written data into any other file, and may have chosen among models by what it saw of them.
+fn refuse_later_stages(folder: &Path, lineage: &Lineage) -> Result<(), StageError> {
+    match lineage.after_training() {
+        None => Ok(()),
+        Some(step) => Err(StageError::input(format!(
+            "{}: the stage {} came after training, and what it did to the model is not known",
+            folder.display(),
+            step.stage
+        ))
+        .with_help("export the model that train made, and change the bundle afterwards")),
     }
 }
 

@@ -123,7 +123,9 @@ fn trainings_in_manifest(path: &Path) -> Result<usize, StageError> {
     let trainings = lineage.steps().iter().filter(|step| step.stage == "train").count();
     // Whatever made it, weights that a stage made were trained on something.
     let is_made = matches!(manifest.kind, Kind::Model | Kind::Bundle);
-    Ok(trainings.max(usize::from(is_made)))
+    // A stage after training may have changed more than the weights.
+    let is_changed = manifest.kind == Kind::Model && lineage.after_training().is_some();
+    Ok(trainings.max(usize::from(is_made)) + usize::from(is_changed))
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> StageError {

@@ -1,5 +1,7 @@
 //! What stands before the first step: data, mechanism, model, and the state of a killed attempt.
 
+use std::collections::HashSet;
+
 use pft_artifact::{Manifest, UnitNotes};
 use pft_dp::TrainingData;
 use pft_lm::model::LanguageModel;
@@ -145,7 +147,11 @@ fn read_corpus(
         (model.config().vocab_size, model.config().max_position_embeddings);
     let data = Data::read(context.input("tokens")?, vocabulary, positions)?;
     let held_out = match context.input_optional("evaluation") {
-        Some(path) => Data::read(path, vocabulary, positions)?.validation,
+        Some(path) => {
+            let held_out = Data::read(path, vocabulary, positions)?.validation;
+            warn_of_trained_units(&data.train, &held_out, context);
+            held_out
+        }
         None => data.validation,
     };
     if data.train.is_empty() {
@@ -158,6 +164,20 @@ fn read_corpus(
         held_out: spread(&held_out, most).into_iter().cloned().collect(),
         train: data.train,
     })
+}
+
+/// What is held out of one corpus may be trained on in another, by another split. Scrubbing may have
+/// given units new ids, so this is no proof that they are others.
+fn warn_of_trained_units(train: &[Unit], held_out: &[Unit], context: &Context) {
+    let known: HashSet<&str> = train.iter().map(|unit| &unit.unit_id[..]).collect();
+    let both = held_out.iter().filter(|unit| known.contains(&unit.unit_id[..])).count();
+    if both > 0 {
+        context.progress().note(format!(
+            "warning: {both} of {} units to evaluate on have the ids of units that are trained on: if they \
+             are the same, what is called held out is not",
+            held_out.len()
+        ));
+    }
 }
 
 /// The guarantee is over data sets with at most as many units as are declared, and δ is small for so

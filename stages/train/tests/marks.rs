@@ -171,6 +171,14 @@ fn changed_marks_launder_nothing() {
     );
 
     let files = ["config.json", "model.safetensors", "privacy.json"];
+    // A stage after training may have changed more than the weights.
+    let changed =
+        copy(&house, &first, "changed", &["config.json", "model.safetensors", "privacy.json"]);
+    let lineage = json!({ "lineage": [{ "stage": "train" }, { "stage": "quantize" }] });
+    Manifest::seal(&changed, Kind::Model, 0, lineage).unwrap();
+    let on_changed = house.run("on-changed", on(&changed, house.config(declared())), 1).unwrap();
+    assert_no_bound(&on_changed, &Reason::EarlierNotRecorded);
+
     let without_statement = copy(&house, &first, "without-statement", &files[..2]);
     let second = house.run("one", on(&without_statement, house.config(declared())), 1).unwrap();
     assert_eq!(report(&second).history.trainings.len(), 2);

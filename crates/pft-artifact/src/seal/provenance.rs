@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 
 use crate::{ArtifactError, MANIFEST, Manifest};
 
+/// The stage that makes models.
+const TRAINING: &str = "train";
+
 /// Notes on the units of an artifact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -130,9 +133,36 @@ impl Lineage {
         Ok(Self(steps))
     }
 
+    /// Whether a step is among these, whatever is known of what it made: the last one of a manifest
+    /// does not have its own content hash.
+    pub fn holds(&self, step: &Step) -> bool {
+        let same =
+            |own: &Step| Step { content_hash: step.content_hash.clone(), ..own.clone() } == *step;
+        self.0.iter().any(same)
+    }
+
+    /// These steps, with those of `other` that are not among them before the last.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        let mut steps = self.0;
+        let own = steps.pop();
+        let missing: Vec<Step> = {
+            let known = Self(steps.clone());
+            other.0.into_iter().filter(|step| !known.holds(step)).collect()
+        };
+        steps.extend(missing.into_iter().chain(own));
+        Self(steps)
+    }
+
     /// The steps, the first one first.
     pub fn steps(&self) -> &[Step] {
         &self.0
+    }
+
+    /// The stage that came after the last training, if one did: what it did to the model is not known.
+    pub fn after_training(&self) -> Option<&Step> {
+        let trained = self.0.iter().rposition(|step| step.stage == TRAINING)?;
+        self.0.get(trained + 1)
     }
 
     /// What all stages said of units, each sentence once.
@@ -195,6 +225,34 @@ mod tests {
         assert_eq!(notes.unit.as_deref(), Some("case"));
         assert_eq!(notes.couplings, ["Copies went"]);
         assert_eq!(notes.uses, ["Scrubbed"]);
+    }
+
+    #[test]
+    fn a_step_is_known_by_all_but_what_it_made() {
+        let kept =
+            lineage(&json!([{ "stage": "ingest", "content_hash": "ab" }, { "stage": "copy" }]));
+        let kept = kept.unwrap();
+        let step = |value: Value| serde_json::from_value::<Step>(value).unwrap();
+        assert!(kept.holds(&step(json!({ "stage": "ingest" }))));
+        assert!(!kept.holds(&step(json!({ "stage": "ingest", "revision": 2 }))));
+        let other = lineage(&json!([{ "stage": "ingest" }, { "stage": "ingest", "revision": 2 }]));
+        let both = kept.with(other.unwrap());
+        let names: Vec<(&str, u32)> =
+            both.steps().iter().map(|step| (&step.stage[..], step.revision)).collect();
+        assert_eq!(names, [("ingest", 0), ("ingest", 2), ("copy", 0)]);
+    }
+
+    #[test]
+    fn what_comes_after_training_is_told() {
+        let after = |stages: &[&str]| {
+            let steps: Vec<Value> = stages.iter().map(|stage| json!({ "stage": stage })).collect();
+            let lineage = lineage(&Value::Array(steps)).unwrap();
+            lineage.after_training().map(|step| step.stage.clone())
+        };
+        assert_eq!(after(&["ingest", "train"]), None);
+        assert_eq!(after(&["ingest"]), None);
+        assert_eq!(after(&["train", "quantize", "prune"]).as_deref(), Some("quantize"));
+        assert_eq!(after(&["train", "quantize", "train"]), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use pft_dp::{
     rounded_up,
 };
 use pft_lm::checkpoint::read_note;
+use serde_json::{Value, json};
 
 use crate::workplace::{Workplace, fixtures, mark, private};
 
@@ -131,6 +132,60 @@ fn the_card_says_why_a_model_is_not_for_release() {
         }
         assert!(!card.contains("δ") && !card.contains("Noise multiplier"), "{card}");
     }
+}
+
+/// Only weights carry a record: what a later stage wrote beside them, nobody knows.
+#[test]
+fn a_model_that_a_later_stage_made_is_refused() {
+    let place = Workplace::adapted();
+    let config = json!({ "base_model": fixtures().join("llama") });
+    place.seal_with_steps(&[
+        json!({ "stage": "ingest", "revision": 1 }),
+        json!({ "stage": "train", "revision": 2, "config": config }),
+        json!({ "stage": "quantize", "revision": 1 }),
+    ]);
+    let error = place.export(Config::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert!(error.message().contains("the stage quantize came after training"), "{error}");
+    assert!(error.help().is_some());
+}
+
+/// Scrubbing is a defence where it replaces something, and of what it was done to.
+#[test]
+fn the_card_calls_scrubbing_what_scrubs() {
+    let place = Workplace::adapted();
+    let stranger = Record::of(Origin::Checkpoint("tiny-llama".into()));
+    let of = |earlier: &Record| {
+        PrivacyStatement::NotPrivate(NoPrivacy::of_plain_training(Base::Random, earlier))
+    };
+    let said = "Personal data were looked for, and left";
+    let card = |statement: &PrivacyStatement, scrub: Value| {
+        place.say(statement);
+        let config = json!({ "base_model": fixtures().join("llama") });
+        place.seal_with_steps(&[
+            json!({ "stage": "scrub", "config": scrub, "units": { "uses": [said] } }),
+            json!({ "stage": "train", "revision": 2, "config": config }),
+        ]);
+        let bundle = place.export(Config::default()).unwrap();
+        std::fs::read_to_string(bundle.join("README.md")).unwrap()
+    };
+    let first = of(&stranger);
+    for (scrub, expected) in [
+        (json!({ "mode": "mask", "label_modes": {} }), "scrubbing"),
+        (json!({ "mode": "keep", "label_modes": {} }), "none"),
+        (json!({ "mode": "keep", "label_modes": { "PERSON": "mask" } }), "scrubbing"),
+        (json!({ "mode": "mask", "label_modes": { "A": "keep" }, "labels": ["A"] }), "none"),
+    ] {
+        let card = card(&first, scrub.clone());
+        assert!(card.contains(&format!("Defence: **{expected}**")), "{scrub}: {card}");
+        assert!(card.contains(&format!("- {said}")), "{card}");
+    }
+    let again = of(&stranger.followed_by(Training::NotPrivate));
+    let card = card(&again, json!({ "mode": "mask", "label_modes": {} }));
+    assert!(
+        card.contains("Defence: **scrubbing, of what it was trained on last alone**"),
+        "{card}"
+    );
 }
 
 /// After a private training before it, what is said of the last one alone is said so.

@@ -192,10 +192,15 @@ impl Workplace {
 
     /// Seals the model as a stage with this config would.
     pub(crate) fn seal_with(&self, config: Value) {
-        let provenance = json!({ "lineage": [
-            { "stage": "ingest", "revision": 1, "content_hash": "0123abcd" },
-            { "stage": "train", "revision": 2, "config": config },
-        ]});
+        self.seal_with_steps(&[
+            json!({ "stage": "ingest", "revision": 1, "content_hash": "0123abcd" }),
+            json!({ "stage": "train", "revision": 2, "config": config }),
+        ]);
+    }
+
+    /// Seals the model as the last of these steps would.
+    pub(crate) fn seal_with_steps(&self, steps: &[Value]) {
+        let provenance = json!({ "lineage": steps });
         Manifest::seal(&self.path("model"), Kind::Model, 0, provenance).unwrap();
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use pft_artifact::Store;
+use pft_artifact::{MANIFEST, Manifest, Store};
 use pft_stage::{Glob, OutsidePath, StageError};
 use walkdir::{DirEntry, WalkDir};
 
@@ -170,9 +170,26 @@ fn walk(root: &Path, wanted: &impl Fn(&str) -> bool) -> Result<Vec<Found>, Stage
     Ok(found)
 }
 
+/// Refuses a file of a sealed artifact: what is known of its units, and what stages did with them, stands
+/// in its manifest, and would be lost.
+fn refuse_artifact(path: &Path) -> Result<(), StageError> {
+    let Some(folder) = path.parent().filter(|folder| folder.join(MANIFEST).is_file()) else {
+        return Ok(());
+    };
+    // Other programs have files of this name.
+    let Ok(manifest) = Manifest::open(folder) else { return Ok(()) };
+    Err(StageError::input(format!(
+        "{}: is part of a {} artifact, and what its manifest says of units would be lost",
+        path.display(),
+        manifest.kind
+    ))
+    .with_help("connect the artifact to the next stage as it is, or ingest the raw files again"))
+}
+
 /// Refuses a pipe or a device: files are read more than once, and a pipe that nobody writes to would
 /// keep the stage waiting without an end.
 fn check_regular(path: &Path) -> Result<(), StageError> {
+    refuse_artifact(path)?;
     let kind = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if kind.is_file() {
         return Ok(());

@@ -56,6 +56,7 @@ fn texts_in_the_place_of_ids_are_not_shown() {
     bench.write("twice.jsonl", &rows);
     let short = "{\"text\": \"Jonas\\nEkdal\"}\n".repeat(2);
     bench.write("lines.jsonl", &short);
+    bench.write("chat.jsonl", "{\"text\": \"call Ekdal\"}\n".repeat(2));
     bench.write("nul.jsonl", format!("{{\"text\": \"a\\u0000\", \"story\": \"{story}\"}}\n"));
     let split = |split: &str| {
         format!("{{\"text\": \"in {split}\", \"u\": \"{story}\", \"s\": \"{split}\"}}\n")
@@ -67,6 +68,7 @@ fn texts_in_the_place_of_ids_are_not_shown() {
     for (config, needles) in [
         ("path: twice.jsonl\nid_column: text\n", ["twice.jsonl:2: the id", length]),
         ("path: lines.jsonl\nid_column: text\n", ["lines.jsonl:2: the id", "11 characters"]),
+        ("path: chat.jsonl\nid_column: text\n", ["chat.jsonl:2: the id", "10 characters"]),
         ("path: nul.jsonl\nid_column: story\n", ["nul.jsonl:1 (document", length]),
         ("path: twice.jsonl\nsplit: {by: column, column: text}\n", ["split is", length]),
         (
@@ -266,6 +268,24 @@ fn files_that_are_named_twice() {
         let message = finished.failure(3);
         assert!(message.contains(needle) && !message.contains("id_column"), "{message}");
     }
+}
+
+/// What stages said of its units stands in an artifact's manifest, and is not read with its rows.
+#[test]
+fn files_of_an_artifact_are_refused() {
+    let bench = Workbench::new();
+    bench.write("a.jsonl", "{\"text\": \"x\"}\n");
+    let made = bench.run("path: a.jsonl\ndeduplicate: across_units\n");
+    let sealed = made.output.join("corpus");
+    assert!(sealed.join("manifest.json").is_file());
+    for path in [sealed.clone(), sealed.join("*.parquet"), sealed.join("corpus-00000.parquet")] {
+        let config = format!("source: parquet\npath: {}\nunit_column: unit_id\n", path.display());
+        assert_fails(&bench, &config, 3, &["is part of a corpus artifact", "raw files again"]);
+    }
+    // Other programs have files of this name.
+    bench.write("b/manifest.json", "{\"name\": \"app\"}");
+    bench.write("b/a.jsonl", "{\"text\": \"x\"}\n");
+    assert_eq!(bench.corpus("path: b/a.jsonl\n").len(), 1);
 }
 
 #[test]
