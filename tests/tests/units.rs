@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
 done
 raw=$(mktemp -d) && cp "$input"/*.parquet "$raw" || exit 1
 ingest --set source=parquet --set path="$raw" --set unit_column=unit_id --set id_column=doc_id \
-  --set split.by=column --output "$raw/made" && mv "$raw"/made/corpus/* "$output"
+  --set split.by=column --output "$raw/made" && mkdir -p "$output" && mv "$raw"/made/corpus/* "$output"
 "#;
 
 const PIPELINE: &str = "pipeline: p

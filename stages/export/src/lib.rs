@@ -38,7 +38,7 @@ pub struct Export;
 
 impl Stage for Export {
     const NAME: &'static str = "export";
-    const REVISION: u32 = 7;
+    const REVISION: u32 = 8;
     const ABOUT: &'static str = "Turns a trained model into a folder that others can load";
     type Config = Config;
 
