@@ -150,7 +150,8 @@ impl Privacy {
         if let Some(noise) = self.noise() {
             noise.check().map_err(|error| {
                 StageError::config(format!("privacy.{error}")).with_help(
-                    "noise_multiplier: 0 samples and clips without noise: a baseline, not private",
+                    "noise_multiplier: 0, or target_epsilon: .inf, samples and clips without noise: a \
+                     baseline, not private",
                 )
             })?;
         }
