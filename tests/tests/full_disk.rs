@@ -61,7 +61,7 @@ fn whichever_stage_meets_the_full_disk_says_so_and_can_be_run_again() {
     let folder = folder.path();
     std::fs::write(folder.join("tiny.json"), TINY).unwrap();
     let pipeline = format!(
-        "{} run {} --json --set cases.synthetic.units=60 --set 'tags.backends=[{{kind: rules}}]' \
+        "'{}' run '{}' --json --set cases.synthetic.units=60 --set 'tags.backends=[{{kind: rules}}]' \
          --set model.base_model=null --set model.random_init=tiny.json --set model.lora=null \
          --set model.max_steps=2 --set model.samples.prompts=[] \
          --set model.privacy.fixed_seed_not_for_release=3",

@@ -42,7 +42,7 @@ fn only_a_bundle_is_for_others() {
         let folder = folder.path();
         std::fs::write(folder.join("tiny.json"), TINY_LLAMA).unwrap();
         let pipeline = format!(
-            "{} run {} --json --store stores/one --set cases.synthetic.units=60 \
+            "'{}' run '{}' --json --store stores/one --set cases.synthetic.units=60 \
              --set 'tags.backends=[{{kind: rules}}]' --set model.base_model=null \
              --set model.random_init=tiny.json --set model.lora=null --set model.max_steps=2 \
              --set model.samples.prompts=[]",
@@ -79,7 +79,7 @@ fn only_a_bundle_is_for_others() {
 
         // By hand.
         let export = format!(
-            "{} --input model={} --output out/bundle",
+            "'{}' --input 'model={}' --output out/bundle",
             binary("export").display(),
             path("model").display()
         );
@@ -89,7 +89,7 @@ fn only_a_bundle_is_for_others() {
             assert_eq!(mode(&path), all & !umask, "umask {umask:03o}: {}", path.display());
         }
         let tag = format!(
-            "{} --input corpus={} --output out/tags --set 'backends=[{{kind: rules}}]' --scratch work",
+            "'{}' --input 'corpus={}' --output out/tags --set 'backends=[{{kind: rules}}]' --scratch work",
             binary("tag-pii").display(),
             path("cases").display()
         );
